@@ -1,0 +1,62 @@
+"""What every layer of tests shares: where pictures are, and a surrounding that no user's settings leak into."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The top folder of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def examples() -> Path:
+    """The folder of small pictures that the project ships."""
+    return ROOT / "examples"
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Callable[[str], Path]:
+    """Gives a sub-folder of the data folder (``eval/Set5``), or skips the test where it is not.
+
+    The data folder is ``$SRGAN_DATA``, else ``../shared/data`` beside the checkout. Its pictures are not the project's.
+    """
+    top = Path(os.environ.get("SRGAN_DATA") or ROOT.parent / "shared" / "data")
+
+    def find(name: str) -> Path:
+        path = top / name
+        if not path.exists():
+            pytest.skip(f"no {name} in the data folder; set SRGAN_DATA to a folder that has it")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_surrounding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No ``SRGAN_*`` setting and no model of the person who runs the tests reaches them, nor their subprocesses."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith("SRGAN_") and name != "SRGAN_DATA":
+                patch.delenv(name)
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("NO_COLOR", "1")
+        patch.setenv("COLUMNS", "120")
+        yield
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked ``gpu`` where torch sees no CUDA device."""
+    if item.get_closest_marker("gpu") is None:
+        return
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
