@@ -1,0 +1,1 @@
+"""Image super-resolution: larger, better pictures."""

@@ -1,0 +1,108 @@
+"""`Picture`: what a picture is in memory, and the one rule that turns its values into integers and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from srgan.errors import InvalidImage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BLOCK_VALUES = 1 << 18
+"""Values converted at a time: a block of float32 stays within the second-level cache."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """A picture with what belongs to it.
+
+    ``pixels`` is float32, H x W x C, straight (not premultiplied) alpha, values in [0, 1]; C is 1 gray, 2 gray and alpha,
+    3 RGB, 4 RGBA. The values are encoded as in the file: no colour profile was applied. Raises `InvalidImage` when the
+    shape or type is another one.
+    """
+
+    pixels: NDArray[np.float32]
+    bit_depth: int = 8
+    """Bits of one channel in the source: 8 or 16. Writers keep it where the format can."""
+    icc_profile: bytes | None = None
+    """The embedded colour profile, as it stood in the file."""
+    exif: bytes | None = None
+    """EXIF as a bare TIFF stream (no ``Exif`` prefix), orientation already applied and reset."""
+    xmp: bytes | None = None
+    """The XMP packet."""
+    dpi: tuple[float, float] | None = None
+    """Horizontal and vertical resolution in pixels per inch."""
+    format: str | None = None
+    """Format of the source: `PNG`, `JPEG`, ..."""
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        if pixels.dtype != np.float32 or pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
+            raise InvalidImage(
+                f"a picture is float32 of shape height x width x 1..4, not {pixels.dtype} {'x'.join(map(str, pixels.shape))}"
+            )
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.pixels.shape[2] in (2, 4)
+
+    @property
+    def colour(self) -> NDArray[np.float32]:
+        """The colour channels, H x W x 1 or 3: a view."""
+        return self.pixels[..., :-1] if self.has_alpha else self.pixels
+
+    @property
+    def alpha(self) -> NDArray[np.float32] | None:
+        """The opacity, H x W x 1, 1 is opaque: a view; None when the picture has none."""
+        return self.pixels[..., -1:] if self.has_alpha else None
+
+
+def to_uint8(pixels: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """[0, 1] to 0..255: clipped, then ``floor(x * 255 + 0.5)``. NaN becomes 0. Any shape; the result is C-contiguous."""
+    return _to_integers(pixels, np.dtype(np.uint8))
+
+
+def to_uint16(pixels: NDArray[np.floating[Any]]) -> NDArray[np.uint16]:
+    """[0, 1] to 0..65535 by the same rule as `to_uint8`."""
+    return _to_integers(pixels, np.dtype(np.uint16))
+
+
+def from_uint8(values: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """0..255 to float32 in [0, 1]."""
+    return np.divide(values, np.float32(255), dtype=np.float32)
+
+
+def from_uint16(values: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """0..65535 to float32 in [0, 1]."""
+    return np.divide(values, np.float32(65535), dtype=np.float32)
+
+
+def _to_integers(pixels: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """In blocks of rows with one small buffer, so that no second float copy of a large picture is made."""
+    top = float(np.iinfo(dtype).max)
+    out = np.empty(pixels.shape, dtype)
+    if pixels.ndim == 0 or not pixels.size:
+        return np.fmax(np.minimum(pixels * top + 0.5, top), 0).astype(dtype)
+    rows = max(1, _BLOCK_VALUES * len(pixels) // pixels.size)
+    buffer = np.empty((min(rows, len(pixels)), *pixels.shape[1:]), pixels.dtype)
+    for start in range(0, len(pixels), rows):
+        block = pixels[start : start + rows]
+        part = buffer[: len(block)]
+        np.multiply(block, top, out=part)
+        np.add(part, 0.5, out=part)
+        np.fmax(part, 0, out=part)
+        np.minimum(part, top, out=part)
+        out[start : start + rows] = part
+    return out

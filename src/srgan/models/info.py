@@ -1,0 +1,110 @@
+"""`ModelInfo`: everything that a program must know about a model before it loads the weights."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from srgan.errors import CorruptModel
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Quality(_Record):
+    """One measured figure of a model, as `srgan evaluate` reports it."""
+
+    dataset: str = Field(description="Name of the folder of reference pictures.")
+    pictures: int = Field(ge=1, description="How many pictures were scored.")
+    psnr: float = Field(description="Mean PSNR in dB: Y channel, `scale` pixels of border left out, rounded to 8 bit.")
+    ssim: float = Field(description="Mean SSIM under the same protocol.")
+    baseline_psnr: float | None = Field(default=None, description="The same PSNR of plain bicubic enlargement.")
+
+
+class Provenance(_Record):
+    """Where a model comes from, so that anyone can make it again."""
+
+    corpus: str = Field(default="", description="The training pictures: source, number and licences.")
+    recipe: str = Field(default="", description="The training recipe.")
+    config: str = Field(default="", description="Path of the configuration in the project, or its name.")
+    config_sha256: str = Field(default="", description="Hash of the resolved configuration.")
+    steps: int = Field(default=0, ge=0, description="Optimiser steps of the generator.")
+    seed: int | None = Field(default=None, description="Seed of the run.")
+    commit: str = Field(default="", description="Commit of srgan that trained the model.")
+    trained_on: str = Field(default="", description="Hardware, time and library versions of the run.")
+    parent: str = Field(default="", description="The model whose weights this one started from.")
+
+
+class ModelInfo(_Record):
+    """What `model.toml` holds. A picture goes in as N x `channels` x H x W in `value_range`, and comes out `scale` times larger."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN, description="Unique name, such as `fast-x4`.")]
+    family: str = Field(default="", description="Models that differ in scale only share a family: `fast`.")
+    version: str = Field(default="1.0.0", description="Version of the weights.")
+    description: str = Field(default="", description="One sentence for people who choose.")
+    network: str = Field(description="Name of the architecture in `srgan.networks`.")
+    network_options: dict[str, Any] = Field(default_factory=dict, description="Arguments of the architecture but the scale.")
+    scale: int = Field(ge=1, le=16, description="Enlargement of one run.")
+    channels: int = Field(default=3, ge=1, le=4, description="Colour channels in and out.")
+    value_range: tuple[float, float] = Field(default=(0.0, 1.0), description="Range of the pixel values in and out.")
+    radius: int = Field(ge=0, description="Receptive radius in input pixels: tiles need this much overlap to be exact.")
+    multiple: int = Field(default=1, ge=1, description="Height and width of the input must be a multiple of this.")
+    minimum: int = Field(default=1, ge=1, description="Smallest height and width of the input.")
+    parameters: int = Field(default=0, ge=0, description="Number of weights.")
+    macs_per_pixel: int = Field(default=0, ge=0, description="Multiply-accumulates per input pixel.")
+    working_bytes_per_pixel: int = Field(default=4096, ge=0, description="Estimate of the memory one run needs, per input pixel.")
+    licence: str = Field(default="", description="SPDX identifier of the weights' licence.")
+    provenance: Provenance = Field(default_factory=Provenance)
+    quality: tuple[Quality, ...] = Field(default=(), description="Measured quality.")
+    files: dict[str, str] = Field(default_factory=dict, description="Each file of the bundle with its SHA-256.")
+
+
+def info_from_toml(text: str, where: str) -> ModelInfo:
+    """Read `model.toml`; `CorruptModel` names ``where`` and every field that is wrong."""
+    import tomllib
+
+    try:
+        return ModelInfo.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise CorruptModel(f"{where}: model.toml is not valid TOML: {error}") from error
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise CorruptModel(f"{where}: model.toml is not valid: {faults}") from error
+
+
+def info_to_toml(info: ModelInfo) -> str:
+    """Write ``info`` as TOML text. Empty and default values of optional fields are left out."""
+    data = info.model_dump(mode="json", exclude_defaults=True)
+    return _toml_table(data, ())
+
+
+def _toml_table(data: dict[str, Any], path: tuple[str, ...]) -> str:
+    """Plain values first, then sub-tables, as TOML wants it."""
+    lines = []
+    later = []
+    for key, value in data.items():
+        if isinstance(value, dict):
+            body = _toml_table(value, (*path, key))
+            later.append(f"\n[{_toml_key((*path, key))}]\n{body}")
+        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+            later.extend(f"\n[[{_toml_key((*path, key))}]]\n{_toml_table(item, (*path, key))}" for item in value)
+        else:
+            lines.append(f"{_toml_key((key,))} = {_toml_value(value)}\n")
+    return "".join(lines + later)
+
+
+def _toml_key(path: tuple[str, ...]) -> str:
+    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else _toml_value(part) for part in path)
+
+
+def _toml_value(value: Any) -> str:
+    import json
+
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,86 @@
+"""The deployable family: residual blocks without batch norm and with a direct head (after EDSR, Lim et al. 2017).
+
+`fast` and `quality` work on the pixels themselves, `turbo` on 2x2 blocks of them (pixel unshuffle), which gives a wide
+network at a quarter of the cost. Channels are multiples of 16 and activations leaky ReLUs, because that is what inference
+engines run fastest.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from srgan.networks.network import LEAK, DirectHead, Network, check_scale, conv3x3
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(lrelu(conv(x))), which starts as the identity."""
+
+    def __init__(self, width: int, *, expanded: bool) -> None:
+        super().__init__()
+        self.first = conv3x3(width, width, expanded=expanded)
+        self.second = conv3x3(width, width, expanded=expanded, gain=0.0)
+        self.act = nn.LeakyReLU(LEAK)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.second(self.act(self.first(x)))
+        return out
+
+
+class ResidualNetwork(Network):
+    """3-``width``; ``blocks`` residual blocks; ``width``-``width`` with a long skip; direct head."""
+
+    def __init__(self, *, scale: int, width: int, blocks: int, channels: int = 3, expanded: bool = False) -> None:
+        super().__init__()
+        self.scale, self.channels = scale, channels
+        self.radius = 2 * blocks + 3
+        self.stem = conv3x3(channels, width)
+        self.blocks = nn.Sequential(*(ResidualBlock(width, expanded=expanded) for _ in range(blocks)))
+        self.join = conv3x3(width, width, expanded=expanded)
+        self.head = DirectHead(width, channels, scale, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.stem(x)
+        out: Tensor = self.head(self.join(self.blocks(features)) + features, x)
+        return out
+
+
+class UnshuffledNetwork(Network):
+    """Pixel unshuffle by 2; 12-``width``; ``depth`` convolutions; direct head with a pixel shuffle by 2 * scale."""
+
+    multiple = 2
+
+    def __init__(self, *, scale: int, width: int, depth: int, channels: int = 3, expanded: bool = False) -> None:
+        super().__init__()
+        self.scale, self.channels = scale, channels
+        # depth + 2 convolutions on 2x2 blocks, and one pixel more because a block reaches into its neighbour.
+        self.radius = 2 * (depth + 2) + 1
+        self.unshuffle = nn.PixelUnshuffle(2)
+        self.stem = conv3x3(channels * 4, width)
+        layers: list[nn.Module] = []
+        for _ in range(depth):
+            layers += [conv3x3(width, width, expanded=expanded), nn.LeakyReLU(LEAK)]
+        self.act = nn.LeakyReLU(LEAK)
+        self.body = nn.Sequential(*layers)
+        self.head = DirectHead(width, channels, 2 * scale, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.head(self.body(self.act(self.stem(self.unshuffle(x)))), x)
+        return out
+
+
+def turbo(scale: int, *, width: int = 64, depth: int = 6, channels: int = 3, expanded: bool = False) -> Network:
+    """Cheapest tier: 85k multiply-accumulates per input pixel at x4."""
+    check_scale("turbo", scale)
+    return UnshuffledNetwork(scale=scale, width=width, depth=depth, channels=channels, expanded=expanded)
+
+
+def fast(scale: int, *, width: int = 48, blocks: int = 4, channels: int = 3, expanded: bool = False) -> Network:
+    """The everyday tier: 209k multiply-accumulates per input pixel at x4."""
+    check_scale("fast", scale)
+    return ResidualNetwork(scale=scale, width=width, blocks=blocks, channels=channels, expanded=expanded)
+
+
+def quality(scale: int, *, width: int = 64, blocks: int = 16, channels: int = 3, expanded: bool = False) -> Network:
+    """The best tier, and the generator of the GAN recipes: 1.25M multiply-accumulates per input pixel at x4."""
+    check_scale("quality", scale)
+    return ResidualNetwork(scale=scale, width=width, blocks=blocks, channels=channels, expanded=expanded)

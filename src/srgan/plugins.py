@@ -1,0 +1,46 @@
+"""Named, lazy tables of parts: the built-in ones merged with those that installed packages announce.
+
+A table maps a name to ``"module:attribute"``; nothing is imported until `load` asks for it, and nothing is found by
+scanning folders. Another package adds a part by an entry point in the table's group (``[project.entry-points."srgan.backends"]``).
+A built-in name cannot be taken over by a plug-in.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import entry_points
+from typing import Any
+
+from srgan.errors import InvalidConfig
+
+
+@dataclass(frozen=True)
+class Table:
+    """One kind of part. ``group`` is the entry-point group, ``noun`` what messages call a part of it."""
+
+    group: str
+    noun: str
+    builtin: Mapping[str, str]
+
+    @cached_property
+    def targets(self) -> dict[str, str]:
+        """All names with their ``module:attribute``, built-ins first."""
+        found = dict(self.builtin)
+        for point in entry_points(group=self.group):
+            found.setdefault(point.name, point.value)
+        return found
+
+    def names(self) -> list[str]:
+        """The names of all parts."""
+        return list(self.targets)
+
+    def load(self, name: str) -> Any:
+        """Import and return the part called ``name``; `InvalidConfig` names the choices when there is none."""
+        target = self.builtin.get(name) or self.targets.get(name)
+        if target is None:
+            raise InvalidConfig(f"There is no {self.noun} {name!r}. Choose one of: {', '.join(self.names())}")
+        module, _, attribute = target.partition(":")
+        return getattr(importlib.import_module(module), attribute)

@@ -1,0 +1,52 @@
+"""The `Session` seam: anything that maps a batch of low-resolution pictures to high-resolution ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionInfo:
+    """What a caller must know to feed a session."""
+
+    model: str
+    """Name of the model, for messages and provenance."""
+    scale: int
+    """The output is this many times larger in both directions."""
+    channels: int = 3
+    """Colour channels that `Session.run` takes and gives."""
+    radius: int = 0
+    """Receptive radius in input pixels: tiles that overlap by this much join without a seam."""
+    multiple: int = 1
+    """Height and width of the input must be multiples of this."""
+    minimum: int = 1
+    """Smallest height and width of the input."""
+    working_bytes_per_pixel: int = 4096
+    """Estimate of the memory one run needs, per input pixel."""
+    backend: str = ""
+    """Engine: `ncnn`, `onnx`, `torch`, `resize`, ..."""
+    device: str = "cpu"
+    """Device in that engine's words, for messages: `cpu`, `cuda:0`, `vulkan:0 (llvmpipe)`."""
+    precision: str = "fp32"
+    """Arithmetic in use: `fp32`, `fp16`, `bf16`."""
+
+
+class Session(Protocol):
+    """One method and one attribute. A session may be used from one thread at a time unless it says otherwise."""
+
+    @property
+    def info(self) -> SessionInfo: ...
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Enlarge ``batch``.
+
+        ``batch`` is float32, N x C x H x W, C = ``info.channels``, values in [0, 1], H and W multiples of
+        ``info.multiple`` and at least ``info.minimum``. The result is float32, N x C x (scale*H) x (scale*W); values
+        may leave [0, 1] a little, the caller clips. Raises `srgan.errors.OutOfMemory` when the engine runs out of
+        memory; the session can be used again afterwards, with a smaller batch.
+        """
+        ...
