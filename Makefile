@@ -1,0 +1,55 @@
+# The verbs of the project. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check unit lint format types contracts docs bench wheel readme-pictures lock clean
+
+BIN := .venv/bin
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## put srgan with everything for development into .venv
+	@scripts/setup dev
+
+demo: ## upscale an example picture with a fresh base install (no torch)
+	@scripts/setup base
+	@mkdir -p out
+	$(BIN)/srgan upscale examples/astronaut.png out/astronaut_x4.png --overwrite
+	@echo "Compare examples/astronaut.png with out/astronaut_x4.png"
+
+test: setup ## everything: lint, types, import contracts, all tests
+	@$(MAKE) --no-print-directory lint types
+	$(BIN)/python -m pytest
+
+check: setup ## the quick half of `test`, for before each commit: lint, types, contracts, unit tests
+	@$(MAKE) --no-print-directory lint types
+	$(BIN)/python -m pytest tests/unit tests/architecture -m "not slow"
+
+unit: setup ## the unit tests alone
+	$(BIN)/python -m pytest tests/unit
+
+lint: setup ## style and likely mistakes (ruff)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: setup ## let ruff format the code and mend what it can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+types: setup ## static types (mypy --strict)
+	$(BIN)/mypy
+
+contracts: setup ## who may import whom (import-linter; the tests run it too)
+	$(BIN)/lint-imports
+
+wheel: setup ## build the wheel into dist/
+	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --wheel-dir dist .
+
+readme-pictures: setup ## make the README's pictures from examples/ with the shipped models
+	$(BIN)/python scripts/readme_pictures.py
+
+lock: setup ## write the versions that are installed now to constraints.txt
+	scripts/lock
+
+clean: ## remove what building and testing leave (.venv stays)
+	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage
+	find src tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
