@@ -1,0 +1,27 @@
+"""Pictures in and out: reading, writing, resampling, and what a picture is in memory."""
+
+from srgan.imaging.picture import Picture, from_uint8, from_uint16, to_uint8, to_uint16
+from srgan.imaging.reading import READABLE, Header, Limits, probe_picture, read_picture
+from srgan.imaging.resize import Kernel, resize
+from srgan.imaging.writing import WRITABLE, check_format, check_target, encode_picture, format_of, write_picture
+
+__all__ = [
+    "READABLE",
+    "WRITABLE",
+    "Header",
+    "Kernel",
+    "Limits",
+    "Picture",
+    "check_format",
+    "check_target",
+    "encode_picture",
+    "format_of",
+    "from_uint8",
+    "from_uint16",
+    "probe_picture",
+    "read_picture",
+    "resize",
+    "to_uint8",
+    "to_uint16",
+    "write_picture",
+]

@@ -20,9 +20,9 @@ _BLOCK_VALUES = 1 << 18
 class Picture:
     """A picture with what belongs to it.
 
-    ``pixels`` is float32, H x W x C, straight (not premultiplied) alpha, values in [0, 1]; C is 1 gray, 2 gray and alpha,
-    3 RGB, 4 RGBA. The values are encoded as in the file: no colour profile was applied. Raises `InvalidImage` when the
-    shape or type is another one.
+    ``pixels`` is float32, H x W x C, straight (not premultiplied) alpha, values in [0, 1]; C is 1 gray, 2 gray and
+    alpha, 3 RGB, 4 RGBA. The values are encoded as in the file: no colour profile was applied. Raises `InvalidImage`
+    when the shape or type is another one.
     """
 
     pixels: NDArray[np.float32]
@@ -42,9 +42,8 @@ class Picture:
     def __post_init__(self) -> None:
         pixels = self.pixels
         if pixels.dtype != np.float32 or pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
-            raise InvalidImage(
-                f"a picture is float32 of shape height x width x 1..4, not {pixels.dtype} {'x'.join(map(str, pixels.shape))}"
-            )
+            shape = " x ".join(map(str, pixels.shape))
+            raise InvalidImage(f"a picture is float32 of shape height x width x 1..4, not {pixels.dtype} {shape}")
 
     @property
     def height(self) -> int:
@@ -70,7 +69,7 @@ class Picture:
 
 
 def to_uint8(pixels: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """[0, 1] to 0..255: clipped, then ``floor(x * 255 + 0.5)``. NaN becomes 0. Any shape; the result is C-contiguous."""
+    """[0, 1] to 0..255: clipped, then ``floor(x * 255 + 0.5)``. NaN becomes 0. Any shape; the result is contiguous."""
     return _to_integers(pixels, np.dtype(np.uint8))
 
 
@@ -94,7 +93,8 @@ def _to_integers(pixels: NDArray[np.floating[Any]], dtype: np.dtype[Any]) -> NDA
     top = float(np.iinfo(dtype).max)
     out = np.empty(pixels.shape, dtype)
     if pixels.ndim == 0 or not pixels.size:
-        return np.fmax(np.minimum(pixels * top + 0.5, top), 0).astype(dtype)
+        out[...] = np.fmax(np.minimum(pixels * top + 0.5, top), 0)
+        return out
     rows = max(1, _BLOCK_VALUES * len(pixels) // pixels.size)
     buffer = np.empty((min(rows, len(pixels)), *pixels.shape[1:]), pixels.dtype)
     for start in range(0, len(pixels), rows):

@@ -8,7 +8,7 @@ with the edge pixel repeated): the convention of super-resolution benchmarks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,10 +81,10 @@ class _Weights:
 
     __slots__ = ("in_start", "matrix", "out_start")
 
-    def __init__(self, out_start: int, in_start: int, matrix: NDArray[np.float64]) -> None:
+    def __init__(self, out_start: int, in_start: int, matrix: NDArray[Any]) -> None:
         self.out_start = out_start
         self.in_start = in_start
-        self.matrix: NDArray[np.float64] = matrix
+        self.matrix = matrix
 
     def cast(self, dtype: np.dtype[np.float32] | np.dtype[np.float64]) -> _Weights:
         return _Weights(self.out_start, self.in_start, np.ascontiguousarray(self.matrix, dtype))
