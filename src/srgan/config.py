@@ -1,0 +1,437 @@
+"""The one typed configuration: what can be set, where values come from, and how mistakes are reported.
+
+Values come from five places; a later one wins:
+
+    defaults  <  file  <  environment  <  --set key=value  <  flags
+
+A file is TOML, YAML or JSON, by its suffix. An environment variable names a key in capitals with two underscores for
+each dot: ``SRGAN_UPSCALE__MODEL`` is ``upscale.model``. An empty variable counts as not set. A variable without a
+double underscore (``SRGAN_CONFIG``, ``SRGAN_MODELS``, ``SRGAN_DEBUG``) is not a setting.
+
+`Settings` is what every run of srgan reads. The training file has its own model in `srgan.training.config`; it uses
+the same `Section` and `load_config`. Configuration stops at the edge: the command line unpacks it into arguments.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import textwrap
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from srgan.errors import InvalidConfig
+
+ENVIRONMENT_PREFIX = "SRGAN_"
+TRAINING_ENVIRONMENT_PREFIX = "SRGAN_TRAIN__"
+
+
+class Section(BaseModel):
+    """A group of settings: it cannot be changed, and a key it does not know is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _format_name(value: Any) -> Any:
+    """`JPG` and `.tif` mean what people mean by them."""
+    name = value.lower().lstrip(".") if isinstance(value, str) else value
+    return {"jpg": "jpeg", "tif": "tiff"}.get(name, name) if isinstance(name, str) else name
+
+
+class UpscaleSettings(Section):
+    """What a picture is enlarged with."""
+
+    model: str = Field(
+        default="fast",
+        description="Model: a name or family that `srgan models list` shows, the path of a bundle, or a plain "
+        "resampler: bicubic, lanczos, nearest.",
+    )
+    scale: float | None = Field(
+        default=None,
+        gt=0,
+        le=64,
+        description="Enlargement, also a fraction such as 2.5. Without it, that of the model.",
+    )
+    tile: int | None = Field(
+        default=None, ge=1, description="Side of a tile in input pixels. Without it, as large as memory allows."
+    )
+    resample: Literal["lanczos", "bicubic", "bilinear", "nearest", "box"] = Field(
+        default="lanczos", description="Filter for the last step, from the model's own scale to the size asked for."
+    )
+    format: Annotated[Literal["png", "jpeg", "webp", "tiff", "bmp"] | None, BeforeValidator(_format_name)] = Field(
+        default=None, description="File format of the output. Without it, by the suffix of the output's name."
+    )
+    quality: int | None = Field(
+        default=None, ge=1, le=100, description="Quality of JPEG and WebP output. Without it, that of the format."
+    )
+
+
+class RuntimeSettings(Section):
+    """What the work runs on."""
+
+    backend: str = Field(default="auto", description="Engine: auto, ncnn, onnx, torch or one that a plug-in adds.")
+    device: str = Field(
+        default="auto", description="Device that `srgan devices` shows, such as cpu, vulkan:0 or cuda:0."
+    )
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(default="auto", description="Arithmetic of the network.")
+    threads: int = Field(default=0, ge=0, le=1024, description="Processor threads of the network; 0 for all cores.")
+    memory_limit: int | None = Field(
+        default=None, ge=1 << 20, description="Memory in bytes that tiles may use. Without it, most of what is free."
+    )
+
+
+class LimitSettings(Section):
+    """How large an input may be. It is refused before it is decoded."""
+
+    max_bytes: int = Field(default=1 << 30, ge=1, description="Largest input file, in bytes.")
+    max_pixels: int = Field(default=250_000_000, ge=1, description="Largest input picture, in pixels.")
+
+
+class BatchSettings(Section):
+    """How a folder of pictures is worked through."""
+
+    workers: int = Field(default=2, ge=1, le=256, description="Pictures worked on at the same time.")
+    recursive: bool = Field(default=True, description="Go into sub-folders and keep their tree.")
+    overwrite: bool = Field(
+        default=False, description="Make outputs again that exist already, instead of skipping them."
+    )
+
+
+class Settings(Section):
+    """Everything that can be set for a run of srgan, but for training."""
+
+    upscale: UpscaleSettings = Field(default_factory=UpscaleSettings, description="What a picture is enlarged with.")
+    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="What the work runs on.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="How large an input may be.")
+    batch: BatchSettings = Field(
+        default_factory=BatchSettings, description="How a folder of pictures is worked through."
+    )
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """One value that somebody gave: for the key at ``path``, by ``source`` in words."""
+
+    path: tuple[str, ...]
+    value: Any
+    source: str
+
+
+def load_config(
+    model_class: type[Config],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    prefix: str = ENVIRONMENT_PREFIX,
+    sets: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+) -> Config:
+    """Merge all sources into a checked ``model_class``.
+
+    ``path`` is a TOML, YAML or JSON file. ``environment`` is `os.environ` or a part of it; variables that start with
+    ``prefix`` count (`TRAINING_ENVIRONMENT_PREFIX` for the training file). Each of ``sets`` is a text
+    ``key.path=value``. ``flags`` maps key paths to values of the right type; None means not given.
+    Raises `InvalidConfig` with one line for each mistake, whatever source it is in.
+    """
+    mistakes: list[str] = []
+    given = [
+        *_from_file(path),
+        *_from_environment(environment or {}, prefix),
+        *_from_sets(sets, mistakes),
+        *(
+            _Given(tuple(key.split(".")), value, "--" + key.rpartition(".")[2].replace("_", "-"))
+            for key, value in (flags or {}).items()
+            if value is not None
+        ),
+    ]
+    values: dict[str, Any] = {}
+    for item in given:
+        _put(values, item, mistakes)
+    try:
+        config = model_class.model_validate(values)
+    except ValidationError as error:
+        mistakes += _explain(error, model_class, values, given)
+    if mistakes:
+        raise InvalidConfig("\n".join(mistakes))
+    return config
+
+
+def _from_file(path: str | os.PathLike[str] | None) -> list[_Given]:
+    """The values of a file, each of its top-level keys on its own; `InvalidConfig` when it cannot be read."""
+    if path is None:
+        return []
+    path = Path(path)
+    try:
+        data = _parse(path.read_bytes().decode("utf-8-sig"), path)
+    except OSError as error:
+        raise InvalidConfig(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidConfig(f"{path}: is not UTF-8 text") from error
+    if data is None:
+        return []
+    if not isinstance(data, dict):
+        raise InvalidConfig(f"{path}: must hold keys and values, not {type(data).__name__}")
+    # "$schema" is how an editor finds the JSON Schema of a JSON or YAML file.
+    return [_Given((str(key),), value, path.name) for key, value in data.items() if key != "$schema"]
+
+
+def _parse(text: str, path: Path) -> Any:
+    kind = path.suffix.lower()
+    if kind == ".toml":
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InvalidConfig(f"{path}: not valid TOML: {error}") from error
+    if kind == ".json":
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InvalidConfig(f"{path}: not valid JSON: {error}") from error
+    if kind in (".yaml", ".yml"):
+        import yaml
+
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InvalidConfig(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    raise InvalidConfig(f"{path}: the suffix must be .toml, .yaml, .yml or .json")
+
+
+def _from_environment(environment: Mapping[str, str], prefix: str) -> Iterator[_Given]:
+    """The values of variables that start with ``prefix`` and have a double underscore after it or in it."""
+    for name, text in sorted(environment.items()):
+        if not name.startswith(prefix) or "__" not in name or not text:
+            continue
+        if prefix == ENVIRONMENT_PREFIX and name.startswith(TRAINING_ENVIRONMENT_PREFIX):
+            continue
+        yield _Given(tuple(name.removeprefix(prefix).lower().split("__")), _from_text(text), f"${name}")
+
+
+def _from_sets(sets: Sequence[str], mistakes: list[str]) -> Iterator[_Given]:
+    for text in sets:
+        key, equals, value = text.partition("=")
+        path = tuple(part.strip().replace("-", "_") for part in key.split("."))
+        if not equals or not all(path):
+            mistakes.append(f"--set {text}: must have the form key=value, such as upscale.model=fast")
+            continue
+        yield _Given(path, _from_text(value.strip()), f"--set {key.strip()}")
+
+
+def _from_text(text: str) -> Any:
+    """The value a short text means: lists, tables and quoted strings as in YAML, ``null``; all else the text itself.
+
+    Numbers and truth values stay text here: only the model knows whether ``4`` is a number or a name.
+    """
+    if text == "null":
+        return None
+    if text[:1] in ("[", "{", '"', "'"):
+        import yaml
+
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            return text
+    return text
+
+
+def _put(values: dict[str, Any], item: _Given, mistakes: list[str]) -> None:
+    """Lay one given value over those of weaker sources."""
+    *parents, last = item.path
+    here = values
+    for depth, part in enumerate(parents, 1):
+        below = here.get(part)
+        if not isinstance(below, dict):
+            if below is not None:
+                mistakes.append(f"{'.'.join(item.path[:depth])}: is a section, so it cannot be {_short(below)}")
+            below = {}
+        # A copy: the caller's own data is never changed.
+        here[part] = dict(below)
+        here = here[part]
+    here[last] = item.value
+
+
+# ------------------------------------------------------------------------------------------------ mistakes
+
+
+def _explain(error: ValidationError, model_class: type[BaseModel], values: Any, given: Sequence[_Given]) -> list[str]:
+    """One line for each key that is wrong; the several complaints about a union are joined."""
+    lines: dict[tuple[str, ...], list[str]] = {}
+    details: dict[tuple[str, ...], str] = {}
+    for fault in error.errors(include_url=False, include_context=False):
+        path = _key_path(fault, values)
+        complaint, detail = _complaint(fault, model_class, path)
+        if complaint not in lines.setdefault(path, []):
+            lines[path].append(complaint)
+        details[path] = detail
+    return [
+        f"{'.'.join(path) or 'configuration'}: {' or '.join(complaints)}{details[path]}{_source(path, given)}"
+        for path, complaints in lines.items()
+    ]
+
+
+def _key_path(fault: ErrorDetails, values: Any) -> tuple[str, ...]:
+    """The keys that lead to a fault. pydantic puts the names of union members between them: those are left out."""
+    path: list[str] = []
+    here = values
+    for part in fault["loc"]:
+        known = part in here if isinstance(here, Mapping) else isinstance(here, list | tuple) and isinstance(part, int)
+        if known:
+            here = here[part]
+        elif fault["type"] != "missing" or part != fault["loc"][-1]:
+            continue
+        path.append(str(part))
+    return tuple(path)
+
+
+def _complaint(fault: ErrorDetails, model_class: type[BaseModel], path: tuple[str, ...]) -> tuple[str, str]:
+    """What is wrong, and what stood there instead."""
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key{_suggestion(model_class, path)}", ""
+    if fault["type"] == "missing":
+        return "is needed, but nobody gave it", ""
+    if fault["type"] == "model_type":
+        return "must be a section with keys of its own", f", not {_short(fault['input'])}"
+    message = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    message = re.split(", unable to |, got ", message)[0]
+    if isinstance(fault["input"], dict) and fault["type"] in ("value_error", "assertion_error"):
+        return message, ""
+    return message, f", not {_short(fault['input'])}"
+
+
+def _suggestion(model_class: type[BaseModel], path: tuple[str, ...]) -> str:
+    """The key that was probably meant: a near miss in the same section, else the same name in another section."""
+    models = [model_class]
+    for part in path[:-1]:
+        if not part.isdigit():
+            fields = [model.model_fields[part] for model in models if part in model.model_fields]
+            models = [inner for field in fields for inner in _models_in(field.annotation)]
+    siblings = sorted({name for model in models for name in model.model_fields})
+    if near := get_close_matches(path[-1], siblings, n=1):
+        return f"; did you mean {near[0]!r}?"
+    for key, _ in list_keys(model_class):
+        if key.rpartition(".")[2] == path[-1]:
+            return f"; did you mean {key!r}?"
+    return f"; there are: {', '.join(siblings)}" if siblings else ""
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
+
+
+def _source(path: tuple[str, ...], given: Sequence[_Given]) -> str:
+    """Who gave the value at ``path``: the last one for the longest part of it, else one for something below it."""
+    above = [item for item in given if path[: len(item.path)] == item.path]
+    below = [item for item in given if item.path[: len(path)] == path]
+    if above:
+        longest = max(len(item.path) for item in above)
+        return f" ({[item for item in above if len(item.path) == longest][-1].source})"
+    return f" ({below[-1].source})" if path and below else ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+# ------------------------------------------------------------------------------------------ what there is
+
+
+def list_keys(model_class: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, FieldInfo]]:
+    """All keys of a configuration as dotted paths with their fields, sections left out."""
+    for name, field in model_class.model_fields.items():
+        if inner := _section_of(field):
+            yield from list_keys(inner, (*path, name))
+        else:
+            yield ".".join((*path, name)), field
+
+
+def find_key(model_class: type[BaseModel], key: str) -> FieldInfo:
+    """The field at a dotted path. Raises KeyError."""
+    return dict(list_keys(model_class))[key]
+
+
+def choices_of(field: FieldInfo) -> tuple[str, ...]:
+    """The words that a field may hold, or nothing when it is not a choice of words."""
+
+    def words(annotation: Any) -> Iterator[str]:
+        for part in get_args(annotation):
+            if isinstance(part, str):
+                yield part
+            else:
+                yield from words(part)
+
+    return tuple(words(field.annotation))
+
+
+def _section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """The model of a field that is always there as a section; a union or an optional one is not."""
+    annotation = field.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+# ------------------------------------------------------------------------------------------------ writing
+
+
+def json_schema(model_class: type[BaseModel]) -> dict[str, Any]:
+    """The JSON Schema of a configuration file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model_class.model_json_schema()}
+
+
+def to_toml(config: BaseModel, *, comments: bool = False) -> str:
+    """A whole configuration as TOML text, which `load_config` reads back to an equal one.
+
+    With ``comments`` each key has its description above it, and a key without a value is there too, commented out.
+    """
+    return _toml_section(config, (), comments).lstrip("\n")
+
+
+def template(model_class: type[BaseModel]) -> str:
+    """A commented TOML file with every key at its default; keys that must be given are commented out."""
+    return to_toml(model_class.model_construct(), comments=True)
+
+
+def _toml_section(config: BaseModel, path: tuple[str, ...], comments: bool) -> str:
+    """Plain keys first, then sub-sections, as TOML wants it."""
+    plain: list[str] = []
+    later: list[str] = []
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name, None)
+        if value is None and (inner := _section_of(field)):
+            value = inner.model_construct()
+        note = f"\n{textwrap.indent(textwrap.fill(field.description or '', 100), '# ')}\n" if comments else ""
+        below = (*path, name)
+        if isinstance(value, BaseModel):
+            later.append(f"{note or chr(10)}[{'.'.join(below)}]\n{_toml_section(value, below, comments)}")
+        elif isinstance(value, list | tuple) and value and all(isinstance(item, BaseModel) for item in value):
+            later += [f"\n[[{'.'.join(below)}]]\n{_toml_section(item, below, comments)}" for item in value]
+        elif value is not None:
+            plain.append(f"{note}{name} = {_toml_value(value)}\n")
+        elif comments:
+            plain.append(f"{note}# {name} ={' # must be given' if field.is_required() else ''}\n")
+    return "".join(plain + later)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{json.dumps(str(key))} = {_toml_value(item)}' for key, item in value.items())}}}"
+    if isinstance(value, int | float):
+        return repr(value)
+    return json.dumps(str(value), ensure_ascii=False)
