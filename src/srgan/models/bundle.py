@@ -59,7 +59,9 @@ class Bundle:
             raise CorruptModel(f"{self.path}: the bundle has no {name}")
         data = _read(self.path, name)
         if hashlib.sha256(data).hexdigest() != self.info.files[name]:
-            raise CorruptModel(f"{self.path}: {name} does not have the SHA-256 that model.toml states; fetch the model again")
+            raise CorruptModel(
+                f"{self.path}: {name} does not have the SHA-256 that model.toml states; fetch the model again"
+            )
         return data
 
     def verify(self) -> None:

@@ -52,7 +52,9 @@ def find_model(name: str | os.PathLike[str], scale: float | None = None) -> Bund
     family = sorted((b for b in bundles if b.info.family == text), key=lambda b: b.info.scale)
     if not family:
         known = sorted({b.info.family or b.info.name for b in bundles} | {b.info.name for b in bundles})
-        raise ModelNotFound(f"There is no model {text!r}. Models: {', '.join(known) or 'none'}; or give the path of a bundle")
+        raise ModelNotFound(
+            f"There is no model {text!r}. Models: {', '.join(known) or 'none'}; or give the path of a bundle"
+        )
     wanted = 4.0 if scale is None else scale
     return next((b for b in family if b.info.scale >= wanted), family[-1])
 

@@ -48,7 +48,9 @@ class ModelInfo(_Record):
     version: str = Field(default="1.0.0", description="Version of the weights.")
     description: str = Field(default="", description="One sentence for people who choose.")
     network: str = Field(description="Name of the architecture in `srgan.networks`.")
-    network_options: dict[str, Any] = Field(default_factory=dict, description="Arguments of the architecture but the scale.")
+    network_options: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of the architecture but the scale."
+    )
     scale: int = Field(ge=1, le=16, description="Enlargement of one run.")
     channels: int = Field(default=3, ge=1, le=4, description="Colour channels in and out.")
     value_range: tuple[float, float] = Field(default=(0.0, 1.0), description="Range of the pixel values in and out.")
@@ -57,7 +59,9 @@ class ModelInfo(_Record):
     minimum: int = Field(default=1, ge=1, description="Smallest height and width of the input.")
     parameters: int = Field(default=0, ge=0, description="Number of weights.")
     macs_per_pixel: int = Field(default=0, ge=0, description="Multiply-accumulates per input pixel.")
-    working_bytes_per_pixel: int = Field(default=4096, ge=0, description="Estimate of the memory one run needs, per input pixel.")
+    working_bytes_per_pixel: int = Field(
+        default=4096, ge=0, description="Estimate of the memory one run needs, per input pixel."
+    )
     licence: str = Field(default="", description="SPDX identifier of the weights' licence.")
     provenance: Provenance = Field(default_factory=Provenance)
     quality: tuple[Quality, ...] = Field(default=(), description="Measured quality.")

@@ -22,6 +22,8 @@ class Network(nn.Module):
     radius: int
     multiple: int = 1
     channels: int = 3
+    ends: tuple[str, ...] = ("stem", "head")
+    """Prefixes of the first and last layers, which some optimisers treat apart."""
 
     def deploy(self) -> Self:
         """A copy in evaluation mode with every training-time form replaced by the one that runs."""
@@ -61,6 +63,14 @@ class ExpandedConv(nn.Module):
         return functional.conv2d(x, self.kernel(), self.bias, padding=1)
 
     @torch.no_grad()
+    def absorb(self, plain: nn.Conv2d) -> None:
+        """Take over a plain convolution's function; the branches start from nothing."""
+        self.direct.copy_(plain.weight)
+        self.project.zero_()
+        if plain.bias is not None:
+            self.bias.copy_(plain.bias)
+
+    @torch.no_grad()
     def collapse(self) -> nn.Conv2d:
         """The plain convolution that computes the same."""
         outputs, inputs = self.direct.shape[:2]
@@ -76,14 +86,15 @@ def conv3x3(inputs: int, outputs: int, *, expanded: bool = False, gain: float = 
     ``gain=0`` makes the layer start as zero, which lets a residual block start as the identity.
     """
     layer: nn.Conv2d | ExpandedConv
+    kernels: list[Tensor]
     if expanded:
         layer = ExpandedConv(inputs, outputs)
-        kernels = (layer.direct, layer.project)
+        kernels = [layer.direct, layer.project]
     else:
         layer = nn.Conv2d(inputs, outputs, 3, padding=1)
         nn.init.kaiming_normal_(layer.weight, a=LEAK)
         nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        kernels = (layer.weight,)
+        kernels = [layer.weight]
     with torch.no_grad():
         for kernel in kernels:
             kernel.mul_(gain)
@@ -114,3 +125,28 @@ def check_scale(network: str, scale: int, allowed: tuple[int, ...] = SCALES) -> 
     """Raise `InvalidConfig` unless ``scale`` is one that ``network`` can be built for."""
     if scale not in allowed:
         raise InvalidConfig(f"network {network!r} comes in the scales {', '.join(map(str, allowed))}, not {scale}")
+
+
+def costs(network: Network) -> tuple[int, int]:
+    """Multiply-accumulates, and an estimate of the bytes of working memory, for each input pixel.
+
+    Counted on the convolutions of a deployed network. An engine holds the input and output of the layer it runs, once as
+    they are and once in the transformed form of its fast convolution, which is about as large three times over.
+    """
+    side = 8 * network.multiple
+    macs, widest = 0, 0
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal macs, widest
+        assert isinstance(layer, nn.Conv2d)
+        macs += layer.weight.numel() * output.shape[2] * output.shape[3]
+        widest = max(widest, inputs[0].numel() + output.numel())
+
+    hooks = [layer.register_forward_hook(count) for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        result = network(torch.zeros(1, network.channels, side, side, device=device))
+    for hook in hooks:
+        hook.remove()
+    pixels = side * side
+    return macs // pixels, 4 * (4 * widest + 2 * result.numel()) // pixels

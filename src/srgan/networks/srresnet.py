@@ -34,6 +34,8 @@ class SRResNet(Network):
     [3x3 to 256, PixelShuffle 2, PReLU], 9x9 output. Convolutions in front of a batch norm have no bias.
     """
 
+    ends = ("stem", "output")
+
     def __init__(self, scale: int = 4, *, width: int = 64, blocks: int = 16, channels: int = 3) -> None:
         super().__init__()
         check_scale("srresnet", scale, (2, 4, 8, 16))

@@ -1,0 +1,34 @@
+"""Training: a configuration in, a model bundle out. `RECIPES` lists the ways to get there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from srgan.errors import MissingDependency
+from srgan.plugins import Table
+
+if TYPE_CHECKING:
+    from srgan.models import Bundle
+    from srgan.training.config import TrainConfig
+    from srgan.training.progress import TrainStatus
+
+RECIPES = Table("srgan.recipes", "recipe", {"pretrain": "srgan.training.pretrain:pretrain"})
+
+
+def train(config: TrainConfig, *, resume: bool = True, progress: Callable[[TrainStatus], None] | None = None) -> Bundle:
+    """Train a model as ``config`` says and return its bundle, in ``config.output.runs / name / version / bundle``.
+
+    With ``resume`` an unfinished run of the same configuration is continued, bit for bit on a CPU; otherwise a new
+    version is begun. ``progress`` is called every few steps. Raises what the recipe raises, and `MissingDependency`
+    without the `train` extra.
+    """
+    try:
+        import torch  # noqa: F401 - only to say clearly what is missing
+    except ImportError as error:
+        raise MissingDependency("torch", "train") from error
+    bundle: Bundle = RECIPES.load(config.recipe)(config, resume=resume, progress=progress)
+    return bundle
+
+
+__all__ = ["RECIPES", "train"]

@@ -1,0 +1,155 @@
+"""The training file: every setting of `srgan train`, typed and described. Importing this loads no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from srgan.models.info import NAME_PATTERN
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NetworkSection(_Section):
+    """Which network is trained."""
+
+    name: str = Field(
+        default="fast", description="Architecture: srresnet, turbo, fast, balanced, quality or a plug-in's."
+    )
+    scale: int = Field(default=4, ge=1, le=16, description="Enlargement that the network learns.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of the architecture, such as width = 64."
+    )
+    init_from: str = Field(
+        default="",
+        description="Bundle (name or path) to start from. Weights whose shapes fit are taken; a new scale gets a new head.",
+    )
+
+
+class DataSection(_Section):
+    """The training pictures."""
+
+    folders: tuple[Path, ...] = Field(
+        min_length=1, description="Folders of high-resolution pictures, searched recursively."
+    )
+    patch: int = Field(default=32, ge=8, le=512, description="Side of a training patch in low-resolution pixels.")
+    batch: PositiveInt = Field(default=16, description="Patches in a batch, on each device.")
+    tile: int = Field(
+        default=480, ge=32, description="Pictures are kept as tiles of this side, in high-resolution pixels."
+    )
+    min_detail: float = Field(
+        default=0.0,
+        ge=0,
+        description="Patches whose mean gradient, in levels of 255, is below this are mostly drawn again.",
+    )
+    flat_share: Fraction = Field(default=0.1, description="Chance that a patch below min_detail is used all the same.")
+    memory_gib: float = Field(
+        default=4.0, gt=0, description="Memory for decoded pictures. A larger dataset is streamed through it."
+    )
+    refresh: PositiveInt = Field(
+        default=200, description="When streaming: steps between exchanges of one tile in sixteen."
+    )
+    augment: bool = Field(default=True, description="Random flips and quarter turns.")
+    max_pictures: int | None = Field(default=None, ge=1, description="Use only the first so many pictures.")
+
+
+class LossSection(_Section):
+    """What the network is trained to make small."""
+
+    pixel: Literal["l1", "charbonnier", "mse"] = Field(default="l1", description="Pixel loss.")
+    fft: float = Field(
+        default=0.0, ge=0, description="Weight of the L1 distance between the spectra of output and target."
+    )
+    mse_after: Fraction = Field(
+        default=1.0, description="Fraction of the steps after which the pixel loss becomes MSE; 1 is never."
+    )
+
+
+class OptimiserSection(_Section):
+    """How the weights are moved."""
+
+    kind: Literal["adam", "muon"] = Field(
+        default="adam", description="muon: orthogonalised momentum for the inner kernels, Adam for the rest."
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate of Adam.")
+    muon_learning_rate: float = Field(default=7e-3, gt=0, le=1, description="Peak learning rate of Muon.")
+    betas: tuple[Fraction, Fraction] = Field(default=(0.9, 0.99), description="Adam's averaging factors.")
+    warmup: int = Field(default=100, ge=0, description="Steps over which the learning rate rises from zero.")
+    flat: Fraction = Field(
+        default=0.0, description="Fraction of the steps at the peak before the cosine descent begins."
+    )
+    final: Fraction = Field(default=1e-3, description="Learning rate at the last step, as a fraction of the peak.")
+    clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient; a longer one is scaled down.")
+    ema: float = Field(default=0.999, ge=0, lt=1, description="Averaging factor of the weights that are kept.")
+
+
+class ValidationSection(_Section):
+    """How progress is judged."""
+
+    folder: Path | None = Field(
+        default=None, description="Folder of high-resolution pictures that training never sees."
+    )
+    every: PositiveInt = Field(default=1000, description="Steps between validations.")
+    max_pictures: PositiveInt = Field(default=20, description="Use only the first so many pictures.")
+
+
+class HardwareSection(_Section):
+    """Where the work is done."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Device to train on.")
+    devices: PositiveInt = Field(default=1, description="How many devices or processes.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        default="auto", description="Arithmetic. auto takes bf16 where the device computes it quickly."
+    )
+    threads: int = Field(default=0, ge=0, description="CPU threads; 0 takes all.")
+    compile: bool = Field(
+        default=False, description="Compile the network with torch.compile: slower to start, faster on a GPU."
+    )
+
+
+class OutputSection(_Section):
+    """What is kept."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
+        default="model", description="Name of the run and of the model."
+    )
+    family: str = Field(default="", description="Name that models of different scale share.")
+    description: str = Field(default="", description="One sentence about the model.")
+    corpus: str = Field(default="", description="What the training pictures are, for the model's provenance.")
+    licence: str = Field(default="", description="SPDX identifier of the weights' licence.")
+    runs: Path = Field(default=Path("runs"), description="Folder of all runs; each gets NAME/VERSION in it.")
+    checkpoint_every: PositiveInt = Field(default=1000, description="Steps between checkpoints.")
+    keep: PositiveInt = Field(default=3, description="Latest checkpoints that are kept, besides the best.")
+    tensorboard: bool = Field(default=True, description="Write curves for TensorBoard.")
+
+
+class TrainConfig(_Section):
+    """A training run. `srgan config init --kind train` writes one to begin with."""
+
+    recipe: str = Field(default="pretrain", description="Training recipe: pretrain or a plug-in's.")
+    steps: PositiveInt = Field(default=50_000, description="Optimiser steps.")
+    seed: int = Field(default=0, ge=0, description="Seed of everything random.")
+    network: NetworkSection = Field(default_factory=NetworkSection, description="Which network is trained.")
+    data: DataSection = Field(description="The training pictures.")
+    loss: LossSection = Field(default_factory=LossSection, description="What the network is trained to make small.")
+    optimiser: OptimiserSection = Field(default_factory=OptimiserSection, description="How the weights are moved.")
+    validation: ValidationSection = Field(default_factory=ValidationSection, description="How progress is judged.")
+    hardware: HardwareSection = Field(default_factory=HardwareSection, description="Where the work is done.")
+    output: OutputSection = Field(default_factory=OutputSection, description="What is kept.")
+
+    @model_validator(mode="after")
+    def _patch_fits_tile(self) -> TrainConfig:
+        if self.data.patch * self.network.scale > self.data.tile:
+            raise ValueError(
+                f"data.patch {self.data.patch} times network.scale {self.network.scale} is larger than data.tile {self.data.tile}"
+            )
+        if self.data.tile % self.network.scale:
+            raise ValueError(f"data.tile {self.data.tile} is not a multiple of network.scale {self.network.scale}")
+        return self

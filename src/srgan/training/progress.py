@@ -1,0 +1,83 @@
+"""What a run tells while it works: status for whoever watches, curves for TensorBoard, and answers to an interrupt."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from srgan.errors import MissingDependency
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainStatus:
+    """How far training is."""
+
+    step: int
+    """Steps done, the ones of earlier sittings included."""
+    steps: int
+    """Steps in all."""
+    loss: float
+    """The last batch's loss."""
+    psnr: float | None
+    """PSNR of the last validation in dB, if there was one."""
+    steps_per_second: float
+    """Mean speed of this sitting, validation and checkpoints included."""
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimate of the time to go."""
+        return (self.steps - self.step) / max(self.steps_per_second, 1e-9)
+
+
+class Curves:
+    """Scalars for TensorBoard in ``folder``; without a folder they go nowhere."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._writer: Any = None
+        if folder:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise MissingDependency("tensorboard", "train") from error
+            self._writer = SummaryWriter(str(folder))
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a point to each named curve."""
+        if self._writer:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Write what is pending."""
+        if self._writer:
+            self._writer.close()
+
+
+@contextlib.contextmanager
+def interrupts() -> Iterator[threading.Event]:
+    """Turn Ctrl-C and SIGTERM into an event that a loop can answer between two steps. A second Ctrl-C stops at once.
+
+    Outside the main thread, where Python allows no signal handlers, the event is never set.
+    """
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    previous = {number: signal.signal(number, answer) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

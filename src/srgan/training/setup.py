@@ -1,0 +1,149 @@
+"""The two ends that recipes share: device and starting weights before the first step, the bundle after the last."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import platform
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from srgan.errors import InvalidConfig, MissingDependency
+from srgan.models import Bundle, ModelInfo, Provenance, find_model, write_bundle
+from srgan.models.bundle import SAFETENSORS
+from srgan.networks.network import ExpandedConv, Network, costs
+from srgan.training.config import HardwareSection, TrainConfig
+from srgan.training.runs import Run, State, config_hash
+
+if TYPE_CHECKING:
+    from srgan.training.data import TileStore
+
+log = logging.getLogger("srgan")
+
+
+def make_fabric(hardware: HardwareSection) -> Any:
+    """A launched `lightning_fabric.Fabric` for ``hardware``. Raises `InvalidConfig` for a device that is not there."""
+    try:
+        from lightning_fabric import Fabric
+    except ImportError as error:
+        raise MissingDependency("lightning-fabric", "train") from error
+
+    device = hardware.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[device]:
+        raise InvalidConfig(f"hardware.device: this machine or this build of torch has no {device}")
+    if hardware.threads:
+        torch.set_num_threads(hardware.threads)
+    if device == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    bf16 = hardware.precision == "bf16" or (hardware.precision == "auto" and _quick_bf16(device))
+    log.info("training on %s in %s with %d threads", device, "bf16" if bf16 else "fp32", torch.get_num_threads())
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    fabric = Fabric(accelerator=device, devices=hardware.devices, precision="bf16-mixed" if bf16 else "32-true")
+    fabric.launch()
+    return fabric
+
+
+def _quick_bf16(device: str) -> bool:
+    """Whether ``device`` computes bfloat16 in hardware; elsewhere it is slower than float32."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "amx_tile"))
+    return False
+
+
+@torch.no_grad()
+def start_from(network: Network, model: str) -> None:
+    """Take over the weights of the bundle ``model`` whose shapes fit; the rest keeps its fresh start.
+
+    Raises `InvalidConfig` when none fit, since that is another architecture.
+    """
+    from safetensors.torch import load
+
+    bundle = find_model(model)
+    weights = load(bundle.read(SAFETENSORS))
+    taken = 0
+    for name, layer in network.named_modules():
+        kernel = weights.get(f"{name}.weight")
+        if kernel is None:
+            continue
+        bias = weights.get(f"{name}.bias")
+        if isinstance(layer, ExpandedConv) and kernel.shape == layer.direct.shape:
+            plain = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1, bias=bias is not None)
+            plain.weight.copy_(kernel)
+            if plain.bias is not None and bias is not None:
+                plain.bias.copy_(bias)
+            layer.absorb(plain)
+        elif isinstance(getattr(layer, "weight", None), torch.Tensor) and layer.weight.shape == kernel.shape:
+            layer.weight.copy_(kernel)
+            if bias is not None and isinstance(getattr(layer, "bias", None), torch.Tensor):
+                layer.bias.copy_(bias)
+        else:
+            log.info("%s: %s has another shape and starts afresh", bundle.info.name, name)
+            continue
+        taken += 1
+    if not taken:
+        raise InvalidConfig(f"network.init_from: {model}: no layer of {bundle.info.network!r} fits this network")
+    log.info("%d layers start from %s", taken, bundle.info.name)
+
+
+def averaged(state: State) -> Network:
+    """The network with the averaged weights, in its form for inference."""
+    network = copy.deepcopy(state.network)
+    network.load_state_dict(state.average.state)
+    return network.deploy()
+
+
+def finish(config: TrainConfig, run: Run, network: Network, state: State, store: TileStore) -> Bundle:
+    """Write the finished model's bundle into the run's folder."""
+    from srgan.networks.export import export_forms
+
+    options = {name: value for name, value in config.network.options.items() if name != "expanded"}
+    network = network.cpu()
+    macs, working = costs(network)
+    info = ModelInfo(
+        name=config.output.name,
+        family=config.output.family,
+        description=config.output.description,
+        network=config.network.name,
+        network_options=options,
+        scale=network.scale,
+        channels=network.channels,
+        radius=network.radius,
+        multiple=network.multiple,
+        parameters=sum(p.numel() for p in network.parameters()),
+        macs_per_pixel=macs,
+        working_bytes_per_pixel=working,
+        licence=config.output.licence,
+        provenance=Provenance(
+            corpus=config.output.corpus or f"{store.pictures} pictures, {store.megapixels:.0f} megapixels",
+            recipe=config.recipe,
+            config=f"configs/{config.output.name}.toml",
+            config_sha256=config_hash(config),
+            steps=state.step,
+            seed=config.seed,
+            commit=run.commit,
+            trained_on=_hardware(state),
+            parent=config.network.init_from,
+        ),
+    )
+    bundle = write_bundle(run.bundle, info, export_forms(network, info))
+    log.info("%s: finished", bundle.path)
+    return bundle
+
+
+def _hardware(state: State) -> str:
+    """What trained the model, for its provenance."""
+    device = next(state.network.parameters()).device
+    name = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    return f"{name}, {state.seconds / 60:.0f} minutes, torch {torch.__version__}, {datetime.now(UTC):%Y-%m-%d}"
