@@ -2,7 +2,7 @@
 
 from srgan.imaging.picture import Picture, from_uint8, from_uint16, to_uint8, to_uint16
 from srgan.imaging.reading import READABLE, Header, Limits, probe_picture, read_picture
-from srgan.imaging.resize import Kernel, resize
+from srgan.imaging.resize import Kernel, resize, resize_strips
 from srgan.imaging.writing import WRITABLE, check_format, check_target, encode_picture, format_of, write_picture
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "probe_picture",
     "read_picture",
     "resize",
+    "resize_strips",
     "to_uint8",
     "to_uint16",
     "write_picture",

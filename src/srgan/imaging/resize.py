@@ -7,7 +7,7 @@ with the edge pixel repeated): the convention of super-resolution benchmarks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -31,49 +31,91 @@ def resize(pixels: NDArray[Float], height: int, width: int, kernel: Kernel = "bi
     """
     if pixels.ndim != 3 or not pixels.size:
         raise ValueError(f"pixels must be H x W x C and not empty, not {pixels.shape}")
-    if height < 1 or width < 1:
-        raise ValueError(f"a picture of {width} x {height} pixels cannot be made")
+    _check(height, width, kernel)
     if pixels.shape[:2] == (height, width):
         return pixels.copy()
+    rows, columns, channels = pixels.shape
     if kernel == "nearest":
-        rows = _nearest(pixels.shape[0], height)
-        return np.ascontiguousarray(pixels[rows[:, None], _nearest(pixels.shape[1], width)])
-    if kernel not in _KERNELS and kernel != "box":
+        return np.ascontiguousarray(pixels[_nearest(rows, height)[:, None], _nearest(columns, width)])
+    out = np.empty((height, width, channels), pixels.dtype)
+    vertical, horizontal = _both_axes((rows, columns), (height, width), channels, kernel, pixels.dtype)
+    done = 0
+    for group in vertical:
+        top, bottom = _touched(group)
+        done += len(_strip(group, horizontal, pixels[top:bottom], top, out[done:]))
+    return out
+
+
+def resize_strips(
+    take: Callable[[int, int], NDArray[np.float32]],
+    size: tuple[int, int],
+    height: int,
+    width: int,
+    channels: int,
+    kernel: Kernel = "bicubic",
+) -> Iterator[NDArray[np.float32]]:
+    """`resize` for a picture that need not be in memory as a whole: the same result in strips of rows, top to bottom.
+
+    ``take(top, bottom)`` gives those rows of the picture of ``size`` (height, width), float32 H x W x ``channels``.
+    ``top`` is never less than in the call before. Raises as `resize` does.
+    """
+    _check(height, width, kernel)
+    if kernel == "nearest" or size == (height, width):
+        rows, columns = _nearest(size[0], height), _nearest(size[1], width)
+        for start in range(0, height, _ROWS):
+            part = rows[start : start + _ROWS]
+            yield take(int(part[0]), int(part[-1]) + 1)[part[:, None] - part[0], columns]
+        return
+    vertical, horizontal = _both_axes(size, (height, width), channels, kernel, np.dtype(np.float32))
+    for group in vertical:
+        top, bottom = _touched(group)
+        count = sum(len(w.matrix) for w in group)
+        yield _strip(group, horizontal, take(top, bottom), top, np.empty((count, width, channels), np.float32))
+
+
+def _check(height: int, width: int, kernel: str) -> None:
+    if height < 1 or width < 1:
+        raise ValueError(f"a picture of {width} x {height} pixels cannot be made")
+    if kernel not in _KERNELS and kernel not in ("nearest", "box"):
         raise ValueError(f"no kernel {kernel!r}: choose one of bicubic, lanczos, bilinear, nearest, box")
-    channels = pixels.shape[2]
-    vertical = _weights(pixels.shape[0], height, kernel, _TAP_BLOCK)
+
+
+def _both_axes(
+    size_in: tuple[int, int], size_out: tuple[int, int], channels: int, kernel: Kernel, dtype: np.dtype[Float]
+) -> tuple[list[list[_Weights]], list[_Weights]]:
+    """Weights for rows, in groups that make one strip, and for columns with their channels interleaved."""
+    vertical = [w.cast(dtype) for w in _weights(size_in[0], size_out[0], kernel, _TAP_BLOCK)]
     horizontal = [
-        _Weights(w.out_start * channels, w.in_start * channels, np.kron(w.matrix, np.eye(channels)).T)
-        for w in _weights(pixels.shape[1], width, kernel, _TAP_BLOCK)
+        _Weights(w.out_start * channels, w.in_start * channels, np.kron(w.matrix, np.eye(channels)).T).cast(dtype)
+        for w in _weights(size_in[1], size_out[1], kernel, _TAP_BLOCK)
     ]
-    vertical = [w.cast(pixels.dtype) for w in vertical]
-    horizontal = [w.cast(pixels.dtype) for w in horizontal]
-    return _apply(pixels, height, width, vertical, horizontal)
-
-
-def _apply(
-    pixels: NDArray[Float], height: int, width: int, vertical: list[_Weights], horizontal: list[_Weights]
-) -> NDArray[Float]:
-    """Rows first, then columns, strip by strip; both are products of small dense matrices, which BLAS does fast."""
-    rows_in, columns_in, channels = pixels.shape
-    source = np.ascontiguousarray(pixels).reshape(rows_in, columns_in * channels)
-    out = np.empty((height, width * channels), pixels.dtype)
-    strip = np.empty((min(_ROWS, height), columns_in * channels), pixels.dtype)
     per_strip = _ROWS // _TAP_BLOCK
-    for first in range(0, len(vertical), per_strip):
-        blocks = vertical[first : first + per_strip]
-        start = blocks[0].out_start
-        for w in blocks:
-            count, taps = w.matrix.shape
-            target = strip[w.out_start - start : w.out_start - start + count]
-            np.matmul(w.matrix, source[w.in_start : w.in_start + taps], out=target)
-        stop = blocks[-1].out_start + len(blocks[-1].matrix)
-        part = strip[: stop - start]
-        for w in horizontal:
-            taps, count = w.matrix.shape
-            target = out[start:stop, w.out_start : w.out_start + count]
-            np.matmul(part[:, w.in_start : w.in_start + taps], w.matrix, out=target)
-    return out.reshape(height, width, channels)
+    return [vertical[first : first + per_strip] for first in range(0, len(vertical), per_strip)], horizontal
+
+
+def _touched(group: list[_Weights]) -> tuple[int, int]:
+    """First and last row, exclusive, of the input that a strip is made of."""
+    return min(w.in_start for w in group), max(w.in_start + w.matrix.shape[1] for w in group)
+
+
+def _strip(
+    group: list[_Weights], horizontal: list[_Weights], source: NDArray[Float], top: int, out: NDArray[Float]
+) -> NDArray[Float]:
+    """One strip, made in the first rows of ``out``: rows first, then columns, both as products of small dense matrices,
+    which BLAS does fast. ``source`` is the input from row ``top`` on."""
+    source = np.ascontiguousarray(source).reshape(len(source), -1)
+    start, stop = group[0].out_start, group[-1].out_start + len(group[-1].matrix)
+    strip = np.empty((stop - start, source.shape[1]), source.dtype)
+    for w in group:
+        count, taps = w.matrix.shape
+        first = w.in_start - top
+        np.matmul(w.matrix, source[first : first + taps], out=strip[w.out_start - start : w.out_start - start + count])
+    made = out[: stop - start]
+    flat = made.reshape(stop - start, -1)
+    for w in horizontal:
+        taps, count = w.matrix.shape
+        np.matmul(strip[:, w.in_start : w.in_start + taps], w.matrix, out=flat[:, w.out_start : w.out_start + count])
+    return made
 
 
 class _Weights:
@@ -95,10 +137,11 @@ def _weights(size_in: int, size_out: int, kernel: Kernel, block: int) -> list[_W
     positions, values = _taps(size_in, size_out, kernel)
     result = []
     for start in range(0, size_out, block):
-        index = positions[start : start + block]
-        low, high = int(index.min()), int(index.max())
+        index, value = positions[start : start + block], values[start : start + block]
+        live = value != 0  # so that no block reaches farther up than the one before it
+        low, high = int(index[live].min()), int(index[live].max())
         matrix = np.zeros((len(index), high - low + 1))
-        np.add.at(matrix, (np.arange(len(index))[:, None], index - low), values[start : start + block])
+        np.add.at(matrix, (np.nonzero(live)[0], index[live] - low), value[live])
         result.append(_Weights(start, low, matrix))
     return result
 
