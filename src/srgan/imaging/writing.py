@@ -15,6 +15,7 @@ import numpy as np
 
 from srgan.errors import CannotWrite, InvalidConfig, LimitExceeded, SrganError
 from srgan.imaging.picture import Picture, to_uint8, to_uint16
+from srgan.imaging.png import PngWriter
 from srgan.imaging.reading import Limits, probe_picture
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ _WEBP_PIXELS = 178_956_970
 """Most pixels of a WebP file that Pillow opens again."""
 _CLASSIC_TIFF = 3 << 30
 """Bytes of pixels from which on TIFF is written as BigTIFF: classic TIFF ends at 4 GiB, and LZW may enlarge noise."""
+_STRIP_VALUES = 1 << 20
+"""Values turned to integers at a time."""
 _QUALITY = {"JPEG": 95, "WEBP": 90}
 
 
@@ -105,9 +108,9 @@ def write_picture(
     """Write ``picture`` to ``target`` and return its path.
 
     The file is made beside the target, flushed to the disk, opened again and only then renamed: the target is the whole
-    new picture or what it was before. Pixels are encoded as `encode_picture` says. Raises `InvalidConfig` for an unknown
-    format, `LimitExceeded` when the format is too small for the picture, and `CannotWrite` when the target exists and
-    ``overwrite`` is false or when anything else stands in the way.
+    new picture or what it was before. Pixels are encoded as `encode_picture` says. Raises `InvalidConfig` for an
+    unknown format, `LimitExceeded` when the format is too small for the picture, and `CannotWrite` when the target
+    exists and ``overwrite`` is false or when anything else stands in the way.
     """
     target = Path(target)
     kind = format_of(target, format)
@@ -157,6 +160,8 @@ def _replacing(target: Path, *, overwrite: bool) -> Iterator[tuple[BinaryIO, Pat
                 _rename_onto_nothing(temporary, real)
         finally:
             temporary.unlink(missing_ok=True)
+    except (CannotWrite, LimitExceeded) as error:
+        raise type(error)(f"{target}: {error}") from error
     except FileExistsError as error:
         raise CannotWrite(f"{target}: exists already; allow overwriting, or choose another name") from error
     except (OSError, ValueError) as error:
@@ -218,8 +223,25 @@ def _on_white(picture: Picture) -> Picture:
 
 
 def _encode_png(picture: Picture, stream: BinaryIO) -> None:
-    image, options = _for_pillow(picture, "PNG", None)
-    image.save(stream, "PNG", compress_level=1, **options)
+    """Strip by strip, so that beside the picture only a few megabytes are held."""
+    height, width, channels = picture.pixels.shape
+    deep = picture.bit_depth > 8
+    writer = PngWriter(
+        stream,
+        width,
+        height,
+        channels,
+        bit_depth=16 if deep else 8,
+        icc_profile=picture.icc_profile,
+        exif=picture.exif,
+        xmp=picture.xmp,
+        dpi=picture.dpi,
+    )
+    rows = max(1, _STRIP_VALUES // (width * channels))
+    for start in range(0, height, rows):
+        strip = picture.pixels[start : start + rows]
+        writer.write_rows(to_uint16(strip) if deep else to_uint8(strip))
+    writer.finish()
 
 
 def _for_pillow(picture: Picture, format: str, quality: int | None) -> tuple[Image.Image, dict[str, Any]]:
