@@ -1,13 +1,22 @@
-"""The one thing that must change in EXIF and XMP when a picture is turned upright: the orientation they state.
+"""EXIF between formats, and the orientation that EXIF and XMP state.
 
-Both are patched in place, byte for byte, so that maker notes, thumbnails and whatever else a camera wrote survive.
+Orientation is patched in place, byte for byte, so that maker notes, thumbnails and whatever else a camera wrote
+survive.
 """
 
 from __future__ import annotations
 
 import re
 import struct
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+_DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
+"""Description, maker, model, software, date, artist, copyright."""
+EXIF_DIRECTORIES = (0x8769, 0x8825)
+"""Exif and GPS."""
 _ORIENTATION = 0x0112
 _SHORT = 3
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])(?=\s*[\"'<])")
@@ -18,6 +27,24 @@ def bare_exif(exif: bytes) -> bytes | None:
     if exif.startswith(b"Exif\0"):
         exif = exif[6:]
     return exif if exif[:4] in (b"II*\0", b"MM\0*") else None
+
+
+def descriptive_exif(source: Image.Exif) -> bytes | None:
+    """What ``source`` says of the picture, without what it says of a file's layout, as a bare TIFF stream.
+
+    In TIFF the two share one directory: EXIF read from there must not bring strip offsets along, and EXIF written there
+    must not overwrite them.
+    """
+    from PIL import Image
+
+    kept = Image.Exif()
+    for tag in _DESCRIPTIVE:
+        if tag in source:
+            kept[tag] = source[tag]
+    for directory in EXIF_DIRECTORIES:
+        if entries := source.get_ifd(directory):
+            kept[directory] = dict(entries)
+    return bare_exif(kept.tobytes()[6:]) if len(kept) else None
 
 
 def take_orientation(exif: bytes | None, xmp: bytes | None) -> tuple[int, bytes | None, bytes | None]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from srgan.errors import InvalidImage, LimitExceeded, OutOfMemory, SrganError
-from srgan.imaging.exif import bare_exif, take_orientation
+from srgan.imaging.exif import bare_exif, descriptive_exif, take_orientation
 from srgan.imaging.picture import Picture
 
 if TYPE_CHECKING:
@@ -123,9 +123,12 @@ def _opened(source: str | os.PathLike[str] | bytes | BinaryIO, name: str, limits
 
 
 def _drained(stream: BinaryIO, name: str, limits: Limits) -> io.BytesIO:
+    """What is left of ``stream``, in memory. Piece by piece: one large read would ask for the whole limit at once."""
+    data = bytearray()
     try:
-        data = stream.read(limits.max_bytes + 1)
-    except (OSError, ValueError) as error:
+        while len(data) <= limits.max_bytes and (piece := stream.read(1 << 20)):
+            data += piece
+    except (OSError, ValueError, TypeError) as error:
         raise InvalidImage(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     _check_bytes(len(data), name, limits)
     return io.BytesIO(data)
@@ -141,7 +144,10 @@ def _check_bytes(count: int, name: str, limits: Limits) -> None:
 @contextmanager
 def _image(stream: BinaryIO, name: str, limits: Limits) -> Iterator[tuple[Image.Image, str]]:
     """The Pillow image, header read and size checked, and its format; translates what goes wrong in the block."""
-    kind = _sniff(stream.read(16))
+    try:
+        kind = _sniff(stream.read(64))
+    except OSError as error:
+        raise InvalidImage(f"{name}: cannot be read: {error.strerror or error}") from error
     if kind is None:
         raise InvalidImage(f"{name}: not a picture that can be read ({', '.join(READABLE)})")
     stream.seek(0)
@@ -162,7 +168,7 @@ def _image(stream: BinaryIO, name: str, limits: Limits) -> Iterator[tuple[Image.
 
 
 def _sniff(head: bytes) -> str | None:
-    """The format that the first 16 bytes announce."""
+    """The format that the first 64 bytes announce."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if head.startswith(b"\xff\xd8\xff"):
@@ -173,7 +179,7 @@ def _sniff(head: bytes) -> str | None:
         return "TIFF"
     if head[:6] in (b"GIF87a", b"GIF89a"):
         return "GIF"
-    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"mif1", b"msf1"):
+    if head[4:8] == b"ftyp" and any(brand in head[8:] for brand in (b"avif", b"avis")):
         return "AVIF"
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
         return "PPM"
@@ -199,7 +205,7 @@ def _to_picture(image: Image.Image, kind: str) -> Picture:
     if kind == "TIFF":
         orientation = 1  # Pillow has turned it already
     icc = info.get("icc_profile")
-    if image.mode in ("CMYK", "YCbCr", "LAB"):
+    if image.mode in ("CMYK", "YCbCr"):
         image, icc = _to_srgb(image, icc), None
     bit_depth, image = _plain(image, kind)
     pixels = _turn(_to_float(image, bit_depth), orientation)
@@ -261,9 +267,9 @@ def _to_float(image: Image.Image, bits: int) -> NDArray[np.float32]:
 
 def _turn(pixels: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
     """Turn a picture upright that was stored in EXIF ``orientation``."""
-    if orientation in (3, 4, 7, 8):
+    if orientation in (3, 4, 6, 7):
         pixels = pixels[::-1]
-    if orientation in (2, 3, 6, 7):
+    if orientation in (2, 3, 7, 8):
         pixels = pixels[:, ::-1]
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
@@ -311,22 +317,7 @@ def _tiff_tag(image: Any, tag: int, default: int) -> int:
 
 
 def _exif_of(image: Any, kind: str) -> bytes | None:
-    if kind != "TIFF":
-        exif = image.info.get("exif")
-        return bare_exif(exif) if isinstance(exif, bytes) else None
-    return _exif_of_tiff(image)
-
-
-def _exif_of_tiff(image: Any) -> bytes | None:
-    """EXIF made of the tags of a TIFF file that describe the picture, not the layout of the file."""
-    from PIL import Image
-
-    source, kept = image.getexif(), Image.Exif()
-    for tag in (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298):  # description, maker, model, software, ...
-        if tag in source:
-            kept[tag] = source[tag]
-    for directory in (0x8769, 0x8825):  # Exif, GPS
-        if entries := source.get_ifd(directory):
-            kept.get_ifd(directory).update(entries)
-            kept[directory] = dict(entries)
-    return bare_exif(kept.tobytes()) if len(kept) else None
+    if kind == "TIFF":
+        return descriptive_exif(image.getexif())
+    exif = image.info.get("exif")
+    return bare_exif(exif) if isinstance(exif, bytes) else None

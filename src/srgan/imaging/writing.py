@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from srgan.errors import CannotWrite, InvalidConfig, LimitExceeded, SrganError
+from srgan.imaging.exif import EXIF_DIRECTORIES, descriptive_exif
 from srgan.imaging.picture import Picture, to_uint8, to_uint16
 from srgan.imaging.png import PngWriter
 from srgan.imaging.reading import Limits, probe_picture
@@ -38,10 +40,8 @@ WRITABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 
 _MAX_SIDE = {"PNG": 2**31 - 1, "JPEG": 65_500, "WEBP": 16_383, "TIFF": 2**31 - 1, "BMP": 2**31 - 1}
 """Largest width or height: the format's own limit; JPEG's is that of libjpeg, 35 below the format's."""
-_JPEG_SEGMENT = 65_533
-"""Most bytes of one JPEG segment, and so of EXIF."""
-_JPEG_XMP = _JPEG_SEGMENT - 29
-"""Most bytes of XMP in JPEG: a segment less its name."""
+_JPEG_EXIF, _JPEG_XMP = 65_533 - 6, 65_533 - 29
+"""Most bytes of EXIF and XMP in JPEG: a segment less its name. Longer ones are left out."""
 _WEBP_PIXELS = 178_956_970
 """Most pixels of a WebP file that Pillow opens again."""
 _CLASSIC_TIFF = 3 << 30
@@ -248,7 +248,7 @@ def _for_pillow(picture: Picture, format: str, quality: int | None) -> tuple[Ima
     """The picture as a Pillow image, with everything ``format`` can carry as options of its writer."""
     from PIL import Image
 
-    deep = picture.bit_depth > 8 and picture.pixels.shape[2] == 1 and format == "TIFF"
+    deep = format == "TIFF" and picture.bit_depth > 8 and picture.pixels.shape[2] == 1
     values: NDArray[Any] = to_uint16(picture.pixels) if deep else to_uint8(picture.pixels)
     image = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
     options: dict[str, Any] = {}
@@ -258,18 +258,36 @@ def _for_pillow(picture: Picture, format: str, quality: int | None) -> tuple[Ima
         return image, options
     if picture.icc_profile is not None:
         options["icc_profile"] = picture.icc_profile
-    exif = None if picture.exif is None else b"Exif\0\0" + picture.exif
-    if exif is not None and not (format == "JPEG" and len(exif) > _JPEG_SEGMENT):
-        options["exif"] = exif
     if format == "TIFF":
-        options |= {"compression": "tiff_lzw", "tiffinfo": {317: 2}, "big_tiff": values.nbytes > _CLASSIC_TIFF}
-        if picture.xmp is not None:
-            options["tiffinfo"][700] = picture.xmp
-    elif picture.xmp is not None and not (format == "JPEG" and len(picture.xmp) > _JPEG_XMP):
+        return image, options | _for_tiff(picture, values.nbytes)
+    room = (_JPEG_EXIF, _JPEG_XMP) if format == "JPEG" else (sys.maxsize, sys.maxsize)
+    if picture.exif is not None and len(picture.exif) <= room[0]:
+        options["exif"] = b"Exif\0\0" + picture.exif
+    if picture.xmp is not None and len(picture.xmp) <= room[1]:
         options["xmp"] = picture.xmp
+    quality = quality or _QUALITY[format]
     if format == "JPEG":
-        options |= {"quality": quality or _QUALITY[format], "subsampling": "4:4:4"}
-    elif format == "WEBP":
-        quality = quality or _QUALITY[format]
+        options |= {"quality": quality, "subsampling": "4:4:4"}
+    else:
         options |= {"lossless": True, "exact": True} if quality == 100 else {"quality": quality}
     return image, options
+
+
+def _for_tiff(picture: Picture, size: int) -> dict[str, Any]:
+    """LZW with differences, the best of speed and size measured; but libtiff, as Pillow drives it, cannot write the
+    directories of EXIF, and then the pixels are stored as they are: a larger file rather than lost metadata."""
+    from PIL import Image
+
+    tags = Image.Exif()
+    compression = "tiff_lzw"
+    if picture.exif is not None:
+        source = Image.Exif()
+        source.load(picture.exif)
+        if exif := descriptive_exif(source):
+            tags.load(exif)
+            compression = "raw" if any(directory in tags for directory in EXIF_DIRECTORIES) else compression
+    if compression != "raw":
+        tags[317] = 2  # each value as its difference to the one on the left
+    if picture.xmp is not None:
+        tags[700] = picture.xmp
+    return {"compression": compression, "exif": tags, "big_tiff": size > _CLASSIC_TIFF}
