@@ -48,6 +48,7 @@ _CLASSIC_TIFF = 3 << 30
 """Bytes of pixels from which on TIFF is written as BigTIFF: classic TIFF ends at 4 GiB, and LZW may enlarge noise."""
 _STRIP_VALUES = 1 << 20
 """Values turned to integers at a time."""
+_EXISTS = "exists already; allow overwriting, or choose another name"
 _QUALITY = {"JPEG": 95, "WEBP": 90}
 
 
@@ -126,20 +127,27 @@ def write_picture(
 def check_target(target: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Whether a picture may be written to ``target``; call it before the work. Raises `CannotWrite`."""
     target = Path(target)
+    parent = target.parent
     try:
-        if target.is_dir():
-            raise CannotWrite(f"{target}: is a folder")
-        if target.exists() and not target.is_file():
-            raise CannotWrite(f"{target}: is not a regular file")
-        if not overwrite and os.path.lexists(target):
-            raise CannotWrite(f"{target}: exists already; allow overwriting, or choose another name")
-        parent = target.parent
-        if not parent.is_dir():
-            raise CannotWrite(f"{target}: the folder {parent} does not exist")
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise CannotWrite(f"{target}: the folder {parent} cannot be written to")
+        os.lstat(target)
+        exists = True
+    except (FileNotFoundError, NotADirectoryError):
+        exists = False
     except (OSError, ValueError) as error:
         raise CannotWrite(f"{target}: {_reason(error)}") from error
+    if target.is_dir():
+        reason = "is a folder"
+    elif target.exists() and not target.is_file():
+        reason = "is not a regular file"
+    elif exists and not overwrite:
+        reason = _EXISTS
+    elif not parent.is_dir():
+        reason = f"the folder {parent} does not exist"
+    elif not os.access(parent, os.W_OK | os.X_OK):
+        reason = f"the folder {parent} cannot be written to"
+    else:
+        return
+    raise CannotWrite(f"{target}: {reason}")
 
 
 @contextmanager
@@ -163,7 +171,7 @@ def _replacing(target: Path, *, overwrite: bool) -> Iterator[tuple[BinaryIO, Pat
     except (CannotWrite, LimitExceeded) as error:
         raise type(error)(f"{target}: {error}") from error
     except FileExistsError as error:
-        raise CannotWrite(f"{target}: exists already; allow overwriting, or choose another name") from error
+        raise CannotWrite(f"{target}: {_EXISTS}") from error
     except (OSError, ValueError) as error:
         raise CannotWrite(f"{target}: {_reason(error)}") from error
 
@@ -274,20 +282,20 @@ def _for_pillow(picture: Picture, format: str, quality: int | None) -> tuple[Ima
 
 
 def _for_tiff(picture: Picture, size: int) -> dict[str, Any]:
-    """LZW with differences, the best of speed and size measured; but libtiff, as Pillow drives it, cannot write the
-    directories of EXIF, and then the pixels are stored as they are: a larger file rather than lost metadata."""
+    """LZW of differences, the best of speed and size measured. But libtiff, as Pillow drives it, writes neither the
+    directories of EXIF nor BigTIFF; there the pixels are stored as they are: a larger file rather than lost metadata."""
     from PIL import Image
 
     tags = Image.Exif()
-    compression = "tiff_lzw"
     if picture.exif is not None:
         source = Image.Exif()
         source.load(picture.exif)
         if exif := descriptive_exif(source):
             tags.load(exif)
-            compression = "raw" if any(directory in tags for directory in EXIF_DIRECTORIES) else compression
-    if compression != "raw":
+    large = size > _CLASSIC_TIFF
+    stored = large or any(directory in tags for directory in EXIF_DIRECTORIES)
+    if not stored:
         tags[317] = 2  # each value as its difference to the one on the left
     if picture.xmp is not None:
         tags[700] = picture.xmp
-    return {"compression": compression, "exif": tags, "big_tiff": size > _CLASSIC_TIFF}
+    return {"compression": "raw" if stored else "tiff_lzw", "exif": tags, "big_tiff": large}
