@@ -1,0 +1,263 @@
+"""`upscale`: the one-call form, which takes a picture in whatever form it comes and gives the same form back."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srgan.errors import InvalidConfig, InvalidImage
+from srgan.imaging import (
+    WRITABLE,
+    Kernel,
+    Limits,
+    Picture,
+    check_format,
+    check_target,
+    encode_picture,
+    format_of,
+    from_uint8,
+    from_uint16,
+    read_picture,
+    write_picture,
+)
+from srgan.runtime.session import Session
+from srgan.upscaler.pipeline import Progress, Upscaler, is_session, join
+from srgan.upscaler.sizes import Size, needed_scale, output_size
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from srgan.models import Bundle
+
+    AnyModel = str | os.PathLike[str] | Bundle | Session | Upscaler
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class Opening(TypedDict, total=False):
+    """How the model is opened; see `Upscaler`."""
+
+    backend: str
+    device: str
+    precision: str
+    threads: int
+    tile: int | None
+    memory_limit: int | None
+
+
+class Options(Size, Opening, total=False):
+    """The options of `upscale`; see there."""
+
+    resample: Kernel
+    progress: Progress | None
+    limits: Limits
+    quality: int | None
+
+
+@overload
+def upscale(
+    x: str | os.PathLike[str],
+    model: AnyModel = "fast",
+    *,
+    output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    **options: Unpack[Options],
+) -> Path: ...
+@overload
+def upscale(x: bytes, model: AnyModel = "fast", **options: Unpack[Options]) -> bytes: ...
+@overload
+def upscale(x: Picture, model: AnyModel = "fast", **options: Unpack[Options]) -> Picture: ...
+@overload
+def upscale(x: NDArray[Scalar], model: AnyModel = "fast", **options: Unpack[Options]) -> NDArray[Scalar]: ...
+@overload
+def upscale(x: Image, model: AnyModel = "fast", **options: Unpack[Options]) -> Image: ...
+def upscale(
+    x: Any,
+    model: AnyModel = "fast",
+    *,
+    output: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    **options: Unpack[Options],
+) -> Any:
+    """Enlarge ``x`` with ``model`` and give the same kind back.
+
+    ``x`` is one of:
+
+    - a path: the result is written to ``output``, or else beside it as PNG (``cat.jpg`` becomes ``cat_x4.png``), and
+      its path is returned; an existing file is replaced only with ``overwrite``
+    - the bytes of a picture file: bytes of a file of the same format (PNG where that cannot be written)
+    - a Pillow image: a Pillow image of the same mode (palettes and other colour models become RGB or RGBA)
+    - an array, height x width or height x width x 1..4 (gray, gray and alpha, RGB, RGBA), of uint8 or uint16, or of
+      floats in [0, 1]: an array of the same type and number of axes
+    - a `Picture`: a `Picture`
+
+    ``model`` is all that `Upscaler` takes, or an `Upscaler`, which saves opening the model anew for every call.
+
+    Options: ``scale``, ``width``, ``height``, ``long_side``, ``resample`` and ``progress`` as in `Upscaler.upscale`;
+    ``backend``, ``device``, ``precision``, ``threads``, ``tile`` and ``memory_limit`` as in `Upscaler`,
+    unless
+    ``model`` is one; ``limits`` (`Limits`) for what a file may be; ``quality`` of JPEG and WebP. Raises `SrganError`.
+    """
+    call = _Call.of(model, options)
+    if isinstance(x, str | os.PathLike):
+        return call.file(Path(x), output, overwrite)
+    if output is not None or overwrite:
+        raise InvalidConfig("output and overwrite are for a picture given as a path")
+    if isinstance(x, bytes | bytearray | memoryview):
+        return call.encoded(bytes(x))
+    if isinstance(x, Picture):
+        return call.picture(x)
+    if isinstance(x, np.ndarray):
+        return call.array(x)
+    pillow = sys.modules.get("PIL.Image")  # an image can only come from a module that is loaded
+    if pillow is not None and isinstance(x, pillow.Image):
+        return call.image(x)
+    raise InvalidImage(f"a picture is a path, bytes, a Pillow image, an array or a Picture, not {type(x).__name__}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    """One call of `upscale`, its options sorted by what they are for."""
+
+    model: AnyModel
+    size: Size
+    opening: Opening
+    resample: Kernel
+    progress: Progress | None
+    limits: Limits
+    quality: int | None
+
+    @classmethod
+    def of(cls, model: Any, options: Options) -> _Call:
+        unknown = set(options) - set(Options.__annotations__)
+        if unknown:
+            raise TypeError(f"upscale() has no option {', '.join(map(repr, sorted(unknown)))}")
+        opening = {name: value for name, value in options.items() if name in Opening.__annotations__}
+        if opening and isinstance(model, Upscaler):
+            raise InvalidConfig(f"{', '.join(opening)}: the Upscaler given as model is open already")
+        quality = options.get("quality")
+        if quality is not None and not 1 <= quality <= 100:
+            raise InvalidConfig(f"quality is 1 to 100, not {quality}")
+        return cls(
+            model=model,
+            size=cast(Size, {name: value for name, value in options.items() if name in Size.__annotations__}),
+            opening=cast(Opening, opening),
+            resample=options.get("resample", "lanczos"),
+            progress=options.get("progress"),
+            limits=options.get("limits", Limits()),
+            quality=quality,
+        )
+
+    def file(self, source: Path, output: str | os.PathLike[str] | None, overwrite: bool) -> Path:
+        """What can be refused before the work is refused before the work."""
+        if output is not None:
+            format_of(output)
+            check_target(output, overwrite=overwrite)
+        picture = read_picture(source, limits=self.limits)
+        upscaler, height, width = self._opened(picture.height, picture.width)
+        if output is not None:
+            target = Path(output)
+        elif any(value is not None for name, value in self.size.items() if name != "scale"):
+            target = source.with_name(f"{source.stem}_{width}x{height}.png")
+        else:
+            target = source.with_name(f"{source.stem}_x{self.size.get('scale') or upscaler.scale:g}.png")
+        check_target(target, overwrite=overwrite)
+        check_format(format_of(target), width, height, picture.pixels.shape[2])
+        return write_picture(self._enlarge(upscaler, picture), target, quality=self.quality, overwrite=overwrite)
+
+    def encoded(self, data: bytes) -> bytes:
+        picture = read_picture(data, limits=self.limits)
+        format = picture.format if picture.format in WRITABLE else "PNG"
+        upscaler, height, width = self._opened(picture.height, picture.width)
+        check_format(format, width, height, picture.pixels.shape[2])
+        return encode_picture(self._enlarge(upscaler, picture), format, quality=self.quality)
+
+    def picture(self, picture: Picture) -> Picture:
+        upscaler, _, _ = self._opened(picture.height, picture.width)
+        return self._enlarge(upscaler, picture)
+
+    def array(self, values: NDArray[Any]) -> NDArray[Any]:
+        if values.ndim not in (2, 3) or not values.size or (values.ndim == 3 and values.shape[2] > 4):
+            raise InvalidImage(
+                f"an array is height x width or height x width x 1..4, not of shape {values.shape}"
+                + ("; channels come last" if values.ndim == 3 and values.shape[0] <= 4 else "")
+            )
+        pixels = _to_float(values if values.ndim == 3 else values[..., None])
+        upscaler, height, width = self._opened(*pixels.shape[:2])
+        strips = upscaler.strips(pixels, resample=self.resample, progress=self.progress, **self.size)
+        enlarged = join(strips, (height, width, pixels.shape[2]), values.dtype.newbyteorder("="))
+        return enlarged if values.ndim == 3 else enlarged[..., 0]
+
+    def image(self, image: Image) -> Image:
+        from PIL.Image import fromarray
+
+        enlarged = fromarray(self.array(_plain_values(image)))
+        kept = {"dpi", "exif", "xmp"}
+        if image.mode not in _OTHER_COLOURS:
+            kept.add("icc_profile")
+        enlarged.info.update({key: value for key, value in image.info.items() if key in kept})
+        return enlarged
+
+    def _opened(self, height: int, width: int) -> tuple[Upscaler, int, int]:
+        """The model, opened for a picture of this size, and height and width of the result.
+
+        A family is opened as its member that reaches the wanted size.
+        """
+        size = (height, width)
+        if isinstance(self.model, Upscaler):
+            upscaler = self.model
+        elif is_session(self.model) or all(value is None for value in self.size.values()):
+            upscaler = Upscaler(self.model, **self.opening)
+        else:
+            upscaler = Upscaler(self.model, scale=needed_scale(size, output_size(size, **self.size)), **self.opening)
+        return upscaler, *upscaler.output_size(size, **self.size)
+
+    def _enlarge(self, upscaler: Upscaler, picture: Picture) -> Picture:
+        return upscaler.upscale(picture, resample=self.resample, progress=self.progress, **self.size)
+
+
+def _to_float(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Values of an array as float32 in [0, 1]."""
+    if values.dtype == np.uint8:
+        return from_uint8(values)
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:  # of either byte order
+        return from_uint16(values)
+    if values.dtype.kind != "f":
+        raise InvalidImage(f"an array holds uint8, uint16 or floats in [0, 1], not {values.dtype}")
+    with np.errstate(invalid="ignore"):
+        low, high = values.min(), values.max()
+    if not (low >= -0.5 and high <= 1.5):
+        raise InvalidImage(f"floats are in [0, 1]; these reach from {low:.4g} to {high:.4g}")
+    pixels: NDArray[np.float32] = np.clip(values, 0, 1).astype(np.float32)
+    return pixels
+
+
+_OTHER_COLOURS = ("CMYK", "YCbCr", "LAB", "HSV")
+"""Modes of Pillow that become RGB; a profile made for them says nothing about the result."""
+
+
+def _plain_values(image: Image) -> NDArray[Any]:
+    """The values of a Pillow image as gray, gray and alpha, RGB or RGBA."""
+    mode, clear = image.mode, "transparency" in image.info
+    wanted = {
+        "1": "LA" if clear else "L",
+        "L": "LA" if clear else "L",
+        "P": "RGBA" if clear else "RGB",
+        "RGB": "RGBA" if clear else "RGB",
+        "PA": "RGBA",
+        "RGBa": "RGBA",
+        "RGBX": "RGB",
+        "La": "LA",
+    } | dict.fromkeys(_OTHER_COLOURS, "RGB")
+    if mode not in (*wanted, "LA", "RGBA") and not mode.startswith("I;16"):
+        raise InvalidImage(f"a Pillow image of mode {mode} is not supported; convert it to L, I;16, RGB or RGBA first")
+    try:
+        return np.asarray(image if wanted.get(mode, mode) == mode else image.convert(wanted[mode]))
+    except (OSError, ValueError) as error:
+        raise InvalidImage(f"the Pillow image cannot be read: {error}") from error

@@ -1,0 +1,297 @@
+"""`Upscaler`: any picture, of any size, to any size, in bounded memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeGuard, Unpack, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srgan import tiling
+from srgan.errors import InvalidConfig, InvalidImage, OutOfMemory, UnsupportedModel
+from srgan.imaging import Kernel, Picture, resize_strips, to_uint8, to_uint16
+from srgan.runtime.session import Session, SessionInfo
+from srgan.upscaler.alpha import bound_alpha, extend_colour, unweigh, weigh
+from srgan.upscaler.attempts import Attempts, Reopen, is_cpu, place
+from srgan.upscaler.sizes import Size, count_runs, needed_scale, output_size
+
+if TYPE_CHECKING:
+    from srgan.models import Bundle
+
+Pixels = NDArray[np.float32]
+Progress = Callable[[int, int], None]
+
+MOST_BY_DEFAULT = 4 << 30
+"""Bytes that tiles may use when no limit is given: twice as much would make tiled work 2 % faster."""
+UNKNOWN_MEMORY = 1 << 30
+"""Bytes that tiles may use when nobody knows how much memory is free."""
+
+
+class Upscaler:
+    """A model that is kept open, to enlarge many pictures with.
+
+    ``model`` is a name, a family, the path of a bundle, a `Bundle`, or an open `Session`. ``scale`` is the enlargement
+    when a call names none, and picks the member of a family; without it, it is the model's own. ``backend``,
+    ``device``, ``precision`` and ``threads`` are those of `srgan.open_session`. ``tile`` fixes the side of the tiles in
+    input pixels (raised where the network needs more); without it they are as large as ``memory_limit`` bytes allow,
+    or without that, half of what is free, 4 GiB at most. ``reopen`` opens a given session's model again, for the
+    retries that `upscale` describes.
+
+    An Upscaler may be used from several threads: they take turns at the network, tile by tile. Raises `SrganError`.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Bundle | Session = "fast",
+        *,
+        scale: float | None = None,
+        backend: str = "auto",
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int = 0,
+        tile: int | None = None,
+        memory_limit: int | None = None,
+        reopen: Reopen | None = None,
+    ) -> None:
+        for name, value in (("tile", tile), ("memory_limit", memory_limit)):
+            if value is not None and value < 1:
+                raise InvalidConfig(f"{name} must be at least 1, not {value}")
+        output_size((1, 1), scale=scale)  # refuses a scale that is none
+        if is_session(model):
+            self._session: Session = model
+        else:
+            from srgan.runtime import open_session
+
+            named = cast("str | os.PathLike[str] | Bundle", model)
+            opened = partial(open_session, named, scale=scale, threads=threads)
+            self._session = opened(backend=backend, device=device, precision=precision)
+            reopen = reopen or partial(opened, backend=self._session.info.backend or backend)
+        if self.info.channels not in (1, 3):
+            raise UnsupportedModel(f"{self.info.model} has {self.info.channels} channels; pictures have 1 or 3")
+        self._reopen = reopen
+        self._reopened: dict[tuple[str, str], Session] = {}
+        self._scale = float(self.info.scale if scale is None else scale)
+        self._tile = tile
+        self._memory_limit = memory_limit
+        self._turn = threading.Lock()
+
+    @property
+    def info(self) -> SessionInfo:
+        """What runs, and where."""
+        return self._session.info
+
+    @property
+    def scale(self) -> float:
+        """The enlargement when a call names none."""
+        return self._scale
+
+    def output_size(self, size: tuple[int, int], **wanted: Unpack[Size]) -> tuple[int, int]:
+        """Height and width of the result for a picture of ``size`` (height, width). Raises `InvalidConfig`."""
+        return output_size(size, default_scale=self._scale, **wanted)
+
+    def upscale(
+        self,
+        picture: Picture,
+        *,
+        scale: float | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        long_side: int | None = None,
+        resample: Kernel = "lanczos",
+        progress: Progress | None = None,
+    ) -> Picture:
+        """Enlarge ``picture``; what belongs to it (profile, metadata, depth) goes with it.
+
+        One of ``scale``, ``width``/``height`` or ``long_side`` says how large; the default is the Upscaler's scale. The
+        network runs as often as that takes, then ``resample`` makes the exact size in one step. A picture that does not
+        grow is only resampled, unless the model is one that restores without enlarging.
+
+        ``progress`` is called with the work done so far and in all (in pixels the network has to look at) before every
+        run and at the end; what it raises stops the work, and nothing is left behind.
+
+        Every tile is checked. One that came out with NaN, of a wrong shape, black or flat is made again in fp32, then
+        in smaller tiles, then on the CPU; one that does not fit into memory in smaller tiles, then on the CPU. Raises
+        `UpscaleFailed` or `OutOfMemory` when all that was in vain, and `InvalidConfig` for an impossible size.
+        """
+        wanted = Size(scale=scale, width=width, height=height, long_side=long_side)
+        strips = self.strips(picture.pixels, resample=resample, progress=progress, **wanted)
+        size = self.output_size((picture.height, picture.width), **wanted)
+        return replace(picture, pixels=join(strips, (*size, picture.pixels.shape[2]), np.dtype(np.float32)))
+
+    def strips(
+        self, pixels: Pixels, *, resample: Kernel = "lanczos", progress: Progress | None = None, **wanted: Unpack[Size]
+    ) -> Iterator[Pixels]:
+        """`upscale` for pixels alone (float32, H x W x 1..4, in [0, 1]), as finished strips of rows, top to bottom.
+
+        Each strip is rows x width x channels, float32, in [0, 1]; together they are the result. Beside ``pixels`` only
+        the tiles at work and a few strips are in memory, whatever the picture's size. Sizes are checked at once, errors
+        of the network come with the strip they hit.
+        """
+        size = self._checked_size(pixels)
+        target = self.output_size(size, **wanted)
+        if resample not in get_args(Kernel):
+            raise InvalidConfig(f"There is no filter {resample!r}. Choose one of: {', '.join(get_args(Kernel))}")
+        return self._strips(pixels, target, resample, progress or (lambda done, total: None))
+
+    def _checked_size(self, pixels: Pixels) -> tuple[int, int]:
+        if pixels.ndim != 3 or pixels.dtype != np.float32 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
+            raise InvalidImage(f"pixels must be float32, height x width x 1..4, not {pixels.dtype} {pixels.shape}")
+        with np.errstate(invalid="ignore"):
+            if not (np.isfinite(pixels.min()) and np.isfinite(pixels.max())):
+                raise InvalidImage("the picture holds values that are not numbers")
+        return pixels.shape[0], pixels.shape[1]
+
+    def _strips(
+        self, pixels: Pixels, target: tuple[int, int], resample: Kernel, progress: Progress
+    ) -> Iterator[Pixels]:
+        height, width, channels = pixels.shape
+        factor = self.info.scale
+        runs = count_runs(factor, needed_scale((height, width), target))
+        work = _Work(sum(height * width * factor ** (2 * run) for run in range(runs)), progress)
+        attempts = Attempts(self._session, self._open_again if self._reopen else None, self._turn, work.tell)
+        strips: Iterator[Pixels] = iter([pixels])
+        for _ in range(runs):
+            strips = self._run(strips, (height, width, channels), attempts, work, self._budget() // runs)
+            height, width = height * factor, width * factor
+        if (height, width) != target or not runs:
+            strips = _resampled(strips, (height, width, channels), target, resample)
+        yield from strips
+        work.finish()
+
+    def _run(
+        self, source: Iterator[Pixels], shape: tuple[int, int, int], attempts: Attempts, work: _Work, budget: int
+    ) -> Iterator[Pixels]:
+        """One run of the network over a picture of ``shape`` that arrives in strips: the enlarged strips, clipped."""
+        height, width, channels = shape
+        has_alpha = channels in (2, 4)
+        # The bounds of alpha look one pixel around, so tiles must overlap at least that much.
+        needs = replace(attempts.needs, radius=max(attempts.needs.radius, 1)) if has_alpha else attempts.needs
+        # What is visible of the result reaches a pixel into what was transparent, and looks a radius farther.
+        reach = needs.radius + 1 if has_alpha else 0
+        window_height, window_width = self._window(height, width, channels, needs, budget)
+        columns = tiling.spans(width, window_width, needs)
+        rows = tiling.Rows(source)
+        factor = attempts.scale
+        for row in tiling.spans(height, window_height, needs):
+            top = max(0, row.start - reach)
+            seen = rows.take(top, min(height, row.stop + reach))
+            if has_alpha:
+                seen = extend_colour(seen, reach)
+            seen = tiling.pad_to(seen[row.start - top : row.stop - top], row.stop - row.start, columns[-1].stop)
+            strip = np.empty(((row.keep_stop - row.keep_start) * factor, width * factor, channels), np.float32)
+            for column in columns:
+                tile = self._tile_through(attempts, seen[:, column.start : column.stop])
+                place(strip, tile, row, column, factor, top=row.keep_start)
+                work.done += (row.keep_stop - row.keep_start) * (column.keep_stop - column.keep_start)
+            yield np.clip(strip, 0, 1, out=strip)
+
+    def _tile_through(self, attempts: Attempts, window: Pixels) -> Pixels:
+        """One window through the network: colour as the network takes it, alpha as a gray picture of its own."""
+        channels = window.shape[2]
+        colours = channels - 1 if channels in (2, 4) else channels
+        together = colours if colours <= self.info.channels else 1
+        parts = [attempts.enlarge(window[..., i : i + together]) for i in range(0, colours, together)]
+        if colours < channels:
+            alpha = window[..., -1:]
+            if alpha.min() == alpha.max():  # what the bounds would make of it
+                parts.append(np.broadcast_to(alpha[:1, :1], (*parts[0].shape[:2], 1)))
+            else:
+                parts.append(bound_alpha(attempts.enlarge(alpha), alpha, attempts.scale))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+    def _window(self, height: int, width: int, channels: int, needs: tiling.Needs, budget: int) -> tuple[int, int]:
+        """Height and width of the windows: three quarters of ``budget`` are for a tile, one for a strip of output."""
+        if self._tile is not None:
+            return self._tile, self._tile
+        per_output = self.info.scale**2 * channels * 4
+        pixels = budget * 3 // 4 // (self.info.working_bytes_per_pixel + 2 * per_output)
+        rows = budget // 4 // (per_output * width)
+        return tiling.window_shape(height, width, needs, pixels=pixels, rows=rows)
+
+    def _budget(self) -> int:
+        """Bytes that tiles and strips may use."""
+        if self._memory_limit is not None:
+            return self._memory_limit
+        if not is_cpu(self.info):
+            return MOST_BY_DEFAULT  # a device's free memory is not known; tiles that do not fit are halved
+        free = tiling.available_memory()
+        return UNKNOWN_MEMORY if free is None else min(MOST_BY_DEFAULT, free // 2)
+
+    def _open_again(self, *, device: str, precision: str) -> Session:
+        """The same model elsewhere; opened once, and only while it is this thread's turn."""
+        assert self._reopen is not None
+        if (device, precision) not in self._reopened:
+            self._reopened[device, precision] = self._reopen(device=device, precision=precision)
+        return self._reopened[device, precision]
+
+
+class _Work:
+    """How much of the work is done."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self.done = 0
+        self.total = max(total, 1)
+        self._progress = progress
+
+    def tell(self) -> None:
+        self._progress(self.done, self.total)
+
+    def finish(self) -> None:
+        self.done = self.total
+        self.tell()
+
+
+def join(strips: Iterator[Pixels], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Strips as one array of ``shape`` and ``dtype``: uint8, uint16 or a float type.
+
+    Raises `OutOfMemory` before the work starts when there is no room for it: a system that promises memory it does not
+    have would kill the process in the middle.
+    """
+    need, free = math.prod(shape) * dtype.itemsize, tiling.available_memory()
+    try:
+        if free is not None and need > free:
+            raise MemoryError
+        whole = np.empty(shape, dtype)
+    except (MemoryError, ValueError) as error:
+        raise OutOfMemory(
+            f"the result of {shape[1]} x {shape[0]} pixels needs {need / 2**30:.1f} GiB of memory"
+            + ("" if free is None else f"; {free / 2**30:.1f} GiB are free")
+        ) from error
+    row = 0
+    for strip in strips:
+        if dtype == np.uint8:
+            whole[row : row + len(strip)] = to_uint8(strip)
+        elif dtype == np.uint16:
+            whole[row : row + len(strip)] = to_uint16(strip)
+        else:
+            whole[row : row + len(strip)] = strip
+        row += len(strip)
+    return whole
+
+
+def _resampled(
+    strips: Iterator[Pixels], shape: tuple[int, int, int], target: tuple[int, int], kernel: Kernel
+) -> Iterator[Pixels]:
+    """``strips`` of a picture of ``shape`` as strips of one of size ``target``, clipped; alpha weighs the colours."""
+    height, width, channels = shape
+    rows = tiling.Rows(strips)
+    if channels in (1, 3) or (height, width) == target:
+        made = resize_strips(rows.take, (height, width), *target, channels, kernel)
+    else:
+        weighed = resize_strips(
+            lambda top, bottom: weigh(rows.take(top, bottom)), (height, width), *target, 2 * channels - 1, kernel
+        )
+        made = map(unweigh, weighed)
+    for strip in made:
+        yield np.clip(strip, 0, 1)
+
+
+def is_session(model: object) -> TypeGuard[Session]:
+    """Whether ``model`` is a session rather than the name of one. (A bundle has an ``info`` too.)"""
+    return hasattr(model, "info") and callable(getattr(model, "run", None))
