@@ -41,6 +41,9 @@ types: setup ## static types (mypy --strict)
 contracts: setup ## who may import whom (import-linter; the tests run it too)
 	$(BIN)/lint-imports
 
+docs: setup ## write docs/reference anew from the code
+	$(BIN)/python docs/generate.py
+
 wheel: setup ## build the wheel into dist/
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --wheel-dir dist .
 
