@@ -8,6 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from srgan.models.info import ModelInfo
+
 
 @dataclass(frozen=True, kw_only=True)
 class SessionInfo:
@@ -32,7 +34,23 @@ class SessionInfo:
     device: str = "cpu"
     """Device in that engine's words, for messages: `cpu`, `cuda:0`, `vulkan:0 (llvmpipe)`."""
     precision: str = "fp32"
-    """Arithmetic in use: `fp32`, `fp16`, `bf16`."""
+    """Arithmetic in use: `fp32`, `tf32`, `fp16`, `bf16`."""
+
+
+def describe(model: ModelInfo, *, backend: str, device: str, precision: str) -> SessionInfo:
+    """The info of a session that runs ``model``."""
+    return SessionInfo(
+        model=model.name,
+        scale=model.scale,
+        channels=model.channels,
+        radius=model.radius,
+        multiple=model.multiple,
+        minimum=model.minimum,
+        working_bytes_per_pixel=model.working_bytes_per_pixel,
+        backend=backend,
+        device=device,
+        precision=precision,
+    )
 
 
 class Session(Protocol):

@@ -1,0 +1,380 @@
+"""Sessions on ncnn: the fastest engine on CPUs that we measured, and the way to any GPU that speaks Vulkan.
+
+The weights go from memory to the engine through a reader that cannot run past their end: ncnn's own reader of memory
+neither knows where the data stops nor keeps it alive, although layers go on using it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import ctypes
+import logging
+import os
+import re
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srgan.errors import (
+    CorruptModel,
+    DeviceUnavailable,
+    InvalidConfig,
+    OutOfMemory,
+    UnsupportedModel,
+    UpscaleFailed,
+)
+from srgan.models.bundle import NCNN_BIN, NCNN_PARAM, Bundle
+from srgan.runtime.devices import Device, Survey, cpu_name, default_threads, total_memory
+from srgan.runtime.session import SessionInfo, describe
+
+logger = logging.getLogger(__name__)
+
+INPUT, OUTPUT = "in0", "out0"
+
+_MAGIC = "7767517"
+_MAX_LAYERS = 20_000
+_LARGE_KERNEL = 5
+_NO_MEMORY = -100
+_SOFTWARE_TYPE = 3  # VK_PHYSICAL_DEVICE_TYPE_CPU
+_BLOCK_TIME_MS = 20
+_LAST_RUN_SECONDS = 5
+_NO_VULKAN = "there is no Vulkan device: install the GPU's driver and, on Debian, libvulkan1"
+
+
+def open_ncnn(bundle: Bundle, *, device: str, precision: str, threads: int) -> NcnnSession:
+    """A session for ``bundle``'s ncnn form on ``cpu``, ``vulkan`` (the best real GPU) or ``vulkan:N`` (that very one).
+
+    On Vulkan ``auto`` is ``fp16``: values are stored in 16 bits and added up in 32. On the CPU ``auto`` is ``fp32``;
+    ``bf16`` was no faster there and changes every fourth pixel value by 1/255; ``fp16`` needs an ARM processor.
+    """
+    if not bundle.has(NCNN_PARAM) or not bundle.has(NCNN_BIN):
+        raise UnsupportedModel(f"{bundle.info.name} has no ncnn form ({NCNN_PARAM} and {NCNN_BIN})")
+    engine = _engine()
+    options = engine.Option()
+    options.num_threads = threads or _threads(engine)
+    # How long workers look out for the next layer before they sleep: enough within a run, nothing to an idle session.
+    options.openmp_blocktime = _BLOCK_TIME_MS
+    options.use_winograd_convolution = True
+    options.use_packing_layout = True
+    index = None
+    if device == "cpu":
+        where = "cpu"
+        precision = _cpu_precision(engine, options, precision)
+    else:
+        found = _vulkan_device(device)
+        where = f"{found.device} ({found.name})"
+        index = int(found.device.partition(":")[2])
+        precision = _vulkan_precision(options, precision)
+    graph = bundle.read(NCNN_PARAM).decode("utf-8", "replace")
+    load = partial(_load, options, index, graph, bundle.read(NCNN_BIN), str(bundle.path))
+    session = NcnnSession(load, describe(bundle.info, backend="ncnn", device=where, precision=precision))
+    if device != "cpu":
+        _on_vulkan.add(session)
+    return session
+
+
+class NcnnSession:
+    """A loaded ncnn network. May be used from several threads, which take turns; other threads go on while it runs."""
+
+    def __init__(self, load: Callable[[], Any], info: SessionInfo) -> None:
+        """``load`` makes the network; it is called again after the memory ran out."""
+        self.info = info
+        self._load = load
+        self._net = load()
+        self._running = threading.Lock()
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Session.run`. The pictures of a batch are run one after the other."""
+        with self._running:
+            try:
+                out = self._run(batch)
+            except MemoryError:
+                out = None
+            # Outside of the except block no frame holds the network any more, so it really goes.
+            if out is None:
+                self._unload()
+                raise OutOfMemory(self._too_large(batch))
+            return out
+
+    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """The enlarged batch, or None when the memory ran out."""
+        if len(batch) == 1:
+            enlarged = self._enlarge(batch[0])
+            return None if enlarged is None else enlarged[np.newaxis]
+        count, channels, height, width = batch.shape
+        scale = self.info.scale
+        out = np.empty((count, channels, height * scale, width * scale), np.float32)
+        for index, picture in enumerate(batch):
+            enlarged = self._enlarge(picture)
+            if enlarged is None:
+                return None
+            out[index] = enlarged
+        return out
+
+    def _enlarge(self, picture: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        import ncnn
+
+        if self._net is None:
+            self._net = self._load()
+        array = np.ascontiguousarray(picture, np.float32)
+        # The clone owns its memory, with the padding between channels that the vector code of the layers counts on.
+        pixels = ncnn.Mat(array).clone()
+        if pixels.empty():
+            return None
+        with self._net.create_extractor() as extractor:
+            status = extractor.input(INPUT, pixels)
+            if status == 0:
+                status, enlarged = extractor.extract(OUTPUT)
+        if status == _NO_MEMORY or (status == 0 and enlarged.empty()):
+            return None
+        if status != 0:
+            raise UpscaleFailed(f"{self.info.model}: ncnn on {self.info.device} stopped with code {status}")
+        # The array keeps the matrix alive, whose memory does not belong to the network's own pool.
+        return np.asarray(enlarged)
+
+    def _too_large(self, array: NDArray[np.float32]) -> str:
+        height, width = array.shape[-2:]
+        return f"{self.info.model}: not enough memory on {self.info.device} for {width} x {height} pixels in one piece"
+
+    def _unload(self) -> None:
+        """Let go of the network and the memory it keeps for the next run: a smaller piece may need just that."""
+        with _captured_stderr():  # it says "FATAL ERROR" of the piece of memory that it could not get
+            self._net = None
+
+    def close(self) -> bool:
+        """Give the engine's memory back; False when a run did not end in time. There are no runs afterwards."""
+        if not self._running.acquire(timeout=_LAST_RUN_SECONDS):
+            return False
+        self._net, self._load = None, _closed
+        self._running.release()
+        return True
+
+
+def _closed() -> Any:
+    raise DeviceUnavailable("the session was closed because the program is ending")
+
+
+def survey() -> Survey:
+    """The CPU, and every Vulkan device with the memory that its driver offers."""
+    engine = _engine()
+    devices = [Device(backend="ncnn", device="cpu", name=cpu_name(), memory_bytes=total_memory())]
+    found = vulkan_devices()
+    for entry in found:
+        with _captured_stderr():
+            megabytes = engine.get_gpu_device(int(entry.device.partition(":")[2])).get_heap_budget()
+        devices.append(replace(entry, memory_bytes=(int(megabytes) << 20) or None))
+    if any(not entry.software for entry in found):
+        return Survey(devices)
+    return Survey(devices, {"vulkan": "the only Vulkan driver is a software renderer" if found else _NO_VULKAN})
+
+
+def _engine() -> Any:
+    try:
+        import ncnn
+    except ImportError as error:
+        raise DeviceUnavailable(f"ncnn cannot be loaded: {error}. Install it with: pip install ncnn") from error
+    return ncnn
+
+
+def _threads(engine: Any) -> int:
+    if sys.platform == "linux":
+        return default_threads()
+    return min(default_threads(), max(1, engine.get_physical_cpu_count()))
+
+
+def _cpu_precision(engine: Any, options: Any, precision: str) -> str:
+    options.use_vulkan_compute = False
+    if precision == "fp16" and not engine.cpu_support_arm_asimdhp():
+        raise InvalidConfig("ncnn computes in fp32 or bf16 on this processor, not in fp16")
+    for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):
+        setattr(options, name, precision == "fp16")
+    options.use_bf16_storage = precision == "bf16"
+    return "fp32" if precision == "auto" else precision
+
+
+def _vulkan_precision(options: Any, precision: str) -> str:
+    options.use_vulkan_compute = True
+    if precision == "bf16":
+        raise InvalidConfig("ncnn computes in fp32 or fp16 on Vulkan devices, not in bf16")
+    options.use_fp16_packed = options.use_fp16_storage = precision != "fp32"
+    # Sums in 16 bits would lose what the stored 16 bits keep.
+    options.use_fp16_arithmetic = False
+    options.use_bf16_storage = False
+    return "fp32" if precision == "fp32" else "fp16"
+
+
+# ---------------------------------------------------------------------------------------------------- loading
+
+
+def _load(options: Any, vulkan_index: int | None, graph: str, weights: bytes, where: str) -> Any:
+    """A network with its layers and weights. Raises `CorruptModel` with what ncnn says, naming ``where``."""
+    import ncnn
+
+    _check_graph(graph, where)
+    net = ncnn.Net()
+    net.opt = options
+    if _largest_kernel(graph) >= _LARGE_KERNEL:
+        # A 9x9 convolution to few channels as a matrix product took 17 s where the plain loop took 1.7.
+        net.opt.use_sgemm_convolution = False
+    if vulkan_index is not None:
+        net.set_vulkan_device(vulkan_index)
+    reader = _reader(weights)
+    with _captured_stderr() as said:
+        done = net.load_param_mem(graph) == 0 and net.load_model(reader) == 0
+    if not done:
+        reason = said[-1] if said else "the layers and the weights do not fit together"
+        raise CorruptModel(f"{where}: ncnn cannot load the model: {reason}")
+    if said:
+        # Not for us: another thread's, or a warning that the user should see.
+        os.write(2, ("\n".join(said) + "\n").encode())
+    if reader.left:
+        raise CorruptModel(f"{where}: {NCNN_BIN} holds {reader.left} bytes more than the layers of {NCNN_PARAM} use")
+    names = {*net.input_names(), *net.output_names()}
+    if names != {INPUT, OUTPUT}:
+        raise CorruptModel(f"{where}: {NCNN_PARAM} must have the input {INPUT} and the output {OUTPUT} and no others")
+    return net
+
+
+def _check_graph(graph: str, where: str) -> None:
+    """Refuse a graph whose counts are wrong: ncnn writes as many entries as it finds into tables of the size stated."""
+    lines = [line.split() for line in graph.split("\n") if line.strip()]
+    try:
+        if lines[0] != [_MAGIC]:
+            raise ValueError("it does not begin with ncnn's number")
+        layers, blobs = map(int, lines[1])
+        if not 0 < layers <= _MAX_LAYERS or layers != len(lines) - 2:
+            raise ValueError(f"it states {layers} layers and has {len(lines) - 2}")
+        made: set[str] = set()
+        for fields in lines[2:]:
+            takes, gives = int(fields[2]), int(fields[3])
+            names = fields[4 : 4 + takes + gives]
+            if takes < 0 or gives < 0 or len(names) != takes + gives:
+                raise ValueError(f"layer {fields[1]} does not name its {takes} inputs and {gives} outputs")
+            if not made.issuperset(names[:takes]) or made.intersection(names[takes:]):
+                raise ValueError(f"layer {fields[1]} takes what no layer before it makes, or makes it again")
+            made.update(names[takes:])
+        if blobs != len(made):
+            raise ValueError(f"it states {blobs} blobs and has {len(made)}")
+    except (ValueError, IndexError) as error:
+        raise CorruptModel(f"{where}: {NCNN_PARAM} is damaged: {error}") from error
+
+
+def _largest_kernel(graph: str) -> int:
+    """The largest kernel side of a plain convolution in ``graph``, 1 when there is none."""
+    return max(map(int, re.findall(r"^Convolution\s.*?\s1=(\d+)", graph, re.MULTILINE)), default=1)
+
+
+def _reader(data: bytes) -> Any:
+    """A reader of ``data`` for `ncnn.Net.load_model` that copies, stops at the end and knows how much is ``left``."""
+    import ncnn
+
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    view = memoryview(data)
+
+    class Reader(ncnn.DataReader):  # type: ignore[misc]
+        left = len(data)
+
+        def read(self, target: Any, size: int) -> int:
+            piece = bytes(view[len(data) - self.left :][:size])
+            ctypes.memmove(pointer(target, None), piece, len(piece))
+            self.left -= len(piece)
+            return len(piece)
+
+    return Reader()
+
+
+# ----------------------------------------------------------------------------------------------------- Vulkan
+
+_on_vulkan: weakref.WeakSet[NcnnSession] = weakref.WeakSet()
+
+
+def vulkan_devices() -> list[Device]:
+    """The Vulkan devices that ncnn finds, software renderers included. Starts Vulkan, the first time."""
+    engine = _engine()
+    with _captured_stderr() as said:
+        count = max(0, engine.get_gpu_count())
+        infos = [engine.get_gpu_info(index) for index in range(count)]
+    for line in said:
+        logger.debug("%s", line)
+    if count:
+        # Registered after ncnn's own exit hooks, so it runs before them and while the driver is still loaded.
+        atexit.unregister(_leave_vulkan)
+        atexit.register(_leave_vulkan)
+    return [
+        Device(
+            backend="ncnn",
+            device=f"vulkan:{index}",
+            name=str(info.device_name()),
+            software=info.type() == _SOFTWARE_TYPE,
+        )
+        for index, info in enumerate(infos)
+    ]
+
+
+def _vulkan_device(device: str) -> Device:
+    """The device that ``vulkan`` or ``vulkan:N`` means; `DeviceUnavailable` says what there is instead."""
+    found = vulkan_devices()
+    if not found:
+        raise DeviceUnavailable(_NO_VULKAN)
+    if ":" in device:
+        for entry in found:
+            if entry.device == device:
+                return entry
+        raise DeviceUnavailable(f"there is no {device}; there are: {_listing(found)}")
+    real = [entry for entry in found if not entry.software]
+    if not real:
+        raise DeviceUnavailable(
+            f"there is no Vulkan GPU, only a software renderer, slower than the CPU itself: {_listing(found)}; "
+            f"ask for {found[0].device} by its number to use it all the same"
+        )
+    best = f"vulkan:{_engine().get_default_gpu_index()}"
+    return next((entry for entry in real if entry.device == best), real[0])
+
+
+def _listing(devices: list[Device]) -> str:
+    return ", ".join(f"{entry.device} ({entry.name})" for entry in devices)
+
+
+def _leave_vulkan() -> None:
+    """Free all networks on Vulkan devices and then Vulkan itself, while interpreter and driver are still whole."""
+    closed = [session.close() for session in list(_on_vulkan)]
+    if all(closed):
+        with contextlib.suppress(ImportError):
+            _engine().destroy_gpu_instance()
+
+
+_stderr_lock = threading.RLock()
+
+
+@contextlib.contextmanager
+def _captured_stderr() -> Iterator[list[str]]:
+    """Keep what is written to the process's standard error meanwhile; its lines are in the list afterwards.
+
+    ncnn tells its troubles, and the properties of every GPU, there and nowhere else.
+    """
+    lines: list[str] = []
+    # Two at a time would each take the other's file for the real thing.
+    with _stderr_lock, tempfile.TemporaryFile() as file:
+        try:
+            saved = os.dup(2)
+        except OSError:  # a process without standard error
+            yield lines
+            return
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            file.seek(0)
+            lines += [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]

@@ -1,0 +1,173 @@
+"""Sessions on ONNX Runtime: the portable engine, with whatever execution provider is installed."""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srgan.errors import (
+    CorruptModel,
+    DeviceUnavailable,
+    InvalidConfig,
+    MissingDependency,
+    OutOfMemory,
+    UnsupportedModel,
+    UpscaleFailed,
+)
+from srgan.models.bundle import ONNX, Bundle
+from srgan.runtime.devices import Device, Survey, cpu_name, default_threads, may_have_cuda, total_memory
+from srgan.runtime.session import SessionInfo, describe
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "migraphx": "MIGraphXExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+"""Kind of device with the execution provider that reaches it."""
+
+WHEELS = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu", "directml": "onnxruntime-directml"}
+WHEELS["openvino"] = "onnxruntime-openvino"
+"""The distribution that brings a provider, where it is not onnxruntime itself."""
+
+_OUT_OF_MEMORY = ("failed to allocate", "out of memory", "bad_alloc", "bad allocation", "cudaerrormemoryallocation")
+
+_IDENTITY = base64.b64decode("CAg6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEBE=")
+"""The smallest ONNX model, y = x for one float, to see whether a provider really starts."""
+
+
+def open_onnx(bundle: Bundle, *, device: str, precision: str, threads: int) -> OnnxSession:
+    """A session for ``bundle``'s ONNX form on a kind of device in `PROVIDERS`, with ``:N`` for the N-th.
+
+    The graph computes in fp32. On CUDA ``auto`` lets the tensor cores round factors to TF32; ``fp32`` does not.
+    ``fp16`` is for TensorRT only, ``bf16`` for none.
+    """
+    if not bundle.has(ONNX):
+        raise UnsupportedModel(f"{bundle.info.name} has no ONNX form ({ONNX})")
+    engine = _engine()
+    kind, _, index = device.partition(":")
+    provider = PROVIDERS.get(kind)
+    if provider is None:
+        raise InvalidConfig(f"The onnx backend knows no device {device!r}. It knows: {', '.join(PROVIDERS)}")
+    if provider not in engine.get_available_providers():
+        raise DeviceUnavailable(_no_provider(kind))
+    options, arithmetic = _provider_options(kind, index, precision)
+    session = _start(engine, bundle.read(ONNX), provider, options, threads or default_threads(), str(bundle.path))
+    if provider not in session.get_providers():
+        raise DeviceUnavailable(f"ONNX Runtime has the provider {provider}, but it does not start on this machine")
+    if [i.name for i in session.get_inputs()] != ["input"] or [o.name for o in session.get_outputs()] != ["output"]:
+        raise CorruptModel(f"{bundle.path}: {ONNX} must have one input, `input`, and one output, `output`")
+    return OnnxSession(session, describe(bundle.info, backend="onnx", device=device, precision=arithmetic))
+
+
+class OnnxSession:
+    """A loaded ONNX graph. May be used from several threads at a time."""
+
+    def __init__(self, session: Any, info: SessionInfo) -> None:
+        self.info = info
+        self._session = session
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Session.run`."""
+        array = np.ascontiguousarray(batch, np.float32)
+        try:
+            (out,) = self._session.run(["output"], {"input": array})
+        except MemoryError as error:
+            raise OutOfMemory(self._too_large(batch)) from error
+        except Exception as error:  # ONNX Runtime's errors have no common class but this
+            if any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
+                raise OutOfMemory(self._too_large(batch)) from error
+            raise UpscaleFailed(f"{self.info.model}: ONNX Runtime on {self.info.device} stopped: {error}") from error
+        enlarged: NDArray[np.float32] = out
+        return enlarged
+
+    def _too_large(self, batch: NDArray[np.float32]) -> str:
+        count, _, height, width = batch.shape
+        return f"{self.info.model}: not enough memory on {self.info.device} for {count} x {width} x {height} pixels"
+
+
+def survey() -> Survey:
+    """The kinds of device whose provider is installed and starts."""
+    available = _engine().get_available_providers()
+    devices = []
+    unavailable = {}
+    for kind, provider in PROVIDERS.items():
+        if kind == "cpu":
+            devices.append(Device(backend="onnx", device="cpu", name=cpu_name(), memory_bytes=total_memory()))
+        elif provider not in available:
+            if kind == "cuda" and may_have_cuda():
+                unavailable[kind] = _no_provider(kind)
+        elif _starts(provider):
+            devices.append(Device(backend="onnx", device=kind, name=provider.removesuffix("ExecutionProvider")))
+        else:
+            unavailable[kind] = f"the provider {provider} is installed but does not start: its driver or libraries lack"
+    return Survey(devices, unavailable)
+
+
+def _engine() -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependency("onnxruntime", "onnx") from error
+    return onnxruntime
+
+
+def _no_provider(kind: str) -> str:
+    wheel = WHEELS.get(kind)
+    advice = f" (install {wheel} in place of onnxruntime)" if wheel else ""
+    return f"the ONNX Runtime installed here cannot use {kind}: it lacks {PROVIDERS[kind]}{advice}"
+
+
+def _provider_options(kind: str, index: str, precision: str) -> tuple[dict[str, str], str]:
+    """The provider's options, and the arithmetic that they lead to. Raises `InvalidConfig` for one it does not have."""
+    options = {}
+    if kind == "openvino":
+        options = {"device_type": index.upper() or "CPU"}
+    elif index:
+        options = {"device_id": index}
+    if kind == "tensorrt" and precision == "fp16":
+        return {**options, "trt_fp16_enable": "1"}, "fp16"
+    if precision not in ("auto", "fp32"):
+        raise InvalidConfig(f"The onnx backend computes in fp32 on {kind}, not in {precision}")
+    if kind == "cuda":
+        return {**options, "use_tf32": "1" if precision == "auto" else "0"}, "tf32" if precision == "auto" else "fp32"
+    return options, "fp32"
+
+
+def _start(engine: Any, model: bytes, provider: str, options: dict[str, str], threads: int, where: str) -> Any:
+    settings = engine.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = 4  # what matters comes back as an exception
+    # Tiles differ in size, so a plan of the memory made for one is of no use to the next.
+    settings.enable_mem_pattern = False
+    # Idle worker threads sleep as soon as a run is over.
+    settings.add_session_config_entry("session.force_spinning_stop", "1")
+    try:
+        session = engine.InferenceSession(model, settings, providers=[(provider, options)])
+    except MemoryError as error:
+        raise OutOfMemory(f"{where}: not enough memory to load the model") from error
+    except Exception as error:  # ONNX Runtime's errors have no common class but this
+        if provider == PROVIDERS["cpu"]:
+            raise CorruptModel(f"{where}: ONNX Runtime cannot load {ONNX}: {error}") from error
+        raise DeviceUnavailable(f"ONNX Runtime cannot start {provider}: {error}") from error
+    # Without this a failing GPU would be replaced by the CPU in the middle of the work.
+    session.disable_fallback()
+    return session
+
+
+@cache
+def _starts(provider: str) -> bool:
+    """Whether a session on ``provider`` comes up: that it is compiled in says nothing about drivers and libraries."""
+    try:
+        return provider in _start(_engine(), _IDENTITY, provider, {}, 1, "probe").get_providers()
+    except (CorruptModel, DeviceUnavailable, OutOfMemory):
+        return False

@@ -1,0 +1,227 @@
+"""Sessions on PyTorch: the networks as they were trained, on CUDA, on Apple's GPUs and on the CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srgan.errors import (
+    CorruptModel,
+    DeviceUnavailable,
+    InvalidConfig,
+    MissingDependency,
+    OutOfMemory,
+    UnsupportedModel,
+    UpscaleFailed,
+)
+from srgan.models.bundle import SAFETENSORS, Bundle
+from srgan.runtime.devices import Device, Survey, cpu_name, may_have_cuda, total_memory
+from srgan.runtime.session import SessionInfo
+
+if TYPE_CHECKING:
+    import torch
+
+    from srgan.models.info import ModelInfo
+
+
+def open_torch(bundle: Bundle, *, device: str, precision: str, threads: int) -> TorchSession:
+    """A session for ``bundle``'s trainable form on ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    ``auto`` is ``fp16`` on CUDA and ``fp32`` elsewhere; ``fp16`` is not for the CPU. With ``threads`` of 0 the number
+    that the program has set for torch holds; another is set during a run only, because torch keeps one for all.
+    """
+    if not bundle.has(SAFETENSORS):
+        raise UnsupportedModel(f"{bundle.info.name} has no torch form ({SAFETENSORS})")
+    _require()
+    import torch
+
+    place = _device(device)
+    if precision == "auto":
+        precision = "fp16" if place.type == "cuda" else "fp32"
+    if precision == "fp16" and place.type == "cpu":
+        raise InvalidConfig("torch computes in fp32 or bf16 on the CPU, not in fp16")
+    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    network = _network(bundle.info, bundle.read(SAFETENSORS), str(bundle.path))
+    try:
+        network = network.to(place, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemory(f"{bundle.info.name}: not enough memory on {place} to load the model") from error
+    info = bundle.info
+    return TorchSession(
+        network,
+        SessionInfo(
+            model=info.name,
+            scale=info.scale,
+            channels=info.channels,
+            radius=info.radius,
+            multiple=info.multiple,
+            minimum=info.minimum,
+            working_bytes_per_pixel=info.working_bytes_per_pixel,
+            backend="torch",
+            device=str(place),
+            precision=precision,
+        ),
+        threads,
+    )
+
+
+class TorchSession:
+    """A torch module in inference. ``network`` takes and gives N x C x H x W."""
+
+    def __init__(self, network: torch.nn.Module, info: SessionInfo, threads: int = 0) -> None:
+        self.info = info
+        self._network = network
+        self._threads = threads
+        self._place = next(network.parameters())
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Session.run`."""
+        import torch
+
+        array = np.ascontiguousarray(batch, np.float32)
+        try:
+            with torch.inference_mode(), _threads(self._threads), _exact_sums(self.info.precision):
+                pixels = torch.from_numpy(array).to(self._place.device, self._place.dtype)
+                enlarged = self._network(pixels.contiguous(memory_format=torch.channels_last))
+                out: NDArray[np.float32] = enlarged.float().contiguous().cpu().numpy()
+                return out
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            _give_back(self._place.device.type)
+            raise OutOfMemory(self._too_large(batch)) from error
+        except RuntimeError as error:
+            # The CPU's allocator has no error class of its own.
+            if "not enough memory" in str(error) or "can't allocate memory" in str(error):
+                raise OutOfMemory(self._too_large(batch)) from error
+            raise UpscaleFailed(f"{self.info.model}: torch on {self.info.device} stopped: {error}") from error
+
+    def _too_large(self, batch: NDArray[np.float32]) -> str:
+        count, _, height, width = batch.shape
+        return f"{self.info.model}: not enough memory on {self.info.device} for {count} x {width} x {height} pixels"
+
+
+def survey() -> Survey:
+    """The CPU, and every CUDA and Apple device that torch reaches."""
+    _require()
+    import torch
+
+    devices = [Device(backend="torch", device="cpu", name=cpu_name(), memory_bytes=total_memory())]
+    unavailable = {}
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            found = torch.cuda.get_device_properties(index)
+            devices.append(
+                Device(backend="torch", device=f"cuda:{index}", name=found.name, memory_bytes=found.total_memory)
+            )
+    elif may_have_cuda():
+        unavailable["cuda"] = _no_cuda()
+    if torch.backends.mps.is_available():
+        devices.append(Device(backend="torch", device="mps", name=cpu_name(), memory_bytes=total_memory()))
+    return Survey(devices, unavailable)
+
+
+def _require() -> None:
+    try:
+        import torch  # noqa: F401 - only whether it is there
+    except ImportError as error:
+        raise MissingDependency("torch", "train") from error
+
+
+def _device(device: str) -> torch.device:
+    import torch
+
+    kind, _, index = device.partition(":")
+    if kind == "cuda":
+        if not torch.cuda.is_available():
+            raise DeviceUnavailable(_no_cuda())
+        if int(index or 0) >= torch.cuda.device_count():
+            raise DeviceUnavailable(f"There is no {device}: torch sees {torch.cuda.device_count()} CUDA device(s)")
+        # Not the host program's current device: `cuda` means the first one always.
+        return torch.device("cuda", int(index or 0))
+    if kind == "mps":
+        if not torch.backends.mps.is_available():
+            raise DeviceUnavailable("torch finds no Apple GPU (mps) on this machine")
+        return torch.device("mps")
+    if device != "cpu":
+        raise InvalidConfig(f"The torch backend knows no device {device!r}. It knows: cpu, cuda, mps")
+    return torch.device("cpu")
+
+
+def _no_cuda() -> str:
+    import torch
+
+    if torch.version.cuda is None:
+        return "the torch installed here is built without CUDA"
+    return f"torch finds no usable CUDA device; it needs a driver for CUDA {torch.version.cuda} or newer"
+
+
+def _network(info: ModelInfo, data: bytes, where: str) -> torch.nn.Module:
+    """The network in its inference form with the weights from ``data``, in float32 on the CPU."""
+    import torch
+
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+    except ImportError as error:
+        raise MissingDependency("safetensors", "train") from error
+    from srgan.networks import build
+
+    try:
+        weights = load(data)
+    except SafetensorError as error:
+        raise CorruptModel(f"{where}: {SAFETENSORS} cannot be read: {error}") from error
+    # Weights are about to replace whatever chance gives here, and the program's random numbers are not ours to use up.
+    with torch.random.fork_rng(devices=[]):
+        network = build(info.network, info.scale, **info.network_options).deploy()
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CorruptModel(f"{where}: {SAFETENSORS} is not for the network {info.network!r}: {error}") from error
+    return network.float().eval().requires_grad_(False)
+
+
+_thread_count = threading.Lock()
+
+
+@contextlib.contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch use ``count`` threads inside, and as many as before afterwards; 0 changes nothing."""
+    import torch
+
+    if count == 0 or count == torch.get_num_threads():
+        yield
+        return
+    with _thread_count:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def _exact_sums(precision: str) -> Iterator[None]:
+    """In fp32 on CUDA, keep convolutions from rounding their factors to TF32."""
+    import torch
+
+    if precision == "fp32" and torch.cuda.is_available():
+        cudnn = torch.backends.cudnn
+        with cudnn.flags(True, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False):
+            yield
+    else:
+        yield
+
+
+def _give_back(kind: str) -> None:
+    """Return what torch holds in reserve, so that a smaller piece, or another program, finds room."""
+    import torch
+
+    if kind == "cuda":
+        torch.cuda.empty_cache()
+    elif kind == "mps":
+        torch.mps.empty_cache()
