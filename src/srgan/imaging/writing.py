@@ -283,7 +283,8 @@ def _for_pillow(picture: Picture, format: str, quality: int | None) -> tuple[Ima
 
 def _for_tiff(picture: Picture, size: int) -> dict[str, Any]:
     """LZW of differences, the best of speed and size measured. But libtiff, as Pillow drives it, writes neither the
-    directories of EXIF nor BigTIFF; there the pixels are stored as they are: a larger file rather than lost metadata."""
+    directories of EXIF nor BigTIFF; there the pixels are stored as they are: rather a larger file than lost metadata.
+    """
     from PIL import Image
 
     tags = Image.Exif()
