@@ -1,1 +1,79 @@
-"""Image super-resolution: larger, better pictures."""
+"""Image super-resolution: larger, better pictures.
+
+    >>> import srgan
+    >>> srgan.upscale("small.jpg")  # doctest: +SKIP
+    PosixPath('small_x4.png')
+
+`upscale` takes a path, bytes, a Pillow image or an array and gives the same kind back. `Upscaler` keeps a model open
+for many pictures. Everything is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # as type checkers understand it; importing `typing` alone would take 15 ms
+if TYPE_CHECKING:
+    from srgan.batch import process_folder
+    from srgan.errors import SrganError
+    from srgan.imaging import Limits, Picture, read_picture, write_picture
+    from srgan.models import Bundle, ModelInfo, find_model, list_models
+    from srgan.runtime import Session, SessionInfo, open_session
+    from srgan.upscaler import Upscaler, upscale
+
+    __version__: str
+
+__all__ = [
+    "Bundle",
+    "Limits",
+    "ModelInfo",
+    "Picture",
+    "Session",
+    "SessionInfo",
+    "SrganError",
+    "Upscaler",
+    "__version__",
+    "find_model",
+    "list_models",
+    "open_session",
+    "process_folder",
+    "read_picture",
+    "upscale",
+    "write_picture",
+]
+
+_HOMES = {
+    "Bundle": "srgan.models",
+    "Limits": "srgan.imaging",
+    "ModelInfo": "srgan.models",
+    "Picture": "srgan.imaging",
+    "Session": "srgan.runtime",
+    "SessionInfo": "srgan.runtime",
+    "SrganError": "srgan.errors",
+    "Upscaler": "srgan.upscaler",
+    "find_model": "srgan.models",
+    "list_models": "srgan.models",
+    "open_session": "srgan.runtime",
+    "process_folder": "srgan.batch",
+    "read_picture": "srgan.imaging",
+    "upscale": "srgan.upscaler",
+    "write_picture": "srgan.imaging",
+}
+"""The module that each public name is taken from when it is first asked for."""
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: object = version("srgan")
+    elif name in _HOMES:
+        from importlib import import_module
+
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'srgan' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
