@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+
+import srgan
+from srgan.cli import app
+from srgan.training.config import TrainConfig
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^```.*?^```|`[^`]+`", re.MULTILINE | re.DOTALL)
@@ -86,3 +94,86 @@ def test_every_make_target_says_what_it_does(root: Path) -> None:
     listed = {line.split()[0] for line in done.stdout.splitlines()}
 
     assert listed == set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
+
+
+def blocks(root: Path, language: str) -> Iterator[tuple[str, str]]:
+    """Every code block in that language, with the document it stands in."""
+    for document in tracked(root, "*.md"):
+        for block in re.findall(rf"^```{language}\n(.*?)^```", document.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+            yield str(document.relative_to(root)), block
+
+
+def commands(root: Path) -> list[tuple[str, str]]:
+    """Every `srgan` command in a shell block or in backticks, with the document it stands in."""
+    found = [
+        (document, re.split(r" [#|>]", line)[0])
+        for document, block in blocks(root, "sh")
+        for line in block.splitlines()
+        if line.startswith("srgan ")
+    ]
+    for document in tracked(root, "*.md"):
+        found += [(str(document.relative_to(root)), line) for line in re.findall(r"`(srgan [^`]+)`", prose(document))]
+    return found
+
+
+def complaint(line: str) -> str | None:
+    """What the command line says about the words of ``line``; nothing is carried out. A bare command is only a name."""
+    command, words = get_command(app), shlex.split(line)[1:]
+    while words and hasattr(command, "commands"):
+        if words[0].startswith("-"):
+            return None if words[0] in {name for p in command.params for name in p.opts} | {"--help"} else line
+        if words[0] not in command.commands:
+            return f"{line}: no such command"
+        command = command.commands[words.pop(0)]
+    if not words or words == ["--help"]:
+        return None
+    try:
+        command.make_context("srgan", words)
+    except Exception as error:
+        return f"{line}: {error}"
+    return None
+
+
+def test_every_command_that_is_shown_can_be_given(root: Path) -> None:
+    shown = commands(root)
+
+    assert len(shown) > 20
+    assert [(document, fault) for document, line in shown if (fault := complaint(line))] == []
+
+
+@pytest.mark.parametrize(
+    "line", ["srgan nothing", "srgan upscale a.png b.png --sharp", "srgan models lost", "srgan -x"]
+)
+def test_a_command_that_cannot_be_given_is_noticed(line: str) -> None:
+    assert complaint(line)
+
+
+def test_every_name_that_python_examples_use_is_public(root: Path) -> None:
+    used = set()
+    for _, block in blocks(root, "python"):
+        if "import srgan" in block or "srgan." in block:
+            used.update(re.findall(r"\bsrgan\.([a-zA-Z_]+)\b(?!\.)", block))
+
+    assert "upscale" in used
+    assert {name for name in used if not hasattr(srgan, name)} == set()
+
+
+def test_every_training_file_that_is_shown_is_valid(root: Path) -> None:
+    files = [tomllib.loads(block) for _, block in blocks(root, "toml") if "[data]" in block]
+
+    assert files
+    for file in files:
+        TrainConfig.model_validate(file)
+
+
+def test_the_architecture_names_every_room_and_no_other(root: Path) -> None:
+    page = (root / "docs" / "explanation" / "architecture.md").read_text("utf-8")
+    rooms = {
+        path.stem
+        for path in (root / "src" / "srgan").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    named = set(re.findall(r"^\| *[0-9]* *\| `([a-z]+)` \|", page, flags=re.MULTILINE))
+
+    assert named | {"testing"} == rooms - {"__init__", "__main__"}
+    assert "`testing`" in page
