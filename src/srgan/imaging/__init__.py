@@ -3,7 +3,16 @@
 from srgan.imaging.picture import Picture, from_uint8, from_uint16, to_uint8, to_uint16
 from srgan.imaging.reading import READABLE, Header, Limits, probe_picture, read_picture
 from srgan.imaging.resize import Kernel, resize, resize_strips
-from srgan.imaging.writing import WRITABLE, check_format, check_target, encode_picture, format_of, write_picture
+from srgan.imaging.writing import (
+    WRITABLE,
+    check_format,
+    check_target,
+    encode_picture,
+    encode_strips,
+    format_of,
+    write_picture,
+    write_strips,
+)
 
 __all__ = [
     "READABLE",
@@ -15,6 +24,7 @@ __all__ = [
     "check_format",
     "check_target",
     "encode_picture",
+    "encode_strips",
     "format_of",
     "from_uint8",
     "from_uint16",
@@ -25,4 +35,5 @@ __all__ = [
     "to_uint8",
     "to_uint16",
     "write_picture",
+    "write_strips",
 ]

@@ -6,9 +6,8 @@ import io
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,13 +15,15 @@ import numpy as np
 
 from srgan.errors import CannotWrite, InvalidConfig, LimitExceeded, SrganError
 from srgan.imaging.exif import EXIF_DIRECTORIES, descriptive_exif
-from srgan.imaging.picture import Picture, to_uint8, to_uint16
+from srgan.imaging.picture import to_uint8, to_uint16
 from srgan.imaging.png import PngWriter
 from srgan.imaging.reading import Limits, probe_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
+
+    from srgan.imaging.picture import Picture
 
 _SUFFIXES = {
     ".png": "PNG",
@@ -93,8 +94,24 @@ def encode_picture(picture: Picture, format: str, *, quality: int | None = None)
     and in TIFF when gray. Colour profile, EXIF, XMP and DPI are written where the format has room for them. Raises
     `InvalidConfig`, `LimitExceeded` and `CannotWrite`.
     """
+    return encode_strips([picture.pixels], (picture.height, picture.width), format, like=picture, quality=quality)
+
+
+def encode_strips(
+    strips: Iterable[NDArray[np.float32]],
+    size: tuple[int, int],
+    format: str,
+    *,
+    like: Picture,
+    quality: int | None = None,
+) -> bytes:
+    """`encode_picture` for a picture of ``size`` (height, width) that comes in strips of rows, top to bottom.
+
+    Each strip is rows x width x channels, float32, in [0, 1]; together they must have ``height`` rows. ``like`` says
+    everything else: channels, depth, profile and metadata.
+    """
     buffer = io.BytesIO()
-    _encode(picture, format, quality, buffer)
+    _encode(strips, size, like, format, quality, buffer)
     return buffer.getvalue()
 
 
@@ -113,14 +130,42 @@ def write_picture(
     unknown format, `LimitExceeded` when the format is too small for the picture, and `CannotWrite` when the target
     exists and ``overwrite`` is false or when anything else stands in the way.
     """
+    size = (picture.height, picture.width)
+    return write_strips(
+        [picture.pixels], size, target, like=picture, format=format, quality=quality, overwrite=overwrite
+    )
+
+
+def write_strips(
+    strips: Iterable[NDArray[np.float32]],
+    size: tuple[int, int],
+    target: str | os.PathLike[str],
+    *,
+    like: Picture,
+    format: str | None = None,
+    quality: int | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """`write_picture` for a picture in strips, as `encode_strips` takes them.
+
+    PNG holds one strip at a time, whatever the picture's size; the other formats hold the whole picture as integers.
+    What ``strips`` raises passes through (but OSError, which counts as a failure to write), and nothing is left behind.
+    """
     target = Path(target)
     kind = format_of(target, format)
     check_target(target, overwrite=overwrite)
-    with _replacing(target, overwrite=overwrite) as (stream, temporary):
-        _encode(picture, kind, quality, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-        _check_written(temporary, kind, picture)
+    try:
+        with _replacing(target, overwrite=overwrite) as (stream, temporary):
+            _encode(strips, size, like, kind, quality, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+            _check_written(temporary, kind, size)
+    except FileExistsError as error:
+        raise CannotWrite(f"{target}: {_EXISTS}") from error
+    except OSError as error:
+        raise CannotWrite(f"{target}: {_reason(error)}") from error
+    except (CannotWrite, LimitExceeded) as error:
+        raise type(error)(f"{target}: {error}") from error
     return target
 
 
@@ -155,25 +200,18 @@ def _replacing(target: Path, *, overwrite: bool) -> Iterator[tuple[BinaryIO, Pat
     """A new file beside ``target`` that takes its place when the block ends, and vanishes when the block fails."""
     real = Path(os.path.realpath(target))  # a link is kept, what it points to is replaced
     temporary = real.parent / f".srgan-{secrets.token_hex(8)}.part"
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            with open(descriptor, "w+b") as stream:
-                yield stream, temporary
-            if overwrite:
-                if real.exists():
-                    os.chmod(temporary, real.stat().st_mode & 0o7777)
-                os.replace(temporary, real)
-            else:
-                _rename_onto_nothing(temporary, real)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except (CannotWrite, LimitExceeded) as error:
-        raise type(error)(f"{target}: {error}") from error
-    except FileExistsError as error:
-        raise CannotWrite(f"{target}: {_EXISTS}") from error
-    except (OSError, ValueError) as error:
-        raise CannotWrite(f"{target}: {_reason(error)}") from error
+        with open(descriptor, "w+b") as stream:
+            yield stream, temporary
+        if overwrite:
+            if real.exists():
+                os.chmod(temporary, real.stat().st_mode & 0o7777)
+            os.replace(temporary, real)
+        else:
+            _rename_onto_nothing(temporary, real)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _rename_onto_nothing(temporary: Path, real: Path) -> None:
@@ -192,87 +230,103 @@ def _reason(error: Exception) -> str:
     return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
 
 
-def _check_written(path: Path, kind: str, picture: Picture) -> None:
+def _check_written(path: Path, kind: str, size: tuple[int, int]) -> None:
     """Open the file again, as anyone would, and compare what its header says."""
     try:
         header = probe_picture(path, limits=Limits(max_bytes=2**62, max_pixels=2**62, max_side=2**31))
     except SrganError as error:
         raise CannotWrite(f"the written file cannot be opened again: {error}") from error
-    if (header.format, header.width, header.height) != (kind, picture.width, picture.height):
-        raise CannotWrite(
-            f"the written file is {header.format} of {header.width} x {header.height} pixels instead of"
-            f" {kind} of {picture.width} x {picture.height}"
-        )
+    if (header.format, header.height, header.width) != (kind, *size):
+        found = f"{header.format} of {header.width} x {header.height} pixels"
+        raise CannotWrite(f"the written file is {found} instead of {kind} of {size[1]} x {size[0]}")
 
 
-def _encode(picture: Picture, format: str, quality: int | None, stream: BinaryIO) -> None:
+def _encode(
+    strips: Iterable[NDArray[np.float32]],
+    size: tuple[int, int],
+    like: Picture,
+    format: str,
+    quality: int | None,
+    stream: BinaryIO,
+) -> None:
     if format not in WRITABLE:
         raise InvalidConfig(f"cannot write the format {format!r}; choose one of {', '.join(WRITABLE)}")
     if quality is not None and not 1 <= quality <= 100:
         raise InvalidConfig(f"the quality is 1 to 100, not {quality}")
-    if picture.has_alpha and format in ("JPEG", "BMP"):
-        picture = _on_white(picture)
-    check_format(format, picture.width, picture.height, picture.pixels.shape[2])
+    channels = like.pixels.shape[2]
+    if like.has_alpha and format in ("JPEG", "BMP"):
+        strips, channels = map(_on_white, strips), channels - 1
+    check_format(format, size[1], size[0], channels)
+    if format == "PNG":
+        _encode_png(strips, (*size, channels), like, stream)
+        return
+    deep = format == "TIFF" and like.bit_depth > 8 and channels == 1
+    values = np.empty((*size, channels), np.uint16 if deep else np.uint8)
+    row = 0
+    for strip in strips:
+        values[row : row + len(strip)] = to_uint16(strip) if deep else to_uint8(strip)
+        row += len(strip)
+    if row != size[0]:
+        raise ValueError(f"{row} rows came for a picture of {size[0]}")
+    image, options = _for_pillow(values, like, format, quality)
     try:
-        if format == "PNG":
-            _encode_png(picture, stream)
-        else:
-            image, options = _for_pillow(picture, format, quality)
-            image.save(stream, format, **options)
+        image.save(stream, format, **options)
     except (OSError, ValueError, OverflowError) as error:
-        raise CannotWrite(f"{format} encoding failed: {_reason(error)}") from error
+        raise CannotWrite(_reason(error)) from error
 
 
-def _on_white(picture: Picture) -> Picture:
-    """The picture without alpha, as it looks on white paper: the rule for formats that have no alpha."""
-    alpha = picture.alpha
-    assert alpha is not None
-    return replace(picture, pixels=np.ascontiguousarray(picture.colour * alpha + (1 - alpha)))
+def _on_white(strip: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows without their alpha, as they look on white paper: the rule for formats that have no alpha."""
+    colour, alpha = strip[..., :-1], strip[..., -1:]
+    return np.asarray(colour * alpha + (1 - alpha), np.float32)
 
 
-def _encode_png(picture: Picture, stream: BinaryIO) -> None:
-    """Strip by strip, so that beside the picture only a few megabytes are held."""
-    height, width, channels = picture.pixels.shape
-    deep = picture.bit_depth > 8
+def _encode_png(
+    strips: Iterable[NDArray[np.float32]], shape: tuple[int, int, int], like: Picture, stream: BinaryIO
+) -> None:
+    """In portions of a few megabytes, all that is held beside a strip."""
+    height, width, channels = shape
+    deep = like.bit_depth > 8
     writer = PngWriter(
         stream,
         width,
         height,
         channels,
         bit_depth=16 if deep else 8,
-        icc_profile=picture.icc_profile,
-        exif=picture.exif,
-        xmp=picture.xmp,
-        dpi=picture.dpi,
+        icc_profile=like.icc_profile,
+        exif=like.exif,
+        xmp=like.xmp,
+        dpi=like.dpi,
     )
     rows = max(1, _STRIP_VALUES // (width * channels))
-    for start in range(0, height, rows):
-        strip = picture.pixels[start : start + rows]
-        writer.write_rows(to_uint16(strip) if deep else to_uint8(strip))
+    for strip in strips:
+        for start in range(0, len(strip), rows):
+            portion = strip[start : start + rows]
+            writer.write_rows(to_uint16(portion) if deep else to_uint8(portion))
     writer.finish()
 
 
-def _for_pillow(picture: Picture, format: str, quality: int | None) -> tuple[Image.Image, dict[str, Any]]:
-    """The picture as a Pillow image, with everything ``format`` can carry as options of its writer."""
+def _for_pillow(
+    values: NDArray[Any], like: Picture, format: str, quality: int | None
+) -> tuple[Image.Image, dict[str, Any]]:
+    """A Pillow image of ``values``, with everything of ``like`` that ``format`` can carry as options of its writer."""
     from PIL import Image
 
-    deep = format == "TIFF" and picture.bit_depth > 8 and picture.pixels.shape[2] == 1
-    values: NDArray[Any] = to_uint16(picture.pixels) if deep else to_uint8(picture.pixels)
     image = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
     options: dict[str, Any] = {}
-    if picture.dpi is not None and format != "WEBP":
-        options["dpi"] = picture.dpi
+    if like.dpi is not None and format != "WEBP":
+        options["dpi"] = like.dpi
     if format == "BMP":
         return image, options
-    if picture.icc_profile is not None:
-        options["icc_profile"] = picture.icc_profile
+    if like.icc_profile is not None:
+        options["icc_profile"] = like.icc_profile
     if format == "TIFF":
-        return image, options | _for_tiff(picture, values.nbytes)
+        return image, options | _for_tiff(like, values.nbytes)
     room = (_JPEG_EXIF, _JPEG_XMP) if format == "JPEG" else (sys.maxsize, sys.maxsize)
-    if picture.exif is not None and len(picture.exif) <= room[0]:
-        options["exif"] = b"Exif\0\0" + picture.exif
-    if picture.xmp is not None and len(picture.xmp) <= room[1]:
-        options["xmp"] = picture.xmp
+    if like.exif is not None and len(like.exif) <= room[0]:
+        options["exif"] = b"Exif\0\0" + like.exif
+    if like.xmp is not None and len(like.xmp) <= room[1]:
+        options["xmp"] = like.xmp
     quality = quality or _QUALITY[format]
     if format == "JPEG":
         options |= {"quality": quality, "subsampling": "4:4:4"}
@@ -281,22 +335,22 @@ def _for_pillow(picture: Picture, format: str, quality: int | None) -> tuple[Ima
     return image, options
 
 
-def _for_tiff(picture: Picture, size: int) -> dict[str, Any]:
+def _for_tiff(like: Picture, size: int) -> dict[str, Any]:
     """LZW of differences, the best of speed and size measured. But libtiff, as Pillow drives it, writes neither the
     directories of EXIF nor BigTIFF; there the pixels are stored as they are: rather a larger file than lost metadata.
     """
     from PIL import Image
 
     tags = Image.Exif()
-    if picture.exif is not None:
+    if like.exif is not None:
         source = Image.Exif()
-        source.load(picture.exif)
+        source.load(like.exif)
         if exif := descriptive_exif(source):
             tags.load(exif)
     large = size > _CLASSIC_TIFF
     stored = large or any(directory in tags for directory in EXIF_DIRECTORIES)
     if not stored:
         tags[317] = 2  # each value as its difference to the one on the left
-    if picture.xmp is not None:
-        tags[700] = picture.xmp
+    if like.xmp is not None:
+        tags[700] = like.xmp
     return {"compression": "raw" if stored else "tiff_lzw", "exif": tags, "big_tiff": large}

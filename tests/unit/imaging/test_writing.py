@@ -8,6 +8,8 @@ import stat
 import subprocess
 import sys
 import textwrap
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +18,20 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from srgan.errors import CannotWrite, InvalidConfig, LimitExceeded
+from srgan.errors import CannotWrite, InvalidConfig, LimitExceeded, UpscaleFailed
 from srgan.imaging import (
     WRITABLE,
     Picture,
     check_format,
     check_target,
     encode_picture,
+    encode_strips,
     format_of,
     read_picture,
     to_uint8,
     to_uint16,
     write_picture,
+    write_strips,
 )
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -190,6 +194,54 @@ def test_large_pictures_are_encoded_in_strips_without_seams(monkeypatch: pytest.
     whole = to_uint8(source.pixels)
     monkeypatch.setattr("srgan.imaging.writing._STRIP_VALUES", 31 * 3 * 4)
     assert np.array_equal(np.asarray(opened(encode_picture(source, "PNG"))), whole)
+
+
+@pytest.mark.parametrize("kind", WRITABLE)
+@pytest.mark.parametrize("channels", [1, 4])
+def test_strips_make_the_same_file_as_the_whole(kind: str, channels: int, tmp_path: Path) -> None:
+    whole = picture(channels, icc_profile=None if channels == 1 else SRGB, dpi=(300, 300))
+    like = picture(channels, (2, 2), icc_profile=whole.icc_profile, dpi=(300, 300))
+
+    def strips() -> Iterator[NDArray[np.float32]]:
+        for start in (0, 5, 6, 20):
+            yield whole.pixels[start : {0: 5, 5: 6, 6: 20, 20: 23}[start]]
+
+    data = encode_strips(strips(), (23, 31), kind, like=like)
+    back, expected = read_picture(data), read_picture(encode_picture(whole, kind))
+    assert np.array_equal(back.pixels, expected.pixels)
+    assert (back.icc_profile, back.dpi) == (expected.icc_profile, expected.dpi)
+    target = write_strips(strips(), (23, 31), tmp_path / f"a.{kind.lower()}", like=like)
+    assert target.read_bytes() == data
+    with pytest.raises(ValueError, match="rows"):
+        encode_strips([whole.pixels[:22]], (23, 31), kind, like=like)
+
+
+def test_png_takes_each_strip_when_there_is_room_for_it(tmp_path: Path) -> None:
+    """Strips are asked for one by one and let go: what is alive is counted when each is made."""
+    alive: list[weakref.ref[NDArray[np.float32]]] = []
+
+    def strips() -> Iterator[NDArray[np.float32]]:
+        for _ in range(10):
+            strip = np.random.default_rng(0).random((50, 400, 3), np.float32)
+            assert sum(ref() is not None for ref in alive) <= 1
+            alive.append(weakref.ref(strip))
+            yield strip
+            del strip
+
+    write_strips(strips(), (500, 400), tmp_path / "a.png", like=picture())
+    assert len(alive) == 10
+
+
+@pytest.mark.parametrize("error", [UpscaleFailed("no pixels"), KeyError("a mistake of ours")])
+def test_what_the_strips_raise_passes_through_and_leaves_nothing(error: Exception, tmp_path: Path) -> None:
+    def strips() -> Iterator[NDArray[np.float32]]:
+        yield picture().pixels[:10]
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        write_strips(strips(), (23, 31), tmp_path / "a.png", like=picture())
+    assert caught.value is error
+    assert leftovers(tmp_path) == []
 
 
 @pytest.mark.parametrize(
