@@ -53,7 +53,7 @@ class UpscaleSettings(Section):
     model: str = Field(
         default="fast",
         description="Model: a name or family that `srgan models list` shows, the path of a bundle, or a plain "
-        "resampler: bicubic, lanczos, nearest.",
+        "resampler: bicubic, lanczos, bilinear, nearest.",
     )
     scale: float | None = Field(
         default=None,
@@ -83,9 +83,9 @@ class RuntimeSettings(Section):
         default="auto", description="Device that `srgan devices` shows, such as cpu, vulkan:0 or cuda:0."
     )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(default="auto", description="Arithmetic of the network.")
-    threads: int = Field(default=0, ge=0, le=1024, description="Processor threads of the network; 0 for all cores.")
+    threads: int = Field(default=0, ge=0, le=1024, description="Processor threads of the network; 0 for all physical cores.")
     memory_limit: int | None = Field(
-        default=None, ge=1 << 20, description="Memory in bytes that tiles may use. Without it, most of what is free."
+        default=None, ge=1 << 20, description="Memory in bytes that tiles may use. Without it, half of what is free, 4 GiB at most."
     )
 
 

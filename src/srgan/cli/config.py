@@ -1,0 +1,94 @@
+"""`srgan config`: the JSON Schema of configuration files, and files to begin with."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srgan.cli import options
+from srgan.cli.output import emit, emit_json
+from srgan.errors import CannotWrite, InvalidConfig
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+SCHEMA_EXAMPLES = """\b
+Examples:
+  srgan config schema > srgan.schema.json
+  srgan config schema --kind train > train.schema.json
+"""
+INIT_EXAMPLES = """\b
+Examples:
+  srgan config init
+  srgan config init my.toml --kind train
+  srgan config init - | less
+"""
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+class Kind(StrEnum):
+    """The kinds of configuration files."""
+
+    SETTINGS = "settings"
+    TRAIN = "train"
+
+
+KindOption = Annotated[
+    Kind, typer.Option("--kind", help="settings: what --config takes everywhere; train: the file of `srgan train`.")
+]
+
+
+@app.command("schema", cls=options.Command, epilog=SCHEMA_EXAMPLES)
+def schema(kind: KindOption = Kind.SETTINGS) -> None:
+    """Print the JSON Schema of a configuration file: every key with its meaning, range and default.
+
+    Editors check and complete a file by it: in TOML by a first line `#:schema srgan.schema.json`, in YAML by
+    `# yaml-language-server: $schema=srgan.schema.json`, in JSON by a key `$schema`.
+    """
+    from srgan.config import json_schema
+
+    emit_json(json_schema(_model(kind)))
+
+
+@app.command("init", cls=options.Command, epilog=INIT_EXAMPLES)
+def init(
+    path: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PATH]", help="File to write, or - for standard output; srgan.toml or train.toml when left out."
+        ),
+    ] = None,
+    kind: KindOption = Kind.SETTINGS,
+) -> None:
+    """Write a commented TOML file with every key at its default. A file that exists is never touched."""
+    from srgan.config import template
+
+    text = template(_model(kind))
+    if path == "-":
+        emit(text.rstrip("\n"))
+        return
+    target = Path(path or ("srgan.toml" if kind is Kind.SETTINGS else "train.toml"))
+    if target.suffix.lower() != ".toml":
+        raise InvalidConfig(f"{target}: the file is TOML, so its name must end in .toml")
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise CannotWrite(f"{target}: exists already") from error
+    except OSError as error:
+        raise CannotWrite(f"{target}: {error.strerror or error}") from error
+    emit(str(target))
+
+
+def _model(kind: Kind) -> type[BaseModel]:
+    if kind is Kind.TRAIN:
+        from srgan.training.config import TrainConfig
+
+        return TrainConfig
+    from srgan.config import Settings
+
+    return Settings

@@ -1,0 +1,42 @@
+"""`srgan devices`: what this machine can compute on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from srgan.cli import options
+from srgan.cli.output import bytes_text, emit, emit_json, say, table
+
+EXAMPLES = """\b
+Examples:
+  srgan devices
+  srgan devices --json
+  srgan upscale small.png large.png --device vulkan:0
+"""
+
+
+def devices(as_json: options.Json = False) -> None:
+    """List the devices that are really there.
+
+    Each comes with the backend that drives it and the name that --device takes. Below, on standard error, stands why a
+    backend or a kind of device cannot be used.
+    """
+    from srgan.runtime import list_devices, unavailable_backends
+
+    found = list_devices()
+    missing = unavailable_backends()
+    if as_json:
+        emit_json({"devices": [asdict(device) for device in found], "unavailable": missing})
+        return
+    rows = [
+        (
+            device.backend,
+            device.device,
+            device.name,
+            None if device.memory_bytes is None else bytes_text(device.memory_bytes),
+        )
+        for device in found
+    ]
+    emit(table(("BACKEND", "DEVICE", "NAME", "MEMORY"), rows))
+    for backend, reason in missing.items():
+        say(f"{backend}: {reason}")

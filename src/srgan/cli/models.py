@@ -1,0 +1,112 @@
+"""`srgan models`: what models there are, what is known of one, and where it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from srgan.cli import options
+from srgan.cli.output import bytes_text, emit, emit_json, table
+
+if TYPE_CHECKING:
+    from srgan.models import Bundle, Quality
+
+LIST_EXAMPLES = """\b
+Examples:
+  srgan models list
+  srgan models list --json
+"""
+SHOW_EXAMPLES = """\b
+Examples:
+  srgan models show fast
+  srgan models show fast-x2 --json
+  srgan models show ./runs/mine/001/bundle
+"""
+PATH_EXAMPLES = """\b
+Examples:
+  srgan models path fast
+  ls "$(srgan models path quality)"
+"""
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Name or family of a model, or the path of a bundle.", show_default=False)
+]
+
+
+@app.command("list", cls=options.Command, epilog=LIST_EXAMPLES)
+def list_(as_json: options.Json = False) -> None:
+    """Show the models that can be used by name: those that come with srgan, then your own in $SRGAN_MODELS."""
+    from srgan.models import list_models
+
+    bundles = list_models()
+    if as_json:
+        emit_json([_record(bundle) for bundle in bundles])
+        return
+    rows = []
+    for bundle in bundles:
+        info, first = bundle.info, next(iter(bundle.info.quality), None)
+        measured = f"{first.psnr:.2f} dB {first.dataset}" if first else None
+        rows.append((info.name, f"x{info.scale}", bytes_text(_size(bundle)), measured, info.description or None))
+    if rows:
+        emit(table(("NAME", "SCALE", "SIZE", "PSNR", "DESCRIPTION"), rows))
+    else:
+        emit("There are no models. Train one (srgan train), or put bundles into the folder $SRGAN_MODELS.")
+
+
+@app.command("show", cls=options.Command, epilog=SHOW_EXAMPLES)
+def show(name: Name, as_json: options.Json = False) -> None:
+    """Show what is known of a model: network, size, licence, origin and measured quality."""
+    from srgan.models import find_model
+
+    bundle = find_model(name)
+    if as_json:
+        emit_json(_record(bundle))
+        return
+    info = bundle.info
+    facts: list[tuple[str, object]] = [
+        ("name", info.name),
+        ("family", info.family),
+        ("version", info.version),
+        ("description", info.description),
+        ("scale", f"x{info.scale}"),
+        ("network", " ".join([info.network, *(f"{key}={value}" for key, value in info.network_options.items())])),
+        ("parameters", f"{info.parameters:,}"),
+        ("cost", f"{info.macs_per_pixel:,} multiply-accumulates per input pixel"),
+        ("radius", f"{info.radius} pixels"),
+        ("licence", info.licence),
+        ("path", bundle.path),
+        ("files", ", ".join(info.files)),
+        ("size", bytes_text(_size(bundle))),
+        *((f"trained: {key}", value) for key, value in info.provenance.model_dump().items()),
+        *((f"quality: {item.dataset}", _quality(item)) for item in info.quality),
+    ]
+    known = [(key.replace("_", " "), value) for key, value in facts if value not in ("", None, "0")]
+    width = max(len(key) for key, _ in known)
+    emit("\n".join(f"{key.ljust(width)}  {value}" for key, value in known))
+
+
+@app.command("path", cls=options.Command, epilog=PATH_EXAMPLES)
+def path(name: Name) -> None:
+    """Print where a model's files are."""
+    from srgan.models import find_model
+
+    emit(str(find_model(name).path.resolve()))
+
+
+def _record(bundle: Bundle) -> dict[str, Any]:
+    return {**bundle.info.model_dump(mode="json"), "path": str(bundle.path), "bytes": _size(bundle)}
+
+
+def _size(bundle: Bundle) -> int:
+    """Bytes on disk."""
+    if bundle.path.is_file():
+        return bundle.path.stat().st_size
+    return sum(file.stat().st_size for file in bundle.path.iterdir() if file.is_file())
+
+
+def _quality(item: Quality) -> str:
+    beside = "" if item.baseline_psnr is None else f" (bicubic {item.baseline_psnr:.2f} dB)"
+    return f"{item.psnr:.2f} dB, SSIM {item.ssim:.4f}{beside} on {item.pictures} pictures"

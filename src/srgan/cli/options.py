@@ -1,0 +1,188 @@
+"""The options that several commands share, each defined once.
+
+An option that stands for a setting takes its help text, its choices and its default from `srgan.config.Settings`, but
+only when somebody asks for help or completion: a command that runs does not pay for it. Such options default to None,
+which means not given, so that weaker sources are heard.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+from typer.core import TyperCommand
+
+from srgan.cli.output import set_verbosity
+from srgan.errors import InvalidConfig
+
+if TYPE_CHECKING:
+    from srgan.config import Settings
+    from srgan.imaging import Limits
+    from srgan.upscaler import Size, Upscaler
+
+_SETTING = "setting:"
+"""What the help text of an option begins with, until help is asked for, when the rest of it is the key of a setting."""
+
+
+def setting(key: str, *names: str, **more: Any) -> Any:
+    """An option for the setting at ``key``. ``names`` default to the last part of the key."""
+    name = "--" + key.rpartition(".")[2].replace("_", "-")
+    return typer.Option(
+        *(names or (name,)), help=_SETTING + key, show_default=False, autocompletion=_completion(key), **more
+    )
+
+
+def _completion(key: str) -> Callable[[str], list[str]]:
+    def complete(incomplete: str) -> list[str]:
+        from srgan.config import Settings, choices_of, find_key
+
+        if key == "upscale.model":
+            from srgan.models import list_models
+
+            words: Sequence[str] = sorted(
+                {name for b in list_models() for name in (b.info.name, b.info.family) if name}
+            )
+        else:
+            words = choices_of(find_key(Settings, key))
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
+class Command(TyperCommand):
+    """A command that applies its own -v and -q, and whose options for settings look up their help when it is needed."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        verbose, quiet = ctx.params.get("verbose"), ctx.params.get("quiet")
+        if verbose or quiet:
+            set_verbosity(verbose or 0, bool(quiet))
+        return super().invoke(ctx)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help page."""
+        for parameter in self.params:
+            if key := key_of(parameter):
+                _describe(parameter, key)
+        super().format_help(ctx, formatter)
+
+
+def key_of(parameter: Any) -> str | None:
+    """The key of the setting that a command's parameter stands for."""
+    text = getattr(parameter, "help", None) or ""
+    return text.removeprefix(_SETTING) if text.startswith(_SETTING) else None
+
+
+def _describe(option: Any, key: str) -> None:
+    """Give ``option`` the help text, the choices and the default of the setting at ``key``."""
+    from srgan.config import Settings, choices_of, find_key
+
+    field = find_key(Settings, key)
+    default = "" if field.default is None else f"; default: {json.dumps(field.default).strip(chr(34))}"
+    option.help = f"{field.description} [{key}{default}]"
+    if choices := choices_of(field):
+        option.metavar = f"[{'|'.join(choices)}]"
+
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", metavar="FILE", help="Settings in TOML, YAML or JSON; without it those in $SRGAN_CONFIG, if any."
+    ),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Any setting, such as limits.max_pixels=1000000. Can be given again."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        show_default=False,
+        help="Say what is done; -vv also shows details and tracebacks.",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the result.")]
+
+Model = Annotated[str | None, setting("upscale.model", "--model", "-m", metavar="MODEL")]
+Scale = Annotated[float | None, setting("upscale.scale", "--scale", "-s", metavar="FACTOR")]
+Tile = Annotated[int | None, setting("upscale.tile", metavar="PIXELS")]
+Resample = Annotated[str | None, setting("upscale.resample")]
+Format = Annotated[str | None, setting("upscale.format", "--format", "-f")]
+Quality = Annotated[int | None, setting("upscale.quality", metavar="1-100")]
+Backend = Annotated[str | None, setting("runtime.backend", metavar="NAME")]
+Device = Annotated[str | None, setting("runtime.device", metavar="NAME")]
+Precision = Annotated[str | None, setting("runtime.precision")]
+Threads = Annotated[int | None, setting("runtime.threads", metavar="NUMBER")]
+Workers = Annotated[int | None, setting("batch.workers", "--workers", "-j", metavar="NUMBER")]
+Recursive = Annotated[bool | None, setting("batch.recursive", "--recursive/--no-recursive")]
+BatchOverwrite = Annotated[bool | None, setting("batch.overwrite", "--overwrite/--no-overwrite")]
+
+Width = Annotated[
+    int | None,
+    typer.Option("--width", metavar="PIXELS", help="Width of the output. Without --height, the shape is kept."),
+]
+Height = Annotated[
+    int | None,
+    typer.Option("--height", metavar="PIXELS", help="Height of the output. Without --width, the shape is kept."),
+]
+LongSide = Annotated[
+    int | None,
+    typer.Option("--long-side", metavar="PIXELS", help="Longer side of the output; the shape is kept."),
+]
+
+
+def read_settings(ctx: typer.Context) -> Settings:
+    """The settings of this run: file, environment, ``--set`` and the command's own options. Raises `InvalidConfig`."""
+    from srgan.config import Settings, load_config
+
+    given = {
+        key: ctx.params.get(parameter.name or "") for parameter in ctx.command.params if (key := key_of(parameter))
+    }
+    path = ctx.params.get("config") or os.environ.get("SRGAN_CONFIG") or None
+    return load_config(Settings, path, environment=os.environ, sets=ctx.params.get("sets") or (), flags=given)
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What an input may be at most."""
+    from srgan.imaging import Limits
+
+    return Limits(max_bytes=settings.limits.max_bytes, max_pixels=settings.limits.max_pixels)
+
+
+def open_upscaler(settings: Settings, scale: float | None) -> Upscaler:
+    """The model of the settings, opened for enlarging by ``scale``. Raises `SrganError`."""
+    from srgan.upscaler import Upscaler
+
+    runtime = settings.runtime
+    return Upscaler(
+        settings.upscale.model,
+        scale=scale,
+        backend=runtime.backend,
+        device=runtime.device,
+        precision=runtime.precision,
+        threads=runtime.threads,
+        tile=settings.upscale.tile,
+        memory_limit=runtime.memory_limit,
+    )
+
+
+def read_size(ctx: typer.Context) -> Size:
+    """The size in pixels that the command's options ask for, as `Upscaler.upscale` takes it; empty without any."""
+    given = {name: ctx.params.get(name) for name in ("width", "height", "long_side")}
+    size = cast("Size", {name: value for name, value in given.items() if value is not None})
+    if size and ctx.params.get("scale") is not None:
+        raise InvalidConfig("--scale and a size in pixels contradict each other; give one of them")
+    if "long_side" in size and len(size) > 1:
+        raise InvalidConfig("--long-side and --width or --height contradict each other; give one of them")
+    return size

@@ -1,0 +1,68 @@
+"""How light the command starts: what it loads, and how long it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("numpy", "PIL", "pydantic", "rich", "ncnn", "torch", "onnxruntime", "onnx", "safetensors", "lightning", "yaml")
+LOADED = """
+import json, sys
+from srgan.cli import run
+run({arguments!r})
+print("", json.dumps(sorted(sys.modules)), sep="\\n", file=sys.stderr)
+"""
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """The top-level packages in memory after a command line."""
+    script = LOADED.format(arguments=list(arguments))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60, check=True)
+    return {name.partition(".")[0] for name in json.loads(done.stderr.splitlines()[-1])}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])
+def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
+    assert loaded_by(*arguments) & set(HEAVY) == set()
+
+
+def test_the_help_of_a_command_loads_its_settings_and_nothing_more() -> None:
+    assert loaded_by("upscale", "--help") & set(HEAVY) == {"pydantic"}
+
+
+def test_enlarging_a_picture_loads_no_library_that_it_does_not_need(picture: Path, tmp_path: Path) -> None:
+    loaded = loaded_by("upscale", "-q", str(picture), str(tmp_path / "out.png"), "--model", "bicubic")
+    assert loaded & set(HEAVY) == {"numpy", "PIL", "pydantic"}
+
+
+def fastest(command: list[str], repeats: int = 5) -> float:
+    """Least wall-clock seconds of several runs: what the machine can do when nobody disturbs it."""
+    seconds = []
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    for _ in range(repeats):
+        start = time.perf_counter()
+        subprocess.run(command, capture_output=True, env=environment, timeout=60, check=True)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+@pytest.mark.slow
+def test_help_is_there_at_once(command: str) -> None:
+    """Against bare Python on the same machine, so that a slow machine does not fail: about six times in quiet."""
+    bare = fastest([sys.executable, "-c", "pass"])
+    assert fastest([command, "--help"]) < max(0.25, 20 * bare)
+
+
+def test_devices_lists_what_is_really_there(srgan) -> None:
+    done = srgan("devices", "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == 0
+    pairs = {(device["backend"], device["device"]) for device in document["devices"]}
+    assert {("ncnn", "cpu"), ("resize", "cpu")} <= pairs
+    assert not {name.split()[0] for name in document["unavailable"] if " " not in name} & {name for name, _ in pairs}

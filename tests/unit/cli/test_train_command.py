@@ -1,0 +1,120 @@
+"""`srgan train`: what reaches the library, and what is shown of it. Training itself is tested elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from srgan.errors import Cancelled, MissingDependency, TrainingFailed
+from srgan.models import Bundle
+from srgan.training.config import TrainConfig
+from srgan.training.progress import TrainStatus
+
+
+class Trainer:
+    """Stands for `srgan.training.train`: remembers how it was called, and returns a bundle or raises."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.error: Exception | None = None
+        self.config: TrainConfig | None = None
+        self.resume: bool | None = None
+
+    def __call__(self, config: TrainConfig, *, resume: bool, progress: Callable[[TrainStatus], None]) -> Bundle:
+        self.config, self.resume = config, resume
+        progress(TrainStatus(step=5, steps=10, loss=0.125, psnr=30.5, steps_per_second=2.0))
+        if self.error is not None:
+            raise self.error
+        return self.bundle
+
+
+@pytest.fixture
+def trainer(bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    trainer = Trainer(bundles["mine-x4"])
+    monkeypatch.setattr("srgan.training.train", trainer)
+    return trainer
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "train.toml"
+    path.write_text('steps = 10\n[data]\nfolders = ["photos"]\nbatch = 4\n')
+    return path
+
+
+def test_the_file_is_trained_as_it_says_and_the_bundle_is_the_result(
+    srgan: Callable[..., Any], trainer: Trainer, file: Path
+) -> None:
+    done = srgan("train", "--config", file)
+    assert done.code == 0, done.err
+    assert done.out == f"{trainer.bundle.path}\n"
+    assert trainer.config == TrainConfig.model_validate({"steps": 10, "data": {"folders": ["photos"], "batch": 4}})
+    assert trainer.resume is True
+    assert "training: 5 of 10, loss 0.1250, PSNR 30.50 dB, 2.0 steps/s" in done.err
+
+
+def test_variables_and_sets_win_over_the_file_and_fresh_begins_anew(
+    srgan: Callable[..., Any], trainer: Trainer, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SRGAN_TRAIN__DATA__BATCH", "8")
+    monkeypatch.setenv("SRGAN_TRAIN__SEED", "3")
+    monkeypatch.setenv("SRGAN_UPSCALE__MODEL", "other")
+    assert srgan("train", "-c", file, "--set", "seed=4", "--fresh").code == 0
+    assert trainer.config is not None
+    assert (trainer.config.data.batch, trainer.config.seed) == (8, 4)
+    assert trainer.resume is False
+
+
+def test_the_model_can_be_put_elsewhere_too(
+    srgan: Callable[..., Any], trainer: Trainer, file: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "out" / "model.zip"
+    assert srgan("train", "-c", file, "--output", target).out == f"{target}\n"
+    assert Bundle.open(target).info == trainer.bundle.info
+    Bundle.open(target).verify()
+
+
+def test_a_place_that_is_taken_is_refused_before_the_training(
+    srgan: Callable[..., Any], trainer: Trainer, file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").mkdir()
+    done = srgan("train", "-c", file, "--output", tmp_path / "taken")
+    assert done.code == 7
+    assert trainer.config is None
+
+
+def test_the_result_as_json_is_the_model_and_its_place(srgan: Callable[..., Any], trainer: Trainer, file: Path) -> None:
+    document = json.loads(srgan("train", "-c", file, "--json").out)
+    assert (document["name"], document["path"]) == ("mine-x4", str(trainer.bundle.path))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (Cancelled("runs/x/001: stopped at step 5"), 130, "srgan: runs/x/001: stopped at step 5\n"),
+        (TrainingFailed("the loss is not finite"), 6, "srgan: error: the loss is not finite\n"),
+        (MissingDependency("torch", "train"), 5, "pip install 'srgan[train]'\n"),
+    ],
+)
+def test_what_ends_training_is_said_with_its_code(
+    error: Exception, code: int, said: str, srgan: Callable[..., Any], trainer: Trainer, file: Path
+) -> None:
+    trainer.error = error
+    done = srgan("train", "-c", file)
+    assert (done.code, done.out) == (code, "")
+    assert done.err.endswith(said)
+
+
+def test_mistakes_in_the_training_file_come_all_at_once(
+    srgan: Callable[..., Any], trainer: Trainer, file: Path
+) -> None:
+    file.write_text("stepps = 3\n[data]\nbatch = 0\n")
+    done = srgan("train", "-c", file)
+    assert (done.code, done.out) == (2, "")
+    assert sorted(line.split(": ")[2] for line in done.err.splitlines()) == ["data.batch", "data.folders", "stepps"]
+    assert "did you mean 'steps'?" in done.err
+    assert trainer.config is None
