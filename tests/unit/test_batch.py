@@ -236,16 +236,22 @@ def test_what_is_not_a_file_is_not_waited_for(folder: Any, tmp_path: Path, upsca
     assert states(report) == {"a.png": "done", "pipe.png": "failed"}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
-def test_a_folder_that_cannot_be_listed_is_reported(folder: Any, tmp_path: Path, upscaler: Upscaler) -> None:
+def test_a_folder_that_cannot_be_listed_is_reported(
+    folder: Any, tmp_path: Path, upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = folder("a.png", "deep/b.png")
-    (source / "deep").chmod(0)
-    try:
-        report = process_folder(source, tmp_path / "out", upscaler)
-    finally:
-        (source / "deep").chmod(0o755)
+    scan = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path).name == "deep":
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    report = process_folder(source, tmp_path / "out", upscaler)
 
     assert states(report) == {"a.png": "done", "deep": "failed"}
+    assert report.outcomes[1].reason == "Permission denied"
 
 
 def test_a_file_in_the_way_of_a_folder_is_reported(folder: Any, tmp_path: Path, upscaler: Upscaler) -> None:

@@ -215,7 +215,8 @@ class _Call:
         elif is_session(self.model) or all(value is None for value in self.size.values()):
             upscaler = Upscaler(self.model, **self.opening)
         else:
-            upscaler = Upscaler(self.model, scale=needed_scale(size, output_size(size, **self.size)), **self.opening)
+            scale = self.size.get("scale") or needed_scale(size, output_size(size, **self.size))
+            upscaler = Upscaler(self.model, scale=scale, **self.opening)
         return upscaler, *upscaler.output_size(size, **self.size)
 
     def _enlarge(self, upscaler: Upscaler, picture: Picture) -> Picture:
