@@ -1,7 +1,7 @@
 """Pictures in and out: reading, writing, resampling, and what a picture is in memory."""
 
 from srgan.imaging.picture import Picture, from_uint8, from_uint16, to_uint8, to_uint16
-from srgan.imaging.reading import READABLE, Header, Limits, probe_picture, read_picture
+from srgan.imaging.reading import PICTURE_SUFFIXES, READABLE, Header, Limits, probe_picture, read_picture
 from srgan.imaging.resize import Kernel, resize, resize_strips
 from srgan.imaging.writing import (
     WRITABLE,
@@ -15,6 +15,7 @@ from srgan.imaging.writing import (
 )
 
 __all__ = [
+    "PICTURE_SUFFIXES",
     "READABLE",
     "WRITABLE",
     "Header",

@@ -39,6 +39,12 @@ _READERS = {
 READABLE = tuple(_READERS)
 """Formats that `read_picture` reads; of an animation the first frame."""
 
+PICTURE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".avif"}
+)
+"""How such files are usually named, in lower case: what a search through a folder looks for."""
+
 _STRIP_PIXELS = 1 << 20
 """Pixels converted to float at a time: bounds the copies beside the decoded picture and the result."""
 

@@ -1,0 +1,272 @@
+"""Scoring: the protocol step by step, honest reports, and figures that go into a bundle."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from srgan.errors import Cancelled, CannotWrite, InvalidConfig, InvalidDataset
+from srgan.evaluation import EvaluationReport, PictureScore, evaluate, record_quality
+from srgan.imaging import Limits, Picture, from_uint8, read_picture, resize, to_uint8, write_picture
+from srgan.metrics import psnr, ssim
+from srgan.models import Bundle, ModelInfo, Quality, write_bundle
+from srgan.runtime import open_session
+from srgan.testing import FaultySession, NearestSession
+from srgan.upscaler import Upscaler
+
+
+def scene(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.float32]:
+    """A picture with edges, in values of 8 bit."""
+    y, x, c = np.mgrid[:height, :width, :channels]
+    waves = np.sin(x / (4 + seed) + c) + np.sign(np.cos(y / (5 + seed))) + np.sin((x + y) / 9)
+    return from_uint8(to_uint8((0.5 + waves / 6).astype(np.float32)))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three pictures and a text."""
+    path = tmp_path / "Trio"
+    path.mkdir()
+    for i, size in enumerate([(50, 47), (40, 64), (64, 40)]):
+        write_picture(Picture(pixels=scene(*size, seed=i)), path / f"{'cab'[i]}.png")
+    (path / "notes.txt").write_text("not meant to be scored")
+    return path
+
+
+def test_each_step_of_the_protocol(folder: Path) -> None:
+    report = evaluate(NearestSession(4), folder)
+    assert [score.name for score in report.scores] == ["a.png", "b.png", "c.png"]
+    assert report.failures == ()
+    assert (report.model, report.scale, report.backend, report.dataset) == ("nearest", 4, "testing", "Trio")
+    score = report.scores[2]
+    assert (score.width, score.height) == (44, 48)
+
+    reference = to_uint8(read_picture(folder / "c.png").pixels)[:48, :44]
+    small = np.floor(np.clip(resize(reference.astype(np.float64), 12, 11), 0, 255) + 0.5) / 255
+    truth = reference / 255
+    repeated = small.repeat(4, 0).repeat(4, 1)
+    smooth = np.floor(np.clip(resize(small, 48, 44), 0, 1) * 255 + 0.5) / 255
+    assert score.psnr == pytest.approx(psnr(repeated, truth, border=4), abs=1e-4)
+    assert score.ssim == pytest.approx(ssim(repeated, truth, border=4), abs=1e-5)
+    assert score.baseline_psnr == pytest.approx(psnr(smooth, truth, border=4), abs=1e-3)
+    assert score.baseline_ssim == pytest.approx(ssim(smooth, truth, border=4), abs=1e-4)
+
+
+def test_bicubic_is_its_own_baseline(folder: Path) -> None:
+    report = evaluate(open_session("bicubic", scale=2), folder)
+    for score in report.scores:
+        assert score.psnr == pytest.approx(score.baseline_psnr, abs=1e-3)
+        assert score.ssim == pytest.approx(score.baseline_ssim, abs=1e-5)
+    assert report.gain.value == pytest.approx(0, abs=1e-3)
+
+
+def test_an_upscaler_is_scored_at_its_own_scale(folder: Path) -> None:
+    report = evaluate(Upscaler(NearestSession(4), scale=3, tile=16), folder)
+    assert report.scale == 3
+    assert {(score.width, score.height) for score in report.scores} == {(45, 48), (63, 39), (39, 63)}
+
+
+@pytest.mark.parametrize("scale", [1, 2.5])
+def test_other_scales_are_refused(scale: float, folder: Path) -> None:
+    with pytest.raises(InvalidConfig, match=f"not at {scale:g}"):
+        evaluate(Upscaler(NearestSession(4), scale=scale), folder)
+
+
+def test_gray_is_scored_as_gray_and_alpha_is_left_out(tmp_path: Path) -> None:
+    gray = scene(40, 40, 1)
+    alpha = np.random.default_rng(0).random((40, 40, 1), np.float32)
+    coloured = tmp_path / "coloured"
+    mixed = tmp_path / "mixed"
+    for path in (coloured, mixed):
+        path.mkdir()
+    write_picture(Picture(pixels=np.repeat(gray, 3, axis=2)), coloured / "gray.png")
+    write_picture(Picture(pixels=scene(40, 40)), coloured / "photo.png")
+    write_picture(Picture(pixels=gray), mixed / "gray.png")
+    write_picture(Picture(pixels=np.concatenate([scene(40, 40), alpha], axis=2)), mixed / "photo.png")
+    expected, found = (evaluate(NearestSession(2), path) for path in (coloured, mixed))
+    for one, other in zip(expected.scores, found.scores, strict=True):
+        assert other.psnr == pytest.approx(one.psnr, abs=1e-6)
+        assert other.baseline_ssim == pytest.approx(one.baseline_ssim, abs=1e-6)
+
+
+def test_a_perfect_result_counts_100_db(tmp_path: Path) -> None:
+    write_picture(Picture(pixels=np.full((40, 40, 3), 128 / 255, np.float32)), tmp_path / "flat.png")
+    report = evaluate(NearestSession(2), tmp_path)
+    assert report.psnr.value == report.baseline_psnr.value == 100
+    assert json.loads(report.to_json())["mean"]["psnr"]["value"] == 100
+
+
+# ---- what goes wrong
+
+
+def test_pictures_that_cannot_be_scored_are_reported_not_fatal(folder: Path) -> None:
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nand no more")
+    (folder / "empty.jpg").write_bytes(b"")
+    write_picture(Picture(pixels=scene(18, 60)), folder / "thin.png")
+    report = evaluate(NearestSession(4), folder)
+    assert len(report.scores) == 3
+    reasons = {failure.name: failure.reason for failure in report.failures}
+    assert set(reasons) == {"broken.png", "empty.jpg", "thin.png"}
+    assert "damaged or truncated PNG" in reasons["broken.png"]
+    assert "is empty" in reasons["empty.jpg"]
+    assert "60 x 18 pixels are too few" in reasons["thin.png"]
+    for path in ("broken.png", "empty.jpg", "thin.png"):
+        (folder / path).unlink()
+    assert evaluate(NearestSession(4), folder).psnr == report.psnr
+
+
+def test_a_picture_that_cannot_be_enlarged_is_reported(folder: Path) -> None:
+    report = evaluate(FaultySession(NearestSession(2), "nan", when=lambda batch: batch.shape[3] <= 20), folder)
+    assert [failure.name for failure in report.failures] == ["b.png"]
+    assert len(report.scores) == 2
+
+
+def test_limits_hold_for_references_too(folder: Path) -> None:
+    report = evaluate(NearestSession(2), folder, limits=Limits(max_pixels=2400))
+    assert [failure.name for failure in report.failures] == ["a.png", "b.png"]
+
+
+def test_folders_without_a_usable_picture_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidDataset, match=r"nowhere: cannot be read: No such file"):
+        evaluate(NearestSession(2), tmp_path / "nowhere")
+    with pytest.raises(InvalidDataset, match="there are no pictures"):
+        evaluate(NearestSession(2), tmp_path)
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(InvalidDataset, match=r"none of 1 pictures could be scored; .*a.png: is empty"):
+        evaluate(NearestSession(2), tmp_path)
+
+
+def test_progress_counts_pictures_and_can_stop_the_work(folder: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    evaluate(NearestSession(2), folder, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+    def stop(done: int, total: int) -> None:
+        if done == 1:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        evaluate(NearestSession(2), folder, progress=stop)
+
+
+# ---- results
+
+
+def test_enlarged_pictures_are_saved_when_asked(folder: Path, tmp_path: Path) -> None:
+    write_picture(Picture(pixels=scene(40, 40)), folder / "a.bmp")
+    out = tmp_path / "new" / "out"
+    for _ in range(2):  # again: replaced
+        report = evaluate(NearestSession(2), folder, save=out)
+    assert sorted(path.name for path in out.iterdir()) == ["a.bmp_x2.png", "a.png_x2.png", "b_x2.png", "c_x2.png"]
+    saved = read_picture(out / "c_x2.png").pixels
+    truth = from_uint8(to_uint8(read_picture(folder / "c.png").pixels))[:50, :46]
+    assert psnr(saved, truth, border=2) == pytest.approx(report.scores[-1].psnr)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(CannotWrite):
+        evaluate(NearestSession(2), folder, save=tmp_path / "file" / "out")
+
+
+def report_of(values: list[float], **changes: Any) -> EvaluationReport:
+    scores = tuple(
+        PictureScore(
+            name=f"{i}.png",
+            width=40,
+            height=40,
+            psnr=value,
+            ssim=value / 100,
+            baseline_psnr=value - 1 - i % 2,
+            baseline_ssim=0.1,
+            seconds=0.5,
+        )
+        for i, value in enumerate(values)
+    )
+    fields: dict[str, Any] = {"model": "nearest-x2", "scale": 2, "backend": "b", "device": "d", "precision": "fp32"}
+    return EvaluationReport(**{**fields, "dataset": "Many", "scores": scores, "failures": (), **changes})
+
+
+def test_means_and_their_intervals() -> None:
+    values = list(np.random.default_rng(5).normal(30, 2, 100))
+    report = report_of(values)
+    assert report.psnr.value == pytest.approx(np.mean(values))
+    half = 1.96 * np.std(values) / 10
+    assert report.psnr.low == pytest.approx(np.mean(values) - half, abs=0.1)
+    assert report.psnr.high == pytest.approx(np.mean(values) + half, abs=0.1)
+    assert report.psnr == report_of(values).psnr, "the same for each run"
+    assert report.gain.value == pytest.approx(1.5)
+    assert report.gain.high - report.gain.low < 0.25, "paired: far narrower than that of either figure"
+    assert report.seconds == 50
+    single = report_of([30.0])
+    assert (single.psnr.low, single.psnr.value, single.psnr.high) == (30, 30, 30)
+
+
+def test_json_holds_everything(folder: Path) -> None:
+    (folder / "kaputt ü.png").write_bytes(b"")
+    report = evaluate(NearestSession(2), folder)
+    document = json.loads(report.to_json())
+    assert document["model"] == "nearest"
+    assert document["mean"]["psnr"] == {
+        "value": report.psnr.value,
+        "low": report.psnr.low,
+        "high": report.psnr.high,
+    }
+    assert set(document["mean"]) == {"psnr", "ssim", "baseline_psnr", "baseline_ssim", "gain"}
+    assert [picture["name"] for picture in document["pictures"]] == ["a.png", "b.png", "c.png"]
+    assert document["failures"][0]["name"] == "kaputt ü.png"
+    assert "border = scale" in document["protocol"]
+
+
+def test_csv_has_a_line_for_every_picture(folder: Path) -> None:
+    (folder / 'odd, "name".png').write_bytes(b"")
+    report = evaluate(NearestSession(2), folder)
+    rows = list(csv.DictReader(io.StringIO(report.to_csv())))
+    assert [row["name"] for row in rows] == ["a.png", "b.png", "c.png", 'odd, "name".png']
+    assert float(rows[0]["psnr"]) == report.scores[0].psnr
+    assert rows[0]["failure"] == ""
+    assert rows[3]["psnr"] == ""
+    assert "is empty" in rows[3]["failure"]
+
+
+@pytest.fixture(params=["folder", "zip"])
+def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Bundle:
+    old = Quality(dataset="Old", pictures=2, psnr=1.0, ssim=0.5)
+    info = ModelInfo(name="nearest-x2", network="none", scale=2, radius=0, quality=(old,))
+    name = "model.zip" if request.param == "zip" else "model"
+    return write_bundle(tmp_path / name, info, {"model.onnx": b"weights"})
+
+
+def test_figures_are_recorded_in_the_bundle(bundle: Bundle) -> None:
+    record_quality(bundle.path, report_of([20.0, 22.0]))
+    recorded = record_quality(bundle.path, report_of([30.0, 32.0123456]))
+    assert recorded.info == Bundle.open(bundle.path).info
+    assert [quality.dataset for quality in recorded.info.quality] == ["Many", "Old"]
+    quality = recorded.info.quality[0]
+    assert (quality.pictures, quality.psnr, quality.ssim, quality.baseline_psnr) == (2, 31.006, 0.3101, 29.506)
+    assert recorded.read("model.onnx") == b"weights"
+    recorded.verify()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"model": "other"}, InvalidConfig),
+        ({"scale": 3}, InvalidConfig),
+    ],
+)
+def test_figures_of_something_else_are_not_recorded(bundle: Bundle, changes: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="the bundle is nearest-x2 at x2"):
+        record_quality(bundle.path, report_of([20.0], **changes))
+    assert [quality.dataset for quality in Bundle.open(bundle.path).info.quality] == ["Old"]
+
+
+def test_figures_of_a_part_of_the_pictures_are_not_recorded(bundle: Bundle, folder: Path) -> None:
+    (folder / "broken.png").write_bytes(b"")
+    failures = evaluate(NearestSession(2), folder).failures
+    with pytest.raises(InvalidDataset, match=r"1 pictures of Many could not be scored; .*broken.png: is empty"):
+        record_quality(bundle.path, report_of([20.0], failures=failures))
