@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from srgan.cli import batch, bench, config, devices, models, options, train, upscale
+from srgan.cli import batch, bench, config, devices, evaluate, models, options, train, upscale
 from srgan.cli.failures import STOPPED, as_exit_code, complain, write_talk
 from srgan.cli.output import emit, set_verbosity, start_logging
 
@@ -35,6 +35,7 @@ app.command("upscale", cls=options.Command, epilog=upscale.EXAMPLES)(upscale.ups
 app.command("batch-process", cls=options.Command, epilog=batch.EXAMPLES)(batch.batch)
 app.command("batch", cls=options.Command, epilog=batch.EXAMPLES, hidden=True)(batch.batch)
 app.add_typer(models.app, name="models", help="List the models and show what is known of them.")
+app.command("evaluate", cls=options.Command, epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("bench", cls=options.Command, epilog=bench.EXAMPLES)(bench.bench)
 app.command("devices", cls=options.Command, epilog=devices.EXAMPLES)(devices.devices)
 app.add_typer(config.app, name="config", help="Write configuration files and their JSON Schema.")

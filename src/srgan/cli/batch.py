@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from srgan.cli import options
-from srgan.cli.failures import STOPPED, complain
+from srgan.cli.failures import SOME_FAILED, STOPPED, complain
 from srgan.cli.output import LOG, Progress, emit, say
 
 if TYPE_CHECKING:
-    from srgan.batch import FileOutcome
+    from srgan.batch import BatchReport, FileOutcome
+    from srgan.config import Settings
+    from srgan.upscaler import Size
 
 EXAMPLES = """\b
 Examples:
@@ -20,8 +23,6 @@ Examples:
   srgan batch-process scans prints --long-side 6000 --format jpeg --report prints.json
   srgan batch-process pictures larger --include '*.png' --no-recursive
 """
-
-SOME_FAILED = 1
 
 Source = Annotated[Path, typer.Argument(metavar="IN_DIR", help="Folder of pictures to enlarge.", show_default=False)]
 Target = Annotated[
@@ -75,7 +76,19 @@ def batch(
     A bad file does not stop the others: it is named, and the exit code is 1 at the end.
     """
     settings = options.read_settings(ctx)
-    size = options.read_size(ctx)
+    result = _process(settings, source, target, include or (), report, options.read_size(ctx))
+    emit(result.to_json().rstrip("\n") if as_json else result.summary())
+    if result.interrupted:
+        say("The same command goes on from here.")
+        raise typer.Exit(STOPPED)
+    if not result.ok:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _process(
+    settings: Settings, source: Path, target: Path, patterns: Sequence[str], report: Path | None, size: Size
+) -> BatchReport:
+    """Work through the folder as the settings say, and show how far it is."""
     from srgan.batch import process_folder
 
     upscaler = options.open_upscaler(settings, settings.upscale.scale)
@@ -85,12 +98,12 @@ def batch(
             _tell(outcome)
             progress(done, total, outcome.source)
 
-        result = process_folder(
+        return process_folder(
             source,
             target,
             upscaler,
             recursive=settings.batch.recursive,
-            patterns=include or (),
+            patterns=patterns,
             format=settings.upscale.format,
             quality=settings.upscale.quality,
             overwrite=settings.batch.overwrite,
@@ -101,12 +114,6 @@ def batch(
             progress=show,
             **size,
         )
-    emit(result.to_json().rstrip("\n") if as_json else result.summary())
-    if result.interrupted:
-        say("The same command goes on from here.")
-        raise typer.Exit(STOPPED)
-    if not result.ok:
-        raise typer.Exit(SOME_FAILED)
 
 
 def _tell(outcome: FileOutcome) -> None:

@@ -10,9 +10,12 @@ from contextlib import contextmanager, suppress
 
 from srgan import errors
 
+SOME_FAILED = 1
+STOPPED = 130
+
 EXIT_CODES: dict[int, tuple[str, tuple[type[errors.SrganError], ...]]] = {
     0: ("Everything that was asked for is done.", ()),
-    1: ("A batch went through, but some of its files failed.", ()),
+    SOME_FAILED: ("The work went through, but some of its files failed.", ()),
     2: ("The command line or the configuration has a mistake.", (errors.InvalidConfig,)),
     3: (
         "The input cannot be read, or a picture is larger than the limits or the format allow.",
@@ -32,13 +35,11 @@ EXIT_CODES: dict[int, tuple[str, tuple[type[errors.SrganError], ...]]] = {
     ),
     7: ("The output cannot be written; what was there before is untouched.", (errors.CannotWrite,)),
     70: ("A bug in srgan.", ()),
-    130: ("Stopped by Ctrl-C.", (errors.Cancelled,)),
+    STOPPED: ("Stopped by Ctrl-C.", (errors.Cancelled,)),
     141: ("The program that reads the output has gone.", ()),
     143: ("Stopped by SIGTERM.", ()),
 }
 """Each exit code with its meaning and the errors that give it."""
-
-STOPPED = 130
 
 
 class OutputClosed(Exception):

@@ -160,13 +160,13 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(max_bytes=settings.limits.max_bytes, max_pixels=settings.limits.max_pixels)
 
 
-def open_upscaler(settings: Settings, scale: float | None) -> Upscaler:
-    """The model of the settings, opened for enlarging by ``scale``. Raises `SrganError`."""
+def open_upscaler(settings: Settings, scale: float | None, model: str | None = None) -> Upscaler:
+    """``model``, or else that of the settings, opened for enlarging by ``scale``. Raises `SrganError`."""
     from srgan.upscaler import Upscaler
 
     runtime = settings.runtime
     return Upscaler(
-        settings.upscale.model,
+        model or settings.upscale.model,
         scale=scale,
         backend=runtime.backend,
         device=runtime.device,

@@ -24,7 +24,7 @@ def test_help_lists_the_commands_and_is_a_result(flag: str, srgan: Callable[...,
     done = srgan(flag)
     assert (done.code, done.err) == (0, "")
     listed = [line.split()[0] for line in done.out.split("Commands:")[1].splitlines() if line.startswith("  ")]
-    assert {"upscale", "batch-process", "models", "bench", "devices", "config", "train"} <= set(listed)
+    assert {"upscale", "batch-process", "models", "evaluate", "bench", "devices", "config", "train"} <= set(listed)
     assert "batch" not in listed, "the alias is there, but one name is enough for the list"
 
 
