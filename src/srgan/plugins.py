@@ -1,8 +1,8 @@
 """Named, lazy tables of parts: the built-in ones merged with those that installed packages announce.
 
 A table maps a name to ``"module:attribute"``; nothing is imported until `load` asks for it, and nothing is found by
-scanning folders. Another package adds a part by an entry point in the table's group (``[project.entry-points."srgan.backends"]``).
-A built-in name cannot be taken over by a plug-in.
+scanning folders. Another package adds a part by an entry point in the table's group, for a backend
+``[project.entry-points."srgan.backends"]``. A built-in name cannot be taken over by a plug-in.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from srgan.errors import InvalidConfig
@@ -38,9 +38,18 @@ class Table:
         return list(self.targets)
 
     def load(self, name: str) -> Any:
-        """Import and return the part called ``name``; `InvalidConfig` names the choices when there is none."""
-        target = self.builtin.get(name) or self.targets.get(name)
+        """Import and return the part called ``name``.
+
+        Raises `InvalidConfig` with the choices when there is none, and when a plug-in announces what it does not have.
+        A built-in part whose optional library is missing raises ImportError, which its room translates.
+        """
+        if target := self.builtin.get(name):
+            module, _, attribute = target.partition(":")
+            return getattr(importlib.import_module(module), attribute)
+        target = self.targets.get(name)
         if target is None:
             raise InvalidConfig(f"There is no {self.noun} {name!r}. Choose one of: {', '.join(self.names())}")
-        module, _, attribute = target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        try:
+            return EntryPoint(name, target, self.group).load()
+        except (ImportError, AttributeError) as error:
+            raise InvalidConfig(f"The plug-in for the {self.noun} {name!r} cannot be loaded: {error}") from error

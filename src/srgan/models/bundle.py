@@ -16,6 +16,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,11 @@ ONNX = "model.onnx"
 SAFETENSORS = "weights.safetensors"
 KNOWN_FILES = (NCNN_PARAM, NCNN_BIN, ONNX, SAFETENSORS)
 MAX_FILE_BYTES = 2 << 30
+MAX_INFO_BYTES = 1 << 20
+
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+"""The same files give the same zip."""
 
 
 @dataclass(frozen=True)
@@ -41,63 +47,92 @@ class Bundle:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Bundle:
-        """Open the folder or zip file at ``path``. Raises `ModelNotFound` or `CorruptModel`; loads no weights."""
+        """Open the folder or zip file at ``path``, or the folder of the `model.toml` at ``path``; loads no weights.
+
+        Raises `ModelNotFound` where there is nothing, `CorruptModel` where there is no sound `model.toml`.
+        """
         path = Path(path)
         if path.name == INFO_FILE:
             path = path.parent
-        if not path.exists():
+        if not os.path.exists(path):  # Path.exists raises for names that the system finds too long
             raise ModelNotFound(f"{path}: no such model bundle")
-        return cls(path, info_from_toml(_read(path, INFO_FILE).decode("utf-8", "replace"), str(path)))
+        text = _read(path, INFO_FILE, MAX_INFO_BYTES).decode("utf-8", "replace")
+        return cls(path, info_from_toml(text, str(path)))
 
     def has(self, name: str) -> bool:
         """Whether the bundle lists the file ``name``."""
         return name in self.info.files
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file, checked against the bundle's SHA-256."""
+        """The bytes of one file, checked against the bundle's SHA-256. Raises `CorruptModel`."""
         if name not in self.info.files:
             raise CorruptModel(f"{self.path}: the bundle has no {name}")
-        data = _read(self.path, name)
+        data = _read(self.path, name, MAX_FILE_BYTES)
         if hashlib.sha256(data).hexdigest() != self.info.files[name]:
             raise CorruptModel(
-                f"{self.path}: {name} does not have the SHA-256 that model.toml states; fetch the model again"
+                f"{self.path}: {name} does not have the SHA-256 that {INFO_FILE} states; fetch the model again"
             )
         return data
 
     def verify(self) -> None:
-        """Read and check every file."""
+        """Read and check every file. Raises `CorruptModel`."""
         for name in self.info.files:
             self.read(name)
 
 
-def _read(path: Path, name: str) -> bytes:
-    """One file of the folder or zip at ``path``, refused when it is absurdly large."""
-    if name != Path(name).name:
-        raise CorruptModel(f"{path}: {name!r} is not a plain file name")
+# ---------------------------------------------------------------------------------------------------- reading
+
+
+def _read(path: Path, name: str, limit: int) -> bytes:
+    """One file of the folder or zip at ``path``; refused when it is larger than ``limit`` bytes.
+
+    ``name`` is a plain file name: `ModelInfo` admits no other, so nothing outside the bundle is ever opened.
+    """
     try:
         if path.is_dir():
-            file = path / name
-            if file.stat().st_size > MAX_FILE_BYTES:
-                raise CorruptModel(f"{path}: {name} is larger than {MAX_FILE_BYTES >> 30} GiB")
-            return file.read_bytes()
+            return _read_from_folder(path, name, limit)
         with zipfile.ZipFile(path) as archive:
-            entry = archive.getinfo(name)
-            if entry.file_size > MAX_FILE_BYTES:
-                raise CorruptModel(f"{path}: {name} is larger than {MAX_FILE_BYTES >> 30} GiB")
-            return archive.read(entry)
+            return _read_from_zip(archive, path, name, limit)
     except (FileNotFoundError, KeyError) as error:
         raise CorruptModel(f"{path}: {name} is missing") from error
-    except zipfile.BadZipFile as error:
-        raise CorruptModel(f"{path}: neither a folder nor a zip file with {INFO_FILE}") from error
     except OSError as error:
         raise CorruptModel(f"{path}: {name} cannot be read: {error.strerror or error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        # What zipfile raises on damaged bytes, and on archives that need a password.
+        raise CorruptModel(f"{path}: not a sound folder or zip file with {name}: {error}") from error
+
+
+def _read_from_folder(path: Path, name: str, limit: int) -> bytes:
+    file = path / name
+    if file.exists() and not file.is_file():
+        raise CorruptModel(f"{path}: {name} is not a file")
+    if file.stat().st_size > limit:
+        raise CorruptModel(f"{path}: {name} is larger than {limit >> 20:,} MiB")
+    return file.read_bytes()
+
+
+def _read_from_zip(archive: zipfile.ZipFile, path: Path, name: str, limit: int) -> bytes:
+    """The entry ``name`` at the top, or inside the one folder that was zipped with its name."""
+    names = set(archive.namelist())
+    tops = {entry.partition("/")[0] for entry in names}
+    folder = "" if INFO_FILE in names or len(tops) != 1 else f"{tops.pop()}/"
+    entry = archive.getinfo(folder + name)
+    if entry.file_size > limit:
+        raise CorruptModel(f"{path}: {name} is larger than {limit >> 20:,} MiB")
+    if entry.compress_type not in _ZIP_METHODS:
+        raise CorruptModel(f"{path}: {name} is compressed in another way than by DEFLATE")
+    return archive.read(entry)
+
+
+# ---------------------------------------------------------------------------------------------------- writing
 
 
 def write_bundle(target: str | os.PathLike[str], info: ModelInfo, files: Mapping[str, bytes]) -> Bundle:
-    """Write a bundle folder, or a zip when ``target`` ends in ``.zip``; an older one there is replaced as a whole.
+    """Write a bundle folder, or a zip when ``target`` ends in ``.zip``; an older bundle there is replaced as a whole.
 
     ``files`` maps the names in `KNOWN_FILES` to their bytes; their hashes replace ``info.files``.
-    The bundle is built beside the target and renamed into place, so a reader never sees half of it.
+    The bundle is built beside the target, read back, and renamed into place, so that a reader never sees half of it.
+    Raises `CannotWrite`, with the older bundle still in its place; it also refuses to replace a folder of other things.
     """
     target = Path(target)
     unknown = set(files) - set(KNOWN_FILES)
@@ -107,25 +142,56 @@ def write_bundle(target: str | os.PathLike[str], info: ModelInfo, files: Mapping
     info = info.model_copy(update={"files": hashes})
     contents = {INFO_FILE: info_to_toml(info).encode(), **files}
     try:
+        if target.is_dir() and any(target.iterdir()) and not (target / INFO_FILE).is_file():
+            raise CannotWrite(f"{target}: is a folder that holds no model bundle; it is not replaced")
         target.parent.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
         raise CannotWrite(f"{target}: {error.strerror or error}") from error
+    fresh, old = room / "new", room / "old"
     try:
-        fresh = room / "new"
         if target.suffix == ".zip":
-            with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name, data in contents.items():
-                    archive.writestr(name, data)
+            _write_zip(fresh, contents)
         else:
             fresh.mkdir()
             for name, data in contents.items():
-                (fresh / name).write_bytes(data)
-        if target.is_dir():
-            target.rename(room / "old")
-        fresh.replace(target)
+                _write_file(fresh / name, data)
+        Bundle.open(fresh).verify()
+        _put_in_place(fresh, target, old)
     except OSError as error:
         raise CannotWrite(f"{target}: {error.strerror or error}") from error
+    except CorruptModel as error:
+        raise CannotWrite(f"{target}: what was written could not be read back: {error}") from error
     finally:
-        shutil.rmtree(room, ignore_errors=True)
+        if target.exists() or not old.exists():  # never throw away the only copy there is
+            shutil.rmtree(room, ignore_errors=True)
     return Bundle.open(target)
+
+
+def _write_zip(path: Path, contents: Mapping[str, bytes]) -> None:
+    with path.open("wb") as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, data in contents.items():
+                archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), data, zipfile.ZIP_DEFLATED)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put_in_place(fresh: Path, target: Path, old: Path) -> None:
+    """Rename ``fresh`` to ``target``. A folder there, which no rename replaces, is moved to ``old`` first."""
+    if not target.is_dir():
+        fresh.replace(target)
+        return
+    target.rename(old)
+    try:
+        fresh.rename(target)
+    except OSError:
+        old.rename(target)
+        raise

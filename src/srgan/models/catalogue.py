@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 
 from srgan.errors import ModelNotFound, SrganError
@@ -11,6 +12,8 @@ from srgan.models.bundle import INFO_FILE, Bundle
 
 SHIPPED = Path(__file__).parent / "shipped"
 DEFAULT_MODEL = "fast"
+
+log = logging.getLogger("srgan")
 
 
 def user_folder() -> Path:
@@ -22,43 +25,52 @@ def user_folder() -> Path:
 
 
 def list_models() -> list[Bundle]:
-    """All models that can be named, shipped ones first, each group by name. Damaged ones are left out."""
+    """All models that can be named, shipped ones first, each group by name. Damaged ones are logged and left out."""
     bundles = []
-    for folder in (SHIPPED, user_folder()):
-        if not folder.is_dir():
-            continue
-        for path in sorted(folder.iterdir()):
-            if path.suffix == ".zip" or (path / INFO_FILE).is_file():
-                try:
-                    bundles.append(Bundle.open(path))
-                except SrganError:
-                    continue
+    for path in _paths():
+        try:
+            bundles.append(Bundle.open(path))
+        except SrganError as error:
+            log.warning("left out of the models: %s", error)
     return bundles
 
 
 def find_model(name: str | os.PathLike[str], scale: float | None = None) -> Bundle:
-    """The model that ``name`` means: a path to a bundle, a model's name (`fast-x2`) or a family (`fast`).
+    """The model that ``name`` means: a model's name (`fast-x2`), a family (`fast`) or a path to a bundle.
 
     In a family, ``scale`` picks the member whose own scale is the smallest that reaches it, else the largest; without
-    ``scale`` the x4 member is taken where there is one. Raises `ModelNotFound`, which lists the names there are.
+    ``scale`` the x4 member is taken where there is one. A `pathlib.Path` is always a path; a text is one when it has a
+    separator, ends in ``.zip`` or ``model.toml``, or names a bundle in the current folder and no model.
+    Raises `ModelNotFound`, which lists the names there are, and `CorruptModel`.
     """
     text = os.fspath(name)
-    if os.sep in text or text.endswith((".zip", INFO_FILE)) or (os.altsep and os.altsep in text):
-        return Bundle.open(text)
-    bundles = _listed(os.environ.get("SRGAN_MODELS"))
+    separators = {os.sep, os.altsep or os.sep}
+    if not isinstance(name, str) or separators & set(text) or text.endswith((".zip", INFO_FILE)):
+        return Bundle.open(Path(text).expanduser())
+    bundles = list_models()
     for bundle in bundles:
         if bundle.info.name == text:
             return bundle
-    family = sorted((b for b in bundles if b.info.family == text), key=lambda b: b.info.scale)
-    if not family:
-        known = sorted({b.info.family or b.info.name for b in bundles} | {b.info.name for b in bundles})
-        raise ModelNotFound(
-            f"There is no model {text!r}. Models: {', '.join(known) or 'none'}; or give the path of a bundle"
-        )
-    wanted = 4.0 if scale is None else scale
-    return next((b for b in family if b.info.scale >= wanted), family[-1])
+    family = sorted((b for b in bundles if text and b.info.family == text), key=lambda b: b.info.scale)
+    if family:
+        wanted = 4.0 if scale is None else scale
+        return next((b for b in family if b.info.scale >= wanted), family[-1])
+    if text and Path(text, INFO_FILE).is_file():
+        return Bundle.open(text)
+    for path in _paths():
+        if text == path.name.removesuffix(".zip"):
+            return Bundle.open(path)  # damaged, which this will say, or known to itself by another name
+    known = sorted({b.info.family or b.info.name for b in bundles} | {b.info.name for b in bundles})
+    raise ModelNotFound(
+        f"There is no model {text!r}. Models: {', '.join(known) or 'none'}; or give the path of a bundle"
+    )
 
 
-@cache
-def _listed(_environment: str | None) -> tuple[Bundle, ...]:
-    return tuple(list_models())
+def _paths() -> Iterator[Path]:
+    """Where bundles seem to be, in the order of `list_models`."""
+    for folder in (SHIPPED, user_folder()):
+        try:
+            inside = sorted(folder.iterdir())
+        except OSError:
+            continue
+        yield from (path for path in inside if path.suffix == ".zip" or (path / INFO_FILE).is_file())

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from srgan.errors import CorruptModel
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
 
 
 class _Record(BaseModel):
@@ -41,7 +43,10 @@ class Provenance(_Record):
 
 
 class ModelInfo(_Record):
-    """What `model.toml` holds. A picture goes in as N x `channels` x H x W in `value_range`, and comes out `scale` times larger."""
+    """What `model.toml` holds.
+
+    A picture goes in as N x `channels` x H x W in `value_range`, and comes out `scale` times larger.
+    """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, description="Unique name, such as `fast-x4`.")]
     family: str = Field(default="", description="Models that differ in scale only share a family: `fast`.")
@@ -65,7 +70,10 @@ class ModelInfo(_Record):
     licence: str = Field(default="", description="SPDX identifier of the weights' licence.")
     provenance: Provenance = Field(default_factory=Provenance)
     quality: tuple[Quality, ...] = Field(default=(), description="Measured quality.")
-    files: dict[str, str] = Field(default_factory=dict, description="Each file of the bundle with its SHA-256.")
+    files: dict[
+        Annotated[str, Field(pattern=FILE_PATTERN)],
+        Annotated[str, Field(pattern=SHA256_PATTERN)],
+    ] = Field(default_factory=dict, description="Each file of the bundle with its SHA-256.")
 
 
 def info_from_toml(text: str, where: str) -> ModelInfo:
@@ -74,7 +82,7 @@ def info_from_toml(text: str, where: str) -> ModelInfo:
 
     try:
         return ModelInfo.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise CorruptModel(f"{where}: model.toml is not valid TOML: {error}") from error
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
@@ -82,9 +90,8 @@ def info_from_toml(text: str, where: str) -> ModelInfo:
 
 
 def info_to_toml(info: ModelInfo) -> str:
-    """Write ``info`` as TOML text. Empty and default values of optional fields are left out."""
-    data = info.model_dump(mode="json", exclude_defaults=True)
-    return _toml_table(data, ())
+    """Write ``info`` as TOML text that `info_from_toml` reads back. Fields at their default, and None, are left out."""
+    return _toml_table(info.model_dump(exclude_defaults=True), ())
 
 
 def _toml_table(data: dict[str, Any], path: tuple[str, ...]) -> str:
@@ -92,10 +99,12 @@ def _toml_table(data: dict[str, Any], path: tuple[str, ...]) -> str:
     lines = []
     later = []
     for key, value in data.items():
+        if value is None:
+            continue
         if isinstance(value, dict):
             body = _toml_table(value, (*path, key))
             later.append(f"\n[{_toml_key((*path, key))}]\n{body}")
-        elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        elif isinstance(value, list | tuple) and value and all(isinstance(item, dict) for item in value):
             later.extend(f"\n[[{_toml_key((*path, key))}]]\n{_toml_table(item, (*path, key))}" for item in value)
         else:
             lines.append(f"{_toml_key((key,))} = {_toml_value(value)}\n")
@@ -111,4 +120,9 @@ def _toml_value(value: Any) -> str:
 
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml_value, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml_key((key,))} = {_toml_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, float):
+        return repr(value)
+    # JSON's texts and truth values are TOML's too, but for one character that TOML wants escaped.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
