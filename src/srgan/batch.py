@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, Unpack
 
 from srgan.errors import Cancelled, CannotWrite, InvalidConfig, SrganError
-from srgan.imaging import Kernel, Limits, check_format, check_target, format_of, read_picture, write_picture
+from srgan.imaging import Kernel, Limits, check_format, check_target, format_of, read_picture, write_strips
 from srgan.upscaler import Size, Upscaler
 
 logger = logging.getLogger("srgan")
@@ -227,8 +227,8 @@ def _one(
     except OSError as error:
         raise CannotWrite(f"{job.target.parent}: {error.strerror or error}") from error
     check_target(job.target, overwrite=overwrite)
-    enlarged = upscaler.upscale(picture, resample=resample, progress=look, **size)
-    write_picture(enlarged, job.target, quality=quality, overwrite=overwrite)
+    strips = upscaler.strips(picture.pixels, resample=resample, progress=look, **size)
+    write_strips(strips, (height, width), job.target, like=picture, quality=quality, overwrite=overwrite)
     return width, height
 
 

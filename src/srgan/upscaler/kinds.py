@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overload
@@ -19,12 +20,12 @@ from srgan.imaging import (
     Picture,
     check_format,
     check_target,
-    encode_picture,
+    encode_strips,
     format_of,
     from_uint8,
     from_uint16,
     read_picture,
-    write_picture,
+    write_strips,
 )
 from srgan.runtime.session import Session
 from srgan.upscaler.pipeline import Progress, Upscaler, is_session, join
@@ -169,18 +170,20 @@ class _Call:
             target = source.with_name(f"{source.stem}_x{self.size.get('scale') or upscaler.scale:g}.png")
         check_target(target, overwrite=overwrite)
         check_format(format_of(target), width, height, picture.pixels.shape[2])
-        return write_picture(self._enlarge(upscaler, picture), target, quality=self.quality, overwrite=overwrite)
+        strips = self._strips(upscaler, picture.pixels)
+        return write_strips(strips, (height, width), target, like=picture, quality=self.quality, overwrite=overwrite)
 
     def encoded(self, data: bytes) -> bytes:
         picture = read_picture(data, limits=self.limits)
         format = picture.format if picture.format in WRITABLE else "PNG"
         upscaler, height, width = self._opened(picture.height, picture.width)
         check_format(format, width, height, picture.pixels.shape[2])
-        return encode_picture(self._enlarge(upscaler, picture), format, quality=self.quality)
+        strips = self._strips(upscaler, picture.pixels)
+        return encode_strips(strips, (height, width), format, like=picture, quality=self.quality)
 
     def picture(self, picture: Picture) -> Picture:
         upscaler, _, _ = self._opened(picture.height, picture.width)
-        return self._enlarge(upscaler, picture)
+        return upscaler.upscale(picture, resample=self.resample, progress=self.progress, **self.size)
 
     def array(self, values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim not in (2, 3) or not values.size or (values.ndim == 3 and values.shape[2] > 4):
@@ -190,8 +193,9 @@ class _Call:
             )
         pixels = _to_float(values if values.ndim == 3 else values[..., None])
         upscaler, height, width = self._opened(*pixels.shape[:2])
-        strips = upscaler.strips(pixels, resample=self.resample, progress=self.progress, **self.size)
-        enlarged = join(strips, (height, width, pixels.shape[2]), values.dtype.newbyteorder("="))
+        enlarged = join(
+            self._strips(upscaler, pixels), (height, width, pixels.shape[2]), values.dtype.newbyteorder("=")
+        )
         return enlarged if values.ndim == 3 else enlarged[..., 0]
 
     def image(self, image: Image) -> Image:
@@ -219,8 +223,8 @@ class _Call:
             upscaler = Upscaler(self.model, scale=scale, **self.opening)
         return upscaler, *upscaler.output_size(size, **self.size)
 
-    def _enlarge(self, upscaler: Upscaler, picture: Picture) -> Picture:
-        return upscaler.upscale(picture, resample=self.resample, progress=self.progress, **self.size)
+    def _strips(self, upscaler: Upscaler, pixels: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        return upscaler.strips(pixels, resample=self.resample, progress=self.progress, **self.size)
 
 
 def _to_float(values: NDArray[Any]) -> NDArray[np.float32]:

@@ -186,24 +186,28 @@ class Upscaler:
             seen = tiling.pad_to(seen[row.start - top : row.stop - top], row.stop - row.start, columns[-1].stop)
             strip = np.empty(((row.keep_stop - row.keep_start) * factor, width * factor, channels), np.float32)
             for column in columns:
-                tile = self._tile_through(attempts, seen[:, column.start : column.stop])
-                place(strip, tile, row, column, factor, top=row.keep_start)
+                for first, tile in self._tile_through(attempts, seen[:, column.start : column.stop]):
+                    place(strip[..., first:], tile, row, column, factor, top=row.keep_start)
                 work.done += (row.keep_stop - row.keep_start) * (column.keep_stop - column.keep_start)
             yield np.clip(strip, 0, 1, out=strip)
 
-    def _tile_through(self, attempts: Attempts, window: Pixels) -> Pixels:
-        """One window through the network: colour as the network takes it, alpha as a gray picture of its own."""
+    def _tile_through(self, attempts: Attempts, window: Pixels) -> Iterator[tuple[int, Pixels]]:
+        """One window through the network: colour as the network takes it, alpha as a gray picture of its own.
+
+        Gives enlarged channels, each time with the number of the first.
+        """
         channels = window.shape[2]
         colours = channels - 1 if channels in (2, 4) else channels
         together = colours if colours <= self.info.channels else 1
-        parts = [attempts.enlarge(window[..., i : i + together]) for i in range(0, colours, together)]
+        for first in range(0, colours, together):
+            yield first, attempts.enlarge(window[..., first : first + together])
         if colours < channels:
             alpha = window[..., -1:]
-            if alpha.min() == alpha.max():  # what the bounds would make of it
-                parts.append(np.broadcast_to(alpha[:1, :1], (*parts[0].shape[:2], 1)))
+            if alpha.min() == alpha.max():  # all that the bounds would leave of it
+                height, width = (side * attempts.scale for side in window.shape[:2])
+                yield colours, np.broadcast_to(alpha[:1, :1], (height, width, 1))
             else:
-                parts.append(bound_alpha(attempts.enlarge(alpha), alpha, attempts.scale))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+                yield colours, bound_alpha(attempts.enlarge(alpha), alpha, attempts.scale)
 
     def _window(self, height: int, width: int, channels: int, needs: tiling.Needs, budget: int) -> tuple[int, int]:
         """Height and width of the windows: three quarters of ``budget`` are for a tile, one for a strip of output."""
@@ -265,7 +269,9 @@ def join(strips: Iterator[Pixels], shape: tuple[int, int, int], dtype: np.dtype[
         ) from error
     row = 0
     for strip in strips:
-        if dtype == np.uint8:
+        if strip.shape == shape and strip.dtype == dtype:
+            whole = strip
+        elif dtype == np.uint8:
             whole[row : row + len(strip)] = to_uint8(strip)
         elif dtype == np.uint16:
             whole[row : row + len(strip)] = to_uint16(strip)
