@@ -32,10 +32,10 @@ NETWORKS = Table(
 )
 
 
-def build(name: str, scale: int, **options: Any) -> Network:
+def build(name: str, scale: int, /, **options: Any) -> Network:
     """Build the network ``name`` with fresh weights. ``options`` are the arguments that the architecture documents.
 
-    Raises `InvalidConfig` for an unknown name or options that the architecture does not have.
+    Raises `InvalidConfig` for an unknown name, a scale it does not come in, or options that it does not have.
     """
     maker = NETWORKS.load(name)
     try:

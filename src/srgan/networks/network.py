@@ -63,12 +63,13 @@ class ExpandedConv(nn.Module):
         return functional.conv2d(x, self.kernel(), self.bias, padding=1)
 
     @torch.no_grad()
-    def absorb(self, plain: nn.Conv2d) -> None:
-        """Take over a plain convolution's function; the branches start from nothing."""
-        self.direct.copy_(plain.weight)
+    def absorb(self, weight: Tensor, bias: Tensor | None) -> None:
+        """Become the plain 3x3 convolution with this ``weight`` and ``bias``; the branch starts from nothing."""
+        self.direct.copy_(weight)
         self.project.zero_()
-        if plain.bias is not None:
-            self.bias.copy_(plain.bias)
+        self.bias.zero_()
+        if bias is not None:
+            self.bias.copy_(bias)
 
     @torch.no_grad()
     def collapse(self) -> nn.Conv2d:
@@ -104,8 +105,8 @@ def conv3x3(inputs: int, outputs: int, *, expanded: bool = False, gain: float = 
 class DirectHead(nn.Module):
     """One 3x3 convolution to ``channels * factor**2`` and a pixel shuffle, added to the enlarged input.
 
-    All work happens at low resolution, which makes it 1.7 to 3 times cheaper than shuffling in stages with convolutions at
-    high resolution between them. The nearest-neighbour base leaves the network only the missing detail to learn.
+    All work happens at low resolution, which makes it 1.7 to 3 times cheaper than shuffling in stages with convolutions
+    at high resolution between them. The nearest-neighbour base leaves the network only the missing detail to learn.
     """
 
     def __init__(self, width: int, channels: int, factor: int, scale: int) -> None:
@@ -127,11 +128,21 @@ def check_scale(network: str, scale: int, allowed: tuple[int, ...] = SCALES) -> 
         raise InvalidConfig(f"network {network!r} comes in the scales {', '.join(map(str, allowed))}, not {scale}")
 
 
+def check_sizes(network: str, **sizes: int) -> None:
+    """Raise `InvalidConfig` unless all ``sizes``, such as the width, are whole numbers from 1.
+
+    Not left to torch: it builds a network of -1 blocks without a word.
+    """
+    for name, value in sizes.items():
+        if type(value) is not int or value < 1:
+            raise InvalidConfig(f"network {network!r}: {name} must be a whole number from 1, not {value!r}")
+
+
 def costs(network: Network) -> tuple[int, int]:
     """Multiply-accumulates, and an estimate of the bytes of working memory, for each input pixel.
 
-    Counted on the convolutions of a deployed network. An engine holds the input and output of the layer it runs, once as
-    they are and once in the transformed form of its fast convolution, which is about as large three times over.
+    Counted on the convolutions of a deployed network. An engine holds the input and output of the layer it runs, once
+    as they are and once in the transformed form of its fast convolution, which is about as large three times over.
     """
     side = 8 * network.multiple
     macs, widest = 0, 0

@@ -1,15 +1,15 @@
 """The deployable family: residual blocks without batch norm and with a direct head (after EDSR, Lim et al. 2017).
 
 `fast` and `quality` work on the pixels themselves, `turbo` on 2x2 blocks of them (pixel unshuffle), which gives a wide
-network at a quarter of the cost. Channels are multiples of 16 and activations leaky ReLUs, because that is what inference
-engines run fastest.
+network at a quarter of the cost. Channels are multiples of 16 and activations leaky ReLUs, because that is what
+inference engines run fastest.
 """
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from srgan.networks.network import LEAK, DirectHead, Network, check_scale, conv3x3
+from srgan.networks.network import LEAK, DirectHead, Network, check_scale, check_sizes, conv3x3
 
 
 class ResidualBlock(nn.Module):
@@ -71,16 +71,19 @@ class UnshuffledNetwork(Network):
 def turbo(scale: int, *, width: int = 64, depth: int = 6, channels: int = 3, expanded: bool = False) -> Network:
     """Cheapest tier: 85k multiply-accumulates per input pixel at x4."""
     check_scale("turbo", scale)
+    check_sizes("turbo", width=width, depth=depth, channels=channels)
     return UnshuffledNetwork(scale=scale, width=width, depth=depth, channels=channels, expanded=expanded)
 
 
 def fast(scale: int, *, width: int = 48, blocks: int = 4, channels: int = 3, expanded: bool = False) -> Network:
     """The everyday tier: 209k multiply-accumulates per input pixel at x4."""
     check_scale("fast", scale)
+    check_sizes("fast", width=width, blocks=blocks, channels=channels)
     return ResidualNetwork(scale=scale, width=width, blocks=blocks, channels=channels, expanded=expanded)
 
 
 def quality(scale: int, *, width: int = 64, blocks: int = 16, channels: int = 3, expanded: bool = False) -> Network:
     """The best tier, and the generator of the GAN recipes: 1.25M multiply-accumulates per input pixel at x4."""
     check_scale("quality", scale)
+    check_sizes("quality", width=width, blocks=blocks, channels=channels)
     return ResidualNetwork(scale=scale, width=width, blocks=blocks, channels=channels, expanded=expanded)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from srgan.networks.network import LEAK, DirectHead, Network, check_scale, conv3x3
+from srgan.networks.network import LEAK, DirectHead, Network, check_scale, check_sizes, conv3x3
 
 
 class AttentionBlock(nn.Module):
@@ -55,4 +55,5 @@ class SPAN(Network):
 def balanced(scale: int, *, width: int = 48, blocks: int = 6, channels: int = 3, expanded: bool = False) -> Network:
     """The middle tier: 425k multiply-accumulates per input pixel at x4."""
     check_scale("balanced", scale)
+    check_sizes("balanced", width=width, blocks=blocks, channels=channels)
     return SPAN(scale=scale, width=width, blocks=blocks, channels=channels, expanded=expanded)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from srgan.networks.network import Network, check_scale
+from srgan.networks.network import Network, check_scale, check_sizes
 
 
 class PaperBlock(nn.Module):
@@ -39,11 +39,12 @@ class SRResNet(Network):
     def __init__(self, scale: int = 4, *, width: int = 64, blocks: int = 16, channels: int = 3) -> None:
         super().__init__()
         check_scale("srresnet", scale, (2, 4, 8, 16))
+        check_sizes("srresnet", width=width, blocks=blocks, channels=channels)
         self.scale, self.channels = scale, channels
         stages = scale.bit_length() - 1
-        # The stages and the output convolution work at higher resolution, where their reach counts less: 1 + 1/2 + ... < 2,
-        # and 4/scale <= 2 for the last 9x9.
-        self.radius = 4 + 2 * blocks + 1 + 2 + 2
+        # The stages and the 9x9 output work at ever higher resolution, where their reach counts ever less: 1 + 1/2 + ..
+        # and 4/scale. From whatever place within an input pixel, that is 3 input pixels at every scale.
+        self.radius = 4 + 2 * blocks + 1 + 3
         self.stem = nn.Sequential(nn.Conv2d(channels, width, 9, padding=4), nn.PReLU())
         self.blocks = nn.Sequential(*(PaperBlock(width) for _ in range(blocks)))
         self.join: nn.Module = nn.Conv2d(width, width, 3, padding=1, bias=False)
