@@ -10,6 +10,7 @@ by its own engine beside the torch module, at a size other than that of the trac
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 import warnings
@@ -115,7 +116,13 @@ def _to_safetensors(plain: Network, info: Described) -> bytes:
         raise MissingDependency("safetensors", "train") from error
     halves = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in plain.state_dict().items()}
     notes = {"format": "pt", "name": info.name, "network": info.network, "scale": str(info.scale)}
-    return save(halves, {**notes, "licence": info.licence})
+    data = save(halves, {**notes, "licence": info.licence})
+    # The library orders the notes by chance, but equal weights should have equal bytes. A file is the length of the
+    # header, the header in JSON, and the values at places counted from the header's end.
+    length = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def _to_onnx(plain: Network, info: Described) -> bytes:
@@ -228,12 +235,15 @@ def _check(plain: Network, info: Described, forms: dict[str, bytes]) -> None:
     pictures = _picture(info, _CHECK_BLOCKS, count=2)
     with torch.no_grad():
         wanted = plain(pictures).numpy()
+    if not np.isfinite(wanted).all():
+        raise UnsupportedModel(f"{info.name}: the network gives values that are not finite")
     array = pictures.numpy()
     for form, run in ((SAFETENSORS, _run_torch), (ONNX, _run_onnx), (NCNN_BIN, _run_ncnn)):
         got = run(info, forms, array)
         if got.shape != wanted.shape:
             raise UnsupportedModel(f"{info.name}: {form} gives {got.shape}, the network {wanted.shape}")
-        error = float(np.abs(got - wanted).max())
+        with np.errstate(all="ignore"):
+            error = float(np.abs(got - wanted).max())
         if not error <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
             raise UnsupportedModel(f"{info.name}: {form} differs from the network by {error:.2g}")
 
