@@ -16,8 +16,7 @@ from srgan.errors import CannotWrite, InvalidConfig
 if TYPE_CHECKING:
     from srgan.config import Settings
     from srgan.imaging import Picture
-    from srgan.runtime import SessionInfo
-    from srgan.upscaler import Size
+    from srgan.upscaler import Size, Upscaler
 
 EXAMPLES = """\b
 Examples:
@@ -76,18 +75,23 @@ def upscale(
     size = options.read_size(ctx)
     _check_places(source, target, overwrite=overwrite, as_json=as_json)
 
-    from srgan.imaging import encode_picture, format_of, write_picture
+    from srgan.imaging import format_of
 
     wanted = settings.upscale.format
     kind = None if target == STREAM and wanted is None else format_of(target, wanted)
     picture = _read(source, settings)
     kind = kind or _same_format(picture)
-    result, info = _enlarge(picture, kind, settings, size)
-    if target == STREAM:
-        emit_bytes(encode_picture(result, kind, quality=settings.upscale.quality))
-    else:
-        write_picture(result, target, format=kind, quality=settings.upscale.quality, overwrite=overwrite)
-    report = _report(source, target, picture, result, kind, info, time.perf_counter() - began)
+    upscaler = _open(picture, settings, size)
+    after, count = _enlarge(picture, kind, upscaler, settings, size, target, overwrite=overwrite)
+    report = {
+        "input": {"path": source, "width": picture.width, "height": picture.height, "format": picture.format},
+        "output": {"path": target, "width": after[1], "height": after[0], "format": kind, "bytes": count},
+        "model": upscaler.info.model,
+        "backend": upscaler.info.backend,
+        "device": upscaler.info.device,
+        "precision": upscaler.info.precision,
+        "seconds": round(time.perf_counter() - began, 3),
+    }
     if as_json:
         emit_json(report)
     else:
@@ -125,40 +129,38 @@ def _same_format(picture: Picture) -> str:
     return picture.format if picture.format in WRITABLE else "PNG"
 
 
-def _enlarge(picture: Picture, kind: str, settings: Settings, size: Size) -> tuple[Picture, SessionInfo]:
-    """The enlarged picture and what made it. Raises `LimitExceeded` when ``kind`` cannot hold it, before the work."""
-    from srgan.imaging import check_format
+def _open(picture: Picture, settings: Settings, size: Size) -> Upscaler:
+    """The model, of a family the member that reaches the size asked for."""
     from srgan.upscaler import output_size
     from srgan.upscaler.sizes import needed_scale
 
     before = (picture.height, picture.width)
     scale = needed_scale(before, output_size(before, **size)) if size else settings.upscale.scale
-    upscaler = options.open_upscaler(settings, scale)
-    height, width = upscaler.output_size(before, **size)
+    return options.open_upscaler(settings, scale)
+
+
+def _enlarge(
+    picture: Picture, kind: str, upscaler: Upscaler, settings: Settings, size: Size, target: str, *, overwrite: bool
+) -> tuple[tuple[int, int], int]:
+    """Write the enlarged picture, strip by strip: its height and width, and the bytes of its file.
+
+    Raises `LimitExceeded` when the format ``kind`` cannot hold it, before the work.
+    """
+    from srgan.imaging import check_format, encode_strips, write_strips
+
+    height, width = upscaler.output_size((picture.height, picture.width), **size)
     check_format(kind, width, height, picture.pixels.shape[2])
+    quality = settings.upscale.quality
     with Progress("upscaling") as progress:
-        result = upscaler.upscale(picture, **size, resample=settings.upscale.resample, progress=progress)
-    return result, upscaler.info
-
-
-def _report(
-    source: str, target: str, before: Picture, after: Picture, kind: str, info: SessionInfo, seconds: float
-) -> dict[str, Any]:
-    return {
-        "input": {"path": source, "width": before.width, "height": before.height, "format": before.format},
-        "output": {
-            "path": target,
-            "width": after.width,
-            "height": after.height,
-            "format": kind,
-            "bytes": None if target == STREAM else os.stat(target).st_size,
-        },
-        "model": info.model,
-        "backend": info.backend,
-        "device": info.device,
-        "precision": info.precision,
-        "seconds": round(seconds, 3),
-    }
+        strips = upscaler.strips(picture.pixels, resample=settings.upscale.resample, progress=progress, **size)
+        if target != STREAM:
+            write_strips(
+                strips, (height, width), target, like=picture, format=kind, quality=quality, overwrite=overwrite
+            )
+            return (height, width), os.stat(target).st_size
+        data = encode_strips(strips, (height, width), kind, like=picture, quality=quality)
+    emit_bytes(data)
+    return (height, width), len(data)
 
 
 def _sentence(report: dict[str, Any]) -> str:
