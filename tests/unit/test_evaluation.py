@@ -59,6 +59,32 @@ def test_each_step_of_the_protocol(folder: Path) -> None:
     assert score.baseline_ssim == pytest.approx(ssim(smooth, truth, border=4), abs=1e-4)
 
 
+class Watching(NearestSession):
+    """Keeps the batches it gets; stops the work when told to."""
+
+    def __init__(self, scale: int, *, stop: bool = False) -> None:
+        super().__init__(scale)
+        self.batches: list[NDArray[np.float32]] = []
+        self._stop = stop
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._stop:
+            raise Cancelled
+        self.batches.append(batch)
+        return super().run(batch)
+
+
+def test_the_network_sees_what_a_file_of_8_bit_would_hold(folder: Path) -> None:
+    session = Watching(4)
+    evaluate(session, folder)
+    assert len(session.batches) == 3
+    for batch in session.batches:
+        assert np.array_equal(batch, from_uint8(to_uint8(batch)))
+    reference = to_uint8(read_picture(folder / "c.png").pixels)[:48, :44]
+    small = np.floor(np.clip(resize(reference.astype(np.float64), 12, 11), 0, 255) + 0.5)
+    assert np.array_equal(to_uint8(session.batches[2][0]).transpose(1, 2, 0), small)
+
+
 def test_bicubic_is_its_own_baseline(folder: Path) -> None:
     report = evaluate(open_session("bicubic", scale=2), folder)
     for score in report.scores:
@@ -154,6 +180,8 @@ def test_progress_counts_pictures_and_can_stop_the_work(folder: Path) -> None:
 
     with pytest.raises(Cancelled):
         evaluate(NearestSession(2), folder, progress=stop)
+    with pytest.raises(Cancelled):
+        evaluate(Watching(2, stop=True), folder)
 
 
 # ---- results

@@ -235,6 +235,16 @@ def test_orientation_in_xmp_counts_when_exif_has_none() -> None:
     assert both.pixels.shape == (40, 30, 3), "EXIF decides when both speak"
 
 
+def test_the_tag_of_tiff_decides_over_its_xmp() -> None:
+    tags = Image.Exif()
+    tags[0x0112] = 1
+    tags[700] = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    picture = read_picture(encoded(scene(), "TIFF", exif=tags))
+    assert np.array_equal(values(picture), np.asarray(scene()))
+    assert picture.xmp is not None
+    assert b'Orientation="1"' in picture.xmp
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 def test_profile_exif_xmp_and_resolution_are_kept(kind: str) -> None:
     xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>words</x:xmpmeta>"
