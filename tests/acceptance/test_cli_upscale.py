@@ -117,6 +117,18 @@ def test_quiet_leaves_the_result_and_nothing_else(srgan, picture: Path) -> None:
     assert done.stdout.startswith(b"\x89PNG")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="such names are no names on Windows")
+@pytest.mark.parametrize(
+    "name", ["gr\u00f6\u00dfe \U0001f43a.png", "[red].png", "new\nline.png", "not\udcffunicode.png"]
+)
+def test_any_name_that_the_system_allows_can_be_given(name: str, srgan, picture: Path, tmp_path: Path) -> None:
+    picture.rename(tmp_path / name)
+    done = srgan("upscale", name, f"large {name}", *BICUBIC, "--json")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout)["output"]["path"] == f"large {name}"
+    assert (tmp_path / f"large {name}").is_file()
+
+
 # ------------------------------------------------------------------------------------------------- streams
 
 
