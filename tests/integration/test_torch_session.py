@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,24 @@ def test_threads_are_restored_after_a_failure(two_threads: object) -> None:
     with pytest.raises(UpscaleFailed, match="stub: torch on cpu stopped: broken"):
         opened.run(BATCH)
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(("precision", "arithmetic"), [("fp32", "ieee"), ("fp16", "tf32")])
+def test_fp32_on_cuda_is_no_tf32_during_a_run_and_the_program_keeps_its_choice(
+    monkeypatch: pytest.MonkeyPatch, precision: str, arithmetic: str
+) -> None:
+    cudnn = torch.backends.cudnn
+    if not hasattr(cudnn, "conv"):
+        pytest.skip("torch older than 2.9 has another switch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    seen = []
+    opened, _ = session(lambda x: seen.append(cudnn.conv.fp32_precision) or x)
+    opened.info = replace(opened.info, precision=precision)
+
+    opened.run(BATCH)
+
+    assert seen == [arithmetic]
+    assert cudnn.allow_tf32
 
 
 def test_no_gradients_are_kept() -> None:

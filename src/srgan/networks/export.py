@@ -195,7 +195,8 @@ def _to_ncnn(plain: Network, info: Described) -> dict[str, bytes]:
         folder = Path(name)
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            torch.jit.save(torch.jit.trace(plain, first), str(folder / "model.pt"))  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(plain, first, check_trace=False)  # type: ignore[no-untyped-call]
+            torch.jit.save(traced, str(folder / "model.pt"))
         # Two shapes that differ make the sizes in the graph dynamic.
         shapes = [
             f"{key}={list(x.shape)}".replace(" ", "") for key, x in (("inputshape", first), ("inputshape2", second))

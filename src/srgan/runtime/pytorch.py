@@ -209,12 +209,19 @@ def _exact_sums(precision: str) -> Iterator[None]:
     """In fp32 on CUDA, keep convolutions from rounding their factors to TF32."""
     import torch
 
-    if precision == "fp32" and torch.cuda.is_available():
-        cudnn = torch.backends.cudnn
+    cudnn = torch.backends.cudnn
+    if precision != "fp32" or not torch.cuda.is_available():
+        yield
+    elif hasattr(cudnn, "conv"):  # torch 2.9 and newer, where the older switch clashes with programs that use this one
+        before = cudnn.conv.fp32_precision
+        cudnn.conv.fp32_precision = "ieee"
+        try:
+            yield
+        finally:
+            cudnn.conv.fp32_precision = before
+    else:
         with cudnn.flags(True, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False):
             yield
-    else:
-        yield
 
 
 def _give_back(kind: str) -> None:
