@@ -45,6 +45,10 @@ class Picture:
             shape = " x ".join(map(str, pixels.shape))
             raise InvalidImage(f"a picture is float32 of shape height x width x 1..4, not {pixels.dtype} {shape}")
 
+    def __repr__(self) -> str:
+        channels = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGBA"}[self.pixels.shape[2]]
+        return f"<Picture {self.width} x {self.height}, {channels}, {self.bit_depth} bit, from {self.format}>"
+
     @property
     def height(self) -> int:
         return int(self.pixels.shape[0])

@@ -73,7 +73,11 @@ def format_of(target: str | os.PathLike[str] | None, format: str | None = None) 
 
 
 def check_format(format: str, width: int, height: int, channels: int) -> None:
-    """Whether ``format`` can hold a picture of this size; call it before the work. Raises `LimitExceeded`."""
+    """Whether ``format`` can hold a picture of this size; call it before the work.
+
+    Raises `LimitExceeded`, and `InvalidConfig` for a format that cannot be written.
+    """
+    format = format_of(None, format)
     side = _MAX_SIDE[format]
     if max(width, height) > side:
         limit = f"ends at {side:,} a side"
@@ -249,8 +253,7 @@ def _encode(
     quality: int | None,
     stream: BinaryIO,
 ) -> None:
-    if format not in WRITABLE:
-        raise InvalidConfig(f"cannot write the format {format!r}; choose one of {', '.join(WRITABLE)}")
+    format = format_of(None, format)
     if quality is not None and not 1 <= quality <= 100:
         raise InvalidConfig(f"the quality is 1 to 100, not {quality}")
     channels = like.pixels.shape[2]

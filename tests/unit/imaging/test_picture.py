@@ -73,3 +73,8 @@ def test_views_are_converted_too() -> None:
     view = planes.transpose(1, 2, 0)[::2]
     assert np.array_equal(to_uint8(view), to_uint8(np.ascontiguousarray(view)))
     assert to_uint8(view).flags.c_contiguous
+
+
+def test_a_picture_is_shown_in_one_short_line() -> None:
+    picture = Picture(pixels=np.zeros((200, 300, 4), np.float32), icc_profile=bytes(5000), format="PNG")
+    assert repr(picture) == "<Picture 300 x 200, RGBA, 8 bit, from PNG>"

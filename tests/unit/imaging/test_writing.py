@@ -271,8 +271,15 @@ def test_the_suffix_or_the_name_says_the_format(target: str | None, format: str 
 def test_unknown_formats_are_refused(target: str | None, format: str | None, message: str) -> None:
     with pytest.raises(InvalidConfig, match=message):
         format_of(target, format)
-    with pytest.raises(InvalidConfig, match="PCX"):
-        encode_picture(picture(), "PCX")
+
+
+def test_formats_go_by_their_names_and_suffixes_everywhere() -> None:
+    assert encode_picture(picture(), "jpg") == encode_picture(picture(), "JPEG")
+    with pytest.raises(LimitExceeded, match="into WEBP"):
+        check_format("webp", 20_000, 1, 3)
+    for refuse in (lambda: encode_picture(picture(), "PCX"), lambda: check_format("PCX", 1, 1, 3)):
+        with pytest.raises(InvalidConfig, match="PCX"):
+            refuse()
 
 
 @pytest.mark.parametrize(
