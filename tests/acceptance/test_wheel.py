@@ -101,10 +101,10 @@ assert large.mode == "RGBA", large.mode
 
 def test_a_command_that_needs_an_extra_names_it(unpacked: Path, tmp_path: Path) -> None:
     config = tmp_path / "train.toml"
-    config.write_text("", "utf-8")
+    config.write_text(f"[data]\nfolders = ['{tmp_path}']\n", "utf-8")
     program = f"""
 from srgan.cli import main
-sys.argv = ["srgan", "train", "--config", {str(config)!r}, "--set", "data.train={tmp_path}"]
+sys.argv = ["srgan", "train", "--config", {str(config)!r}]
 main()
 """
     done = run_installed(unpacked, program, tmp_path)
