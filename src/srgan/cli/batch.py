@@ -96,7 +96,8 @@ def _process(
 
         def show(outcome: FileOutcome, done: int, total: int) -> None:
             _tell(outcome)
-            progress(done, total, outcome.source)
+            if outcome.state != "skipped":  # which takes no time, and would make the rest look as quick
+                progress(done, total, outcome.source)
 
         return process_folder(
             source,

@@ -140,13 +140,15 @@ class Progress:
     def __init__(self, label: str, *, delay: float = 1.0, every: float = 10.0) -> None:
         self._label = label
         self._every = every
-        self._start = time.monotonic()
-        self._next = self._start + delay
+        self._next = time.monotonic() + delay
+        self._first: tuple[float, int] | None = None
+        """When the first call came, and how much was done then: resumed work does not begin at nothing."""
         self._on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bar: Bar | None = None
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         now = time.monotonic()
+        self._first = self._first or (now, done)
         if is_quiet() or total <= 0 or (self._bar is None and now < self._next):
             return
         if self._on_terminal:
@@ -156,8 +158,9 @@ class Progress:
             return
         self._next = now + self._every
         parts = [f"{self._label}: {done} of {total}", note]
-        if done:
-            parts.append(f"about {_duration((now - self._start) / done * (total - done))} left")
+        began, before = self._first
+        if done > before:
+            parts.append(f"about {_duration((now - began) / (done - before) * (total - done))} left")
         say(", ".join(filter(None, parts)))
 
     def _draw(self, done: int, total: int, note: str) -> None:
@@ -176,7 +179,7 @@ class Progress:
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._bar.add_task(self._label, total=total, note=note)
+            self._bar.add_task(self._label, total=total, completed=done, note=note)
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], completed=done, total=total, note=note)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -76,10 +77,9 @@ def train(
     with Progress("training", delay=0.0) as progress:
 
         def show(status: TrainStatus) -> None:
-            quality = "" if status.psnr is None else f", PSNR {status.psnr:.2f} dB"
-            progress(
-                status.step, status.steps, f"loss {status.loss:.4f}{quality}, {status.steps_per_second:.1f} steps/s"
-            )
+            loss = "" if math.isnan(status.loss) else f"loss {status.loss:.4f}, "
+            quality = "" if status.psnr is None else f"PSNR {status.psnr:.2f} dB, "
+            progress(status.step, status.steps, f"{loss}{quality}{status.steps_per_second:.1f} steps/s")
 
         bundle = run(settings, resume=resume, progress=show)
     if output is not None:

@@ -183,10 +183,24 @@ def test_without_a_terminal_progress_is_a_line_now_and_then_with_the_time_left(
 def test_the_time_left_is_said_in_fitting_units(
     seconds: float, said: str, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Progress("training", delay=0) as progress:
+    with Progress("training", delay=0, every=0) as progress:
+        progress(0, 2)
         clock.now += seconds
         progress(1, 2)
     assert f"about {said} left" in capsys.readouterr().err
+
+
+def test_the_time_left_counts_from_where_the_work_was_taken_up(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress("training", delay=0, every=0) as progress:
+        progress(900, 1000)
+        clock.now += 10
+        progress(910, 1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 900 of 1000",
+        "training: 910 of 1000, about 2 min left",
+    ]
 
 
 def test_quiet_work_shows_no_progress(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from srgan.cli.output import Progress
 from srgan.errors import Cancelled, MissingDependency, TrainingFailed
 from srgan.models import Bundle
 from srgan.training.config import TrainConfig
@@ -26,6 +28,7 @@ class Trainer:
 
     def __call__(self, config: TrainConfig, *, resume: bool, progress: Callable[[TrainStatus], None]) -> Bundle:
         self.config, self.resume = config, resume
+        progress(TrainStatus(step=0, steps=10, loss=math.nan, psnr=None, steps_per_second=1.0))
         progress(TrainStatus(step=5, steps=10, loss=0.125, psnr=30.5, steps_per_second=2.0))
         if self.error is not None:
             raise self.error
@@ -54,7 +57,15 @@ def test_the_file_is_trained_as_it_says_and_the_bundle_is_the_result(
     assert done.out == f"{trainer.bundle.path}\n"
     assert trainer.config == TrainConfig.model_validate({"steps": 10, "data": {"folders": ["photos"], "batch": 4}})
     assert trainer.resume is True
-    assert "training: 5 of 10, loss 0.1250, PSNR 30.50 dB, 2.0 steps/s" in done.err
+    assert done.err.startswith("training: 0 of 10, 1.0 steps/s\n"), "no figure before there is one"
+
+
+def test_progress_shows_loss_quality_and_speed(
+    srgan: Callable[..., Any], trainer: Trainer, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("srgan.cli.train.Progress", lambda label, delay: Progress(label, delay=delay, every=0))
+    err = srgan("train", "-c", file).err
+    assert "training: 5 of 10, loss 0.1250, PSNR 30.50 dB, 2.0 steps/s, about " in err
 
 
 def test_variables_and_sets_win_over_the_file_and_fresh_begins_anew(
