@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 BICUBIC = ("--model", "bicubic")
 
@@ -51,6 +52,7 @@ CONTENTS = {
     "PNG signature alone": b"\x89PNG\r\n\x1a\n",
     "JPEG signature alone": b"\xff\xd8\xff\xe0",
     "noise": bytes(range(256)) * 20,
+    "TIFF whose directory is cut off": b"II*\0\x08\0\0\0\x05\0\0\x01",
 }
 
 
@@ -211,3 +213,14 @@ def test_a_size_that_the_format_cannot_hold_is_refused_before_the_work(srgan, pi
     error = assert_refused(srgan("upscale", picture, "out.webp", *BICUBIC, "--width", "20000"), 3, "WEBP")
     assert "16,383" in error
     assert not (tmp_path / "out.webp").exists()
+
+
+def test_damaged_metadata_of_a_sound_picture_is_not_talked_about(srgan, tmp_path: Path) -> None:
+    damaged = b"Exif\0\0II*\0\x08\0\0\0\x05\0" + bytes(30)
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.jpg", exif=damaged)
+
+    done = srgan("upscale", "photo.jpg", "large.png", *BICUBIC)
+
+    assert done.returncode == 0
+    assert b"Warning" not in done.stderr
+    assert (tmp_path / "large.png").exists()

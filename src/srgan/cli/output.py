@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +36,8 @@ def start_logging() -> None:
     LOG.handlers[:] = [_Talk()]
     LOG.propagate = False
     set_verbosity(0, quiet=False)
+    # What Pillow thinks of damaged metadata is no talk of ours; where it matters, reading raises an error.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class _Talk(logging.Handler):
