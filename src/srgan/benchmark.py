@@ -27,9 +27,8 @@ from srgan import tiling
 from srgan.errors import InvalidConfig
 from srgan.imaging import Picture, encode_picture
 from srgan.models import Bundle, find_model
-from srgan.runtime import open_session
+from srgan.runtime import RESIZE_MODELS, open_session
 from srgan.runtime.devices import cpu_name, default_threads, total_memory
-from srgan.runtime.opening import RESIZE_MODELS
 from srgan.upscaler import Upscaler, upscale
 
 BASELINE = "bicubic"
