@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, Unpack
 
 from srgan.errors import Cancelled, CannotWrite, InvalidConfig, SrganError
-from srgan.imaging import Kernel, Limits, check_format, check_target, format_of, read_picture, write_strips
+from srgan.imaging import Kernel, Limits, check_target, format_of, read_picture, write_strips
 from srgan.upscaler import Size, Upscaler
 
 logger = logging.getLogger("srgan")
@@ -221,12 +221,10 @@ def _one(
     look()
     picture = read_picture(job.source, limits=limits)
     height, width = upscaler.output_size((picture.height, picture.width), **size)
-    check_format(format_of(job.target), width, height, picture.pixels.shape[2])
     try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CannotWrite(f"{job.target.parent}: {error.strerror or error}") from error
-    check_target(job.target, overwrite=overwrite)
     strips = upscaler.strips(picture.pixels, resample=resample, progress=look, **size)
     write_strips(strips, (height, width), job.target, like=picture, quality=quality, overwrite=overwrite)
     return width, height

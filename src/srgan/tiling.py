@@ -96,12 +96,16 @@ class Rows:
         self._strips = iter(strips)
         self._held: list[tuple[int, Pixels]] = []
         self._end = 0
+        self._top = 0
 
     def take(self, top: int, bottom: int) -> Pixels:
         """Rows ``top`` to ``bottom``, perhaps as a view.
 
-        ``top`` must not be less than in the call before: rows above it are forgotten.
+        Raises ValueError when ``top`` is less than in the call before: rows above it are forgotten.
         """
+        if top < self._top:
+            raise ValueError(f"row {top} was given up for row {self._top}")
+        self._top = top
         self._held = [(start, strip) for start, strip in self._held if start + len(strip) > top]
         while self._end < bottom:
             strip = next(self._strips)

@@ -108,6 +108,14 @@ def test_rows_come_out_as_they_went_in(heights: list[int], steps: list[tuple[int
         assert np.array_equal(rows.take(top, bottom), whole[top:bottom])
 
 
+def test_rows_that_were_given_up_are_not_made_up() -> None:
+    rows = Rows([np.zeros((9, 1, 1), np.float32)])
+    rows.take(5, 6)
+
+    with pytest.raises(ValueError, match="row 4 was given up"):
+        rows.take(4, 6)
+
+
 def test_rows_above_the_window_are_forgotten() -> None:
     alive = 0
 

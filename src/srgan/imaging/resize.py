@@ -137,11 +137,10 @@ def _weights(size_in: int, size_out: int, kernel: Kernel, block: int) -> list[_W
     positions, values = _taps(size_in, size_out, kernel)
     result = []
     for start in range(0, size_out, block):
-        index, value = positions[start : start + block], values[start : start + block]
-        live = value != 0  # so that no block reaches farther up than the one before it
-        low, high = int(index[live].min()), int(index[live].max())
+        index = positions[start : start + block]
+        low, high = int(index.min()), int(index.max())
         matrix = np.zeros((len(index), high - low + 1))
-        np.add.at(matrix, (np.nonzero(live)[0], index[live] - low), value[live])
+        np.add.at(matrix, (np.arange(len(index))[:, None], index - low), values[start : start + block])
         result.append(_Weights(start, low, matrix))
     return result
 

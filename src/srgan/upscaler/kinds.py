@@ -18,7 +18,6 @@ from srgan.imaging import (
     Kernel,
     Limits,
     Picture,
-    check_format,
     check_target,
     encode_strips,
     format_of,
@@ -142,9 +141,6 @@ class _Call:
         opening = {name: value for name, value in options.items() if name in Opening.__annotations__}
         if opening and isinstance(model, Upscaler):
             raise InvalidConfig(f"{', '.join(opening)}: the Upscaler given as model is open already")
-        quality = options.get("quality")
-        if quality is not None and not 1 <= quality <= 100:
-            raise InvalidConfig(f"quality is 1 to 100, not {quality}")
         return cls(
             model=model,
             size=cast(Size, {name: value for name, value in options.items() if name in Size.__annotations__}),
@@ -152,11 +148,10 @@ class _Call:
             resample=options.get("resample", "lanczos"),
             progress=options.get("progress"),
             limits=options.get("limits", Limits()),
-            quality=quality,
+            quality=options.get("quality"),
         )
 
     def file(self, source: Path, output: str | os.PathLike[str] | None, overwrite: bool) -> Path:
-        """What can be refused before the work is refused before the work."""
         if output is not None:
             format_of(output)
             check_target(output, overwrite=overwrite)
@@ -168,8 +163,6 @@ class _Call:
             target = source.with_name(f"{source.stem}_{width}x{height}.png")
         else:
             target = source.with_name(f"{source.stem}_x{self.size.get('scale') or upscaler.scale:g}.png")
-        check_target(target, overwrite=overwrite)
-        check_format(format_of(target), width, height, picture.pixels.shape[2])
         strips = self._strips(upscaler, picture.pixels)
         return write_strips(strips, (height, width), target, like=picture, quality=self.quality, overwrite=overwrite)
 
@@ -177,7 +170,6 @@ class _Call:
         picture = read_picture(data, limits=self.limits)
         format = picture.format if picture.format in WRITABLE else "PNG"
         upscaler, height, width = self._opened(picture.height, picture.width)
-        check_format(format, width, height, picture.pixels.shape[2])
         strips = self._strips(upscaler, picture.pixels)
         return encode_strips(strips, (height, width), format, like=picture, quality=self.quality)
 

@@ -303,10 +303,12 @@ def test_an_existing_output_is_only_replaced_on_request(cat: Path, tmp_path: Pat
 
 
 def test_the_name_beside_the_input_is_protected_too(cat: Path) -> None:
-    srgan.upscale(cat, nearest())
+    session = nearest()
+    srgan.upscale(cat, session)
 
     with pytest.raises(CannotWrite, match="exists already"):
-        srgan.upscale(cat, nearest())
+        srgan.upscale(cat, session)
+    assert len(session.shapes) == 1
 
 
 @pytest.mark.parametrize(
@@ -317,6 +319,15 @@ def test_outputs_that_cannot_be_are_refused_before_the_work(cat: Path, tmp_path:
 
     with pytest.raises(error):
         srgan.upscale(cat, session, output=tmp_path / output)
+    assert session.shapes == []
+
+
+def test_a_format_that_is_too_small_for_the_result_is_refused_before_the_work(tmp_path: Path) -> None:
+    Image.new("L", (5000, 3)).save(tmp_path / "wide.png")
+    session = nearest()
+
+    with pytest.raises(LimitExceeded, match="do not fit into WEBP"):
+        srgan.upscale(tmp_path / "wide.png", session, output=tmp_path / "wide.webp")
     assert session.shapes == []
 
 

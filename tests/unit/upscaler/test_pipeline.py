@@ -104,6 +104,18 @@ def test_tiled_equals_untiled_for_a_network_that_looks_around(
     assert np.array_equal(tiled, whole)
 
 
+def test_the_bounds_of_alpha_join_even_for_a_network_that_sees_one_pixel_only() -> None:
+    class Contrast(NearestSession):
+        def run(self, batch: np.ndarray) -> np.ndarray:
+            return super().run(np.clip(batch * 3 - 1, 0, 1))
+
+    source = pixels(40, 40, 2)
+    whole = Upscaler(Contrast()).upscale(Picture(pixels=source)).pixels
+
+    assert np.array_equal(Upscaler(Contrast(), tile=9).upscale(Picture(pixels=source)).pixels, whole)
+    assert whole[..., 1].min() > 0  # or nothing was bounded
+
+
 def test_an_overlap_that_is_too_small_makes_seams() -> None:
     source = pixels(60, 60, 3)
     honest = Upscaler(BlurSession(radius=4)).upscale(Picture(pixels=source)).pixels
