@@ -193,6 +193,38 @@ def test_an_idle_session_costs_no_cpu(make: Make) -> None:
     assert time.process_time() - before < 0.1
 
 
+LOADING = """
+import os, sys
+from srgan.runtime.ncnn import _engine
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "ncnn":
+            print(os.environ.get("OMP_WAIT_POLICY"))
+
+sys.meta_path.insert(0, Watch())
+_engine()
+print(os.environ.get("OMP_WAIT_POLICY"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({}, ["passive", "None"]),
+        ({"OMP_WAIT_POLICY": "active"}, ["active", "active"]),
+        ({"GOMP_SPINCOUNT": "9"}, ["None", "None"]),
+    ],
+)
+def test_waiting_threads_sleep_unless_the_user_wants_otherwise(environment: dict[str, str], said: list[str]) -> None:
+    clean = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    command = [sys.executable, "-c", LOADING]
+
+    done = subprocess.run(command, env={**clean, **environment}, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == said
+
+
 # ------------------------------------------------------------------------------------------------- precision
 
 
