@@ -14,11 +14,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.errors import OutOfMemory
+from srgan.errors import OutOfMemory, UpscaleFailed
 from srgan.runtime.session import Session, SessionInfo
 
 Batch = NDArray[np.float32]
-Fault = Literal["nan", "infinity", "shape", "flat", "black", "memory"]
+Fault = Literal["nan", "infinity", "shape", "flat", "black", "memory", "error"]
 
 
 class NearestSession:
@@ -83,8 +83,8 @@ class FaultySession:
     """Fails like a device that is broken: its runs go through ``session``, and then wrong where ``when`` says so.
 
     ``fault`` is what then comes out: values that are not numbers (``nan``, ``infinity``), the wrong ``shape``, one
-    ``flat`` colour, all ``black``, or `OutOfMemory` (``memory``). ``when`` gets the batch; by default every run fails.
-    ``failures`` counts them.
+    ``flat`` colour, all ``black``, `OutOfMemory` (``memory``) or `UpscaleFailed` (``error``). ``when`` gets the batch;
+    by default every run fails. ``failures`` counts them.
     """
 
     def __init__(self, session: Session, fault: Fault, when: Callable[[Batch], bool] = lambda batch: True) -> None:
@@ -100,6 +100,8 @@ class FaultySession:
         self.failures += 1
         if self._fault == "memory":
             raise OutOfMemory
+        if self._fault == "error":
+            raise UpscaleFailed("the device was lost")
         result = self._session.run(batch).copy()
         if self._fault == "shape":
             return result[..., 1:]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srgan.errors import OutOfMemory
+from srgan.errors import OutOfMemory, UpscaleFailed
 from srgan.testing import BlurSession, FaultySession, NearestSession, assert_batch, assert_session
 
 
@@ -61,6 +61,8 @@ def test_faults_come_when_they_are_asked_for() -> None:
     with pytest.raises(OutOfMemory):
         session.run(batch(1, 3, 8, 8))
     assert session.failures == 1
+    with pytest.raises(UpscaleFailed, match="the device was lost"):
+        FaultySession(NearestSession(), "error").run(batch())
 
 
 @pytest.mark.parametrize(

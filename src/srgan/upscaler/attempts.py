@@ -100,8 +100,11 @@ class Attempts:
         if window.shape[2] == 1 and info.channels > 1:
             batch = np.repeat(batch, info.channels, axis=1)
         self._on_run()
-        with self._turn:
-            enlarged = self._session.run(batch)
+        try:
+            with self._turn:
+                enlarged = self._session.run(batch)
+        except UpscaleFailed as error:
+            raise BadTile(f"could not be made ({error})") from error
         reason = fault_of(batch, enlarged, self.scale)
         if reason is not None:
             raise BadTile(reason)

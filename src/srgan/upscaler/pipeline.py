@@ -115,9 +115,10 @@ class Upscaler:
         ``progress`` is called with the work done so far and in all (in pixels the network has to look at) before every
         run and at the end; what it raises stops the work, and nothing is left behind.
 
-        Every tile is checked. One that came out with NaN, of a wrong shape, black or flat is made again in fp32, then
-        in smaller tiles, then on the CPU; one that does not fit into memory in smaller tiles, then on the CPU. Raises
-        `UpscaleFailed` or `OutOfMemory` when all that was in vain, and `InvalidConfig` for an impossible size.
+        Every tile is checked. One that the engine could not make, or that came out with NaN, of a wrong shape, black or
+        flat, is made again in fp32, then in smaller tiles, then on the CPU; one that does not fit into memory in
+        smaller tiles, then on the CPU. Raises `UpscaleFailed` or `OutOfMemory` when all that was in vain, and
+        `InvalidConfig` for an impossible size.
         """
         wanted = Size(scale=scale, width=width, height=height, long_side=long_side)
         strips = self.strips(picture.pixels, resample=resample, progress=progress, **wanted)
@@ -127,25 +128,17 @@ class Upscaler:
     def strips(
         self, pixels: Pixels, *, resample: Kernel = "lanczos", progress: Progress | None = None, **wanted: Unpack[Size]
     ) -> Iterator[Pixels]:
-        """`upscale` for pixels alone (float32, H x W x 1..4, in [0, 1]), as finished strips of rows, top to bottom.
+        """`upscale` for pixels alone, as finished strips of rows, top to bottom.
 
-        Each strip is rows x width x channels, float32, in [0, 1]; together they are the result. Beside ``pixels`` only
+        ``pixels`` are float32, H x W x 1..4, and clipped to [0, 1]. Each strip is rows x width x channels, float32, in [0, 1]; together they are the result. Beside ``pixels`` only
         the tiles at work and a few strips are in memory, whatever the picture's size. Sizes are checked at once, errors
         of the network come with the strip they hit.
         """
-        size = self._checked_size(pixels)
-        target = self.output_size(size, **wanted)
+        pixels = _checked(pixels)
+        target = self.output_size(pixels.shape[:2], **wanted)
         if resample not in get_args(Kernel):
             raise InvalidConfig(f"There is no filter {resample!r}. Choose one of: {', '.join(get_args(Kernel))}")
         return self._strips(pixels, target, resample, progress or (lambda done, total: None))
-
-    def _checked_size(self, pixels: Pixels) -> tuple[int, int]:
-        if pixels.ndim != 3 or pixels.dtype != np.float32 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
-            raise InvalidImage(f"pixels must be float32, height x width x 1..4, not {pixels.dtype} {pixels.shape}")
-        with np.errstate(invalid="ignore"):
-            if not (np.isfinite(pixels.min()) and np.isfinite(pixels.max())):
-                raise InvalidImage("the picture holds values that are not numbers")
-        return pixels.shape[0], pixels.shape[1]
 
     def _strips(
         self, pixels: Pixels, target: tuple[int, int], resample: Kernel, progress: Progress
@@ -233,6 +226,17 @@ class Upscaler:
         if (device, precision) not in self._reopened:
             self._reopened[device, precision] = self._reopen(device=device, precision=precision)
         return self._reopened[device, precision]
+
+
+def _checked(pixels: Pixels) -> Pixels:
+    """``pixels`` as every network can take them; `InvalidImage` when they are none."""
+    if pixels.ndim != 3 or pixels.dtype != np.float32 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
+        raise InvalidImage(f"pixels must be float32, height x width x 1..4, not {pixels.dtype} {pixels.shape}")
+    with np.errstate(invalid="ignore"):
+        low, high = float(pixels.min()), float(pixels.max())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise InvalidImage("the picture holds values that are not numbers")
+    return pixels if low >= 0 and high <= 1 else np.clip(pixels, 0, 1)
 
 
 class _Work:

@@ -375,6 +375,15 @@ def test_a_picture_that_holds_no_numbers_is_the_picture_s_fault(bad: float) -> N
         Upscaler(NearestSession()).upscale(Picture(pixels=source))
 
 
+def test_what_lies_beyond_black_and_white_is_clipped_before_the_network() -> None:
+    source = pixels(4, 4, 3)
+    source[0, 0], source[1, 1] = -0.5, 1.5
+
+    enlarged = Upscaler(NearestSession()).upscale(Picture(pixels=source)).pixels
+
+    assert np.array_equal(enlarged, repeated(np.clip(source, 0, 1), 2))
+
+
 def test_arrays_of_another_kind_are_refused() -> None:
     for wrong in (np.zeros((2, 2), np.float32), np.zeros((2, 2, 5), np.float32), np.zeros((2, 2, 3), np.uint8)):
         with pytest.raises(InvalidImage, match="height x width"):
