@@ -135,7 +135,7 @@ def realesrgan_ncnn(folder: Path, threads: int) -> Engine:
         run=engine.process_pil,
         finish=np.asarray,
         macs=COMPACT_MACS,
-        note="animevideov3, gpuid -1; takes no number of threads; its tiles and conversions included",
+        note="animevideov3, gpuid -1; on the CPU it runs one thread, whatever is asked; its conversions count",
     )
 
 
