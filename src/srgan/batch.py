@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any, Literal, Unpack
@@ -44,6 +44,8 @@ SUFFIXES = frozenset(
     }
 )
 """Names with these suffixes, in any case, are taken for pictures."""
+
+STOPPED = "the run was stopped"
 
 SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 
@@ -111,13 +113,12 @@ class BatchReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
-    """One input and where it goes. ``problem`` says why that cannot be."""
+    """One input and where it goes."""
 
     source: Path
     target: Path
     name: str
     target_name: str
-    problem: str = ""
 
     def outcome(self, state: State, reason: str = "", **more: Any) -> FileOutcome:
         return FileOutcome(source=self.name, target=self.target_name, state=state, reason=reason, **more)
@@ -164,31 +165,13 @@ def process_folder(
         raise InvalidConfig(f"workers must be at least 1, not {workers}")
     upscaler.output_size((1, 1), **size)  # refuses sizes that make no sense for any picture
     kind = None if format is None else format_of(None, format)
-    _prepare_folders(source, target)
-    if report is not None:
-        check_target(report, overwrite=True)
+    _prepare(source, target, report)
     jobs, outcomes = _plan(source, target, recursive, patterns, kind, overwrite)
-    stop = threading.Event()
-
-    def work(job: _Job) -> FileOutcome:
-        start = time.perf_counter()
-        try:
-            width, height = _one(job, upscaler, stop, overwrite, quality, resample, limits or Limits(), size)
-        except Cancelled:
-            return job.outcome("stopped", "the run was stopped")
-        except SrganError as error:
-            return job.outcome("failed", str(error), seconds=round(time.perf_counter() - start, 3))
-        except Exception as error:  # a fault of ours in one file must not cost the others
-            logger.exception("%s: unexpected error", job.source)
-            return job.outcome("failed", f"unexpected {type(error).__name__}: {error}")
-        return job.outcome("done", seconds=round(time.perf_counter() - start, 3), width=width, height=height)
-
+    work = _Work(upscaler, size, resample, limits or Limits(), quality, overwrite)
     interrupted = True
     try:
-        interrupted = not _run_all(jobs, work, outcomes, workers, stop, progress)
+        interrupted = not _run_all(jobs, work, outcomes, workers, progress)
     finally:
-        for job in jobs:
-            outcomes.setdefault(job.name, job.outcome("stopped", "the run was stopped"))
         result = BatchReport(
             source=str(source),
             target=str(target),
@@ -202,40 +185,55 @@ def process_folder(
     return result
 
 
-def _one(
-    job: _Job,
-    upscaler: Upscaler,
-    stop: threading.Event,
-    overwrite: bool,
-    quality: int | None,
-    resample: Kernel,
-    limits: Limits,
-    size: Size,
-) -> tuple[int, int]:
-    """Read, enlarge and write one picture; width and height of the result."""
+@dataclass(frozen=True)
+class _Work:
+    """What is done to every picture, until ``stop`` is set."""
 
-    def look(done: int = 0, total: int = 0) -> None:
-        if stop.is_set():
+    upscaler: Upscaler
+    size: Size
+    resample: Kernel
+    limits: Limits
+    quality: int | None
+    overwrite: bool
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def outcome(self, job: _Job) -> FileOutcome:
+        """Do one job and say what became of it; raises nothing."""
+        began = time.perf_counter()
+        try:
+            width, height = self._enlarge(job)
+        except Cancelled:
+            return job.outcome("stopped", STOPPED)
+        except SrganError as error:
+            return job.outcome("failed", str(error), seconds=round(time.perf_counter() - began, 3))
+        except Exception as error:  # a fault of ours in one file must not cost the others
+            logger.exception("%s: unexpected error", job.source)
+            return job.outcome("failed", f"unexpected {type(error).__name__}: {error}")
+        return job.outcome("done", seconds=round(time.perf_counter() - began, 3), width=width, height=height)
+
+    def _enlarge(self, job: _Job) -> tuple[int, int]:
+        """Read, enlarge and write one picture; width and height of the result."""
+        self._look()
+        picture = read_picture(job.source, limits=self.limits)
+        height, width = self.upscaler.output_size((picture.height, picture.width), **self.size)
+        try:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"{job.target.parent}: {error.strerror or error}") from error
+        strips = self.upscaler.strips(picture.pixels, resample=self.resample, progress=self._look, **self.size)
+        write_strips(strips, (height, width), job.target, like=picture, quality=self.quality, overwrite=self.overwrite)
+        return width, height
+
+    def _look(self, done: int = 0, total: int = 0) -> None:
+        if self.stop.is_set():
             raise Cancelled
-
-    look()
-    picture = read_picture(job.source, limits=limits)
-    height, width = upscaler.output_size((picture.height, picture.width), **size)
-    try:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotWrite(f"{job.target.parent}: {error.strerror or error}") from error
-    strips = upscaler.strips(picture.pixels, resample=resample, progress=look, **size)
-    write_strips(strips, (height, width), job.target, like=picture, quality=quality, overwrite=overwrite)
-    return width, height
 
 
 def _run_all(
     jobs: Sequence[_Job],
-    work: Callable[[_Job], FileOutcome],
+    work: _Work,
     outcomes: dict[str, FileOutcome],
     workers: int,
-    stop: threading.Event,
     progress: Callable[[FileOutcome, int, int], None] | None,
 ) -> bool:
     """Do all jobs and collect their outcomes; whether the end was reached. ``outcomes`` has those that need no work."""
@@ -247,7 +245,7 @@ def _run_all(
             told += 1
             if progress is not None:
                 progress(outcome, told, total)
-        futures = {pool.submit(work, job): job for job in jobs}
+        futures = {pool.submit(work.outcome, job): job for job in jobs}
         for future in as_completed(futures):
             outcome = outcomes[futures[future].name] = future.result()
             told += 1
@@ -256,13 +254,15 @@ def _run_all(
     except (KeyboardInterrupt, Cancelled):
         return False
     finally:
-        stop.set()
+        work.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
-        outcomes.update({job.name: future.result() for future, job in futures.items() if not future.cancelled()})
+        finished = {job.name: future.result() for future, job in futures.items() if not future.cancelled()}
+        outcomes.update({job.name: finished.get(job.name, job.outcome("stopped", STOPPED)) for job in jobs})
     return True
 
 
-def _prepare_folders(source: Path, target: Path) -> None:
+def _prepare(source: Path, target: Path, report: str | os.PathLike[str] | None) -> None:
+    """Make the output folder, and refuse what cannot end well."""
     if not source.is_dir():
         raise InvalidConfig(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
     try:
@@ -273,6 +273,8 @@ def _prepare_folders(source: Path, target: Path) -> None:
         raise CannotWrite(f"{target}: {error.strerror or error}") from error
     if not os.access(target, os.W_OK | os.X_OK):
         raise CannotWrite(f"{target}: the folder cannot be written to")
+    if report is not None:
+        check_target(report, overwrite=True)
 
 
 def _plan(

@@ -130,9 +130,9 @@ class Upscaler:
     ) -> Iterator[Pixels]:
         """`upscale` for pixels alone, as finished strips of rows, top to bottom.
 
-        ``pixels`` are float32, H x W x 1..4, and clipped to [0, 1]. Each strip is rows x width x channels, float32, in [0, 1]; together they are the result. Beside ``pixels`` only
-        the tiles at work and a few strips are in memory, whatever the picture's size. Sizes are checked at once, errors
-        of the network come with the strip they hit.
+        ``pixels`` are float32, H x W x 1..4, and clipped to [0, 1]. Each strip is rows x width x channels, float32, in
+        [0, 1]; together they are the result. Beside ``pixels`` only the tiles at work and a few strips are in memory,
+        whatever the picture's size. Sizes are checked at once, errors of the network come with the strip they hit.
         """
         pixels = _checked(pixels)
         target = self.output_size(pixels.shape[:2], **wanted)
