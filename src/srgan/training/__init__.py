@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from srgan.errors import MissingDependency
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from srgan.training.config import TrainConfig
     from srgan.training.progress import TrainStatus
 
+LIBRARIES = ("torch", "lightning_fabric", "safetensors", "onnx", "onnxruntime", "pnnx")
+
 RECIPES = Table("srgan.recipes", "recipe", {"pretrain": "srgan.training.pretrain:pretrain"})
 
 
@@ -21,12 +24,11 @@ def train(config: TrainConfig, *, resume: bool = True, progress: Callable[[Train
 
     With ``resume`` an unfinished run of the same configuration is continued, bit for bit on a CPU; otherwise a new
     version is begun. ``progress`` is called every few steps. Raises what the recipe raises, and `MissingDependency`
-    without the `train` extra.
+    without the `train` extra: before the first step, though the last libraries are needed only after the last.
     """
-    try:
-        import torch  # noqa: F401 - only to say clearly what is missing
-    except ImportError as error:
-        raise MissingDependency("torch", "train") from error
+    for library in LIBRARIES:
+        if find_spec(library) is None:
+            raise MissingDependency(library.replace("_", "-"), "train")
     bundle: Bundle = RECIPES.load(config.recipe)(config, resume=resume, progress=progress)
     return bundle
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from srgan.config import Section
 from srgan.models.info import NAME_PATTERN
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Average = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NetworkSection(_Section):
+class NetworkSection(Section):
     """Which network is trained."""
 
     name: str = Field(
@@ -29,11 +27,12 @@ class NetworkSection(_Section):
     )
     init_from: str = Field(
         default="",
-        description="Bundle (name or path) to start from. Weights whose shapes fit are taken; a new scale gets a new head.",
+        description="Bundle (name or path) to start from. Weights whose shapes fit are taken; "
+        "a new scale gets a new head.",
     )
 
 
-class DataSection(_Section):
+class DataSection(Section):
     """The training pictures."""
 
     folders: tuple[Path, ...] = Field(
@@ -60,7 +59,7 @@ class DataSection(_Section):
     max_pictures: int | None = Field(default=None, ge=1, description="Use only the first so many pictures.")
 
 
-class LossSection(_Section):
+class LossSection(Section):
     """What the network is trained to make small."""
 
     pixel: Literal["l1", "charbonnier", "mse"] = Field(default="l1", description="Pixel loss.")
@@ -72,7 +71,7 @@ class LossSection(_Section):
     )
 
 
-class OptimiserSection(_Section):
+class OptimiserSection(Section):
     """How the weights are moved."""
 
     kind: Literal["adam", "muon"] = Field(
@@ -80,31 +79,33 @@ class OptimiserSection(_Section):
     )
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate of Adam.")
     muon_learning_rate: float = Field(default=7e-3, gt=0, le=1, description="Peak learning rate of Muon.")
-    betas: tuple[Fraction, Fraction] = Field(default=(0.9, 0.99), description="Adam's averaging factors.")
+    betas: tuple[Average, Average] = Field(default=(0.9, 0.99), description="Adam's averaging factors.")
     warmup: int = Field(default=100, ge=0, description="Steps over which the learning rate rises from zero.")
     flat: Fraction = Field(
         default=0.0, description="Fraction of the steps at the peak before the cosine descent begins."
     )
     final: Fraction = Field(default=1e-3, description="Learning rate at the last step, as a fraction of the peak.")
     clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient; a longer one is scaled down.")
-    ema: float = Field(default=0.999, ge=0, lt=1, description="Averaging factor of the weights that are kept.")
+    ema: Average = Field(default=0.999, description="Averaging factor of the weights that are kept.")
 
 
-class ValidationSection(_Section):
+class ValidationSection(Section):
     """How progress is judged."""
 
     folder: Path | None = Field(
-        default=None, description="Folder of high-resolution pictures that training never sees."
+        default=None,
+        description="Folder of high-resolution pictures that training never sees, each run as a whole: "
+        "of moderate size.",
     )
     every: PositiveInt = Field(default=1000, description="Steps between validations.")
     max_pictures: PositiveInt = Field(default=20, description="Use only the first so many pictures.")
 
 
-class HardwareSection(_Section):
+class HardwareSection(Section):
     """Where the work is done."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Device to train on.")
-    devices: PositiveInt = Field(default=1, description="How many devices or processes.")
+    devices: PositiveInt = Field(default=1, description="How many devices. The recipes here train on one.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="Arithmetic. auto takes bf16 where the device computes it quickly."
     )
@@ -114,7 +115,7 @@ class HardwareSection(_Section):
     )
 
 
-class OutputSection(_Section):
+class OutputSection(Section):
     """What is kept."""
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
@@ -125,17 +126,19 @@ class OutputSection(_Section):
     corpus: str = Field(default="", description="What the training pictures are, for the model's provenance.")
     licence: str = Field(default="", description="SPDX identifier of the weights' licence.")
     runs: Path = Field(default=Path("runs"), description="Folder of all runs; each gets NAME/VERSION in it.")
-    checkpoint_every: PositiveInt = Field(default=1000, description="Steps between checkpoints.")
+    checkpoint_every: PositiveInt = Field(
+        default=1000, description="Steps between checkpoints. There is also one at each best validation."
+    )
     keep: PositiveInt = Field(default=3, description="Latest checkpoints that are kept, besides the best.")
     tensorboard: bool = Field(default=True, description="Write curves for TensorBoard.")
 
 
-class TrainConfig(_Section):
+class TrainConfig(Section):
     """A training run. `srgan config init --kind train` writes one to begin with."""
 
     recipe: str = Field(default="pretrain", description="Training recipe: pretrain or a plug-in's.")
     steps: PositiveInt = Field(default=50_000, description="Optimiser steps.")
-    seed: int = Field(default=0, ge=0, description="Seed of everything random.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
     network: NetworkSection = Field(default_factory=NetworkSection, description="Which network is trained.")
     data: DataSection = Field(description="The training pictures.")
     loss: LossSection = Field(default_factory=LossSection, description="What the network is trained to make small.")
@@ -146,10 +149,9 @@ class TrainConfig(_Section):
 
     @model_validator(mode="after")
     def _patch_fits_tile(self) -> TrainConfig:
-        if self.data.patch * self.network.scale > self.data.tile:
-            raise ValueError(
-                f"data.patch {self.data.patch} times network.scale {self.network.scale} is larger than data.tile {self.data.tile}"
-            )
-        if self.data.tile % self.network.scale:
-            raise ValueError(f"data.tile {self.data.tile} is not a multiple of network.scale {self.network.scale}")
+        patch, tile, scale = self.data.patch, self.data.tile, self.network.scale
+        if patch * scale > tile:
+            raise ValueError(f"data.patch {patch} times network.scale {scale} is larger than data.tile {tile}")
+        if tile % scale:
+            raise ValueError(f"data.tile {tile} is not a multiple of network.scale {scale}")
         return self

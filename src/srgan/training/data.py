@@ -1,26 +1,28 @@
 """Training pictures: decoded once, kept as uint8 tiles on the device, cut into random patches there.
 
-A dataset that is larger than the memory set aside for it is streamed: the store then holds a window of an endless, seeded
-sequence of tiles, and every so many steps the oldest sixteenth of it gives way to the next. What the store holds at a step
-depends on the seed and the step alone (as long as no picture turns unreadable on the way), which is what makes an
-interrupted run continue exactly.
+A dataset that is larger than the memory set aside for it is streamed: the store then holds a window of an endless,
+seeded sequence of tiles, and every so many steps the oldest sixteenth of it gives way to the next. What the store holds
+at a step depends on the pictures, the seed and the step alone, which is what makes an interrupted run continue exactly.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from srgan.errors import InvalidDataset, SrganError
-from srgan.imaging import read_picture, to_uint8
+from srgan.imaging import Header, probe_picture, read_picture, to_uint8
 from srgan.training.config import DataSection
 from srgan.training.degrade import bicubic_down
 
@@ -29,13 +31,17 @@ DETAIL_CELL = 8
 """Detail is known on a grid of this many low-resolution pixels."""
 CANDIDATES = 8
 """How often a flat patch is drawn again before it is taken."""
+DECODED_AHEAD = 4
+"""Pictures in the hands of worker threads at a time."""
+SMALLEST_WINDOW = 16
+"""Tiles that a streamed store holds at least, however little memory it was given."""
 
 log = logging.getLogger("srgan")
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A picture of the dataset: where it is and the top-left corners of its tiles, in high-resolution pixels."""
+    """A picture of the dataset: its size, cut to a multiple of the scale, and the top-left corners of its tiles."""
 
     path: Path
     height: int
@@ -45,7 +51,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Tile:
-    """One tile, N = 1: uint8 pixels in the corner of a full-sized tile, and the part of it that is filled."""
+    """Pixels of one tile, uint8 H x W x 3, padded at the bottom and right; ``extent`` of ``lr`` is real."""
 
     hr: Tensor
     lr: Tensor
@@ -65,12 +71,18 @@ def find_pictures(folders: Sequence[Path]) -> list[Path]:
     return found
 
 
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    """The picture at ``path`` as H x W x 3: gray is repeated, transparency ignored. Raises as `read_picture` does."""
+    pixels = to_uint8(read_picture(path).pixels)
+    return pixels[..., [0, 0, 0]] if pixels.shape[2] < 3 else pixels[..., :3]
+
+
 class TileStore:
     """Tiles of all pictures on one device, and random patches of them.
 
     ``scale`` is the enlargement that is trained, ``seed`` decides order and patches. `batch` draws from ``generator``,
-    whose state belongs into a checkpoint. Raises `InvalidDataset` when no picture can be used; single bad files are
-    logged once and left out.
+    whose state belongs into a checkpoint. A new store has read the headers only; `fill` decodes. Single pictures that
+    cannot be used are logged once and left out; `InvalidDataset` is raised when none can.
     """
 
     def __init__(self, data: DataSection, *, scale: int, seed: int, device: torch.device) -> None:
@@ -78,73 +90,79 @@ class TileStore:
         self._side = data.tile // scale
         self.generator = torch.Generator().manual_seed(seed)
         paths = find_pictures(data.folders)[: data.max_pictures]
+        self._reported: set[Path] = set()
         self._decoders = ThreadPoolExecutor(max_workers=max(2, torch.get_num_threads()), thread_name_prefix="decode")
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode-ahead")
         self._sources = self._scan(paths)
         if not self._sources:
+            self.close()
             raise InvalidDataset(
-                f"{data.folders[0]}: no picture can be used; they must be at least {data.patch * scale} pixels in each direction"
+                f"{data.folders[0]}: no picture can be used; "
+                f"they must be at least {data.patch * scale} pixels in each direction"
             )
-        total = sum(len(s.corners) for s in self._sources)
-        per_tile = 3 * (data.tile**2 + self._side**2)
-        self._capacity = min(total, max(16, int(data.memory_gib * 2**30 / per_tile)))
-        self.streaming = self._capacity < total
-        self._exchange = max(1, self._capacity // 16)
-        self.pictures, self.tiles = len(self._sources), total
+        self.pictures = len(self._sources)
+        self.tiles = sum(len(s.corners) for s in self._sources)
         self.megapixels = sum(s.height * s.width for s in self._sources) / 1e6
-        self._hr = torch.zeros(self._capacity, data.tile, data.tile, 3, dtype=torch.uint8, device=device)
-        self._lr = torch.zeros(self._capacity, self._side, self._side, 3, dtype=torch.uint8, device=device)
-        self._extent = torch.zeros(self._capacity, 2, dtype=torch.long)
-        cells = (self._side - data.patch) // DETAIL_CELL + 1
-        self._detail = torch.zeros(self._capacity, cells, cells)
-        self._filled = 0
+        per_tile = 3 * (data.tile**2 + self._side**2)
+        self._capacity = min(self.tiles, max(SMALLEST_WINDOW, int(data.memory_gib * 2**30 / per_tile)))
+        self._exchange = max(1, self._capacity // 16)
+        self.streaming = self._capacity < self.tiles
+        slots, side, tile = self._capacity, self._side, data.tile
+        self._hr = torch.zeros(slots, tile, tile, 3, dtype=torch.uint8, device=device)
+        self._lr = torch.zeros(slots, side, side, 3, dtype=torch.uint8, device=device)
+        self._extent = torch.zeros(slots, 2, dtype=torch.long)
+        cells = (side - data.patch) // DETAIL_CELL + 1
+        self._detail = torch.zeros(slots, cells, cells)
+        self._filled = torch.zeros(0, dtype=torch.long)
         self._round = 0
-        self._next: Future[list[_Tile]] | None = None
-        self._sequence = self._tiles_from(0)
-        self._fill()
+        self._sequence: Iterator[_Tile | None] = iter(())
+        self._next: Future[list[_Tile | None]] | None = None
+
+    def fill(self, step: int = 0) -> None:
+        """Decode what the store holds at ``step``. Call it once, before the first batch."""
+        self._round = step // self._data.refresh if self.streaming else 0
+        first = self._round * self._exchange
+        self._sequence = self._tiles_from(first)
+        self._put(first, islice(self._sequence, self._capacity))
+        if self.streaming:
+            self._next = self._ahead.submit(self._take)
 
     def close(self) -> None:
         """Stop decoding ahead."""
         self._ahead.shutdown(wait=False, cancel_futures=True)
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
-    def seek(self, step: int) -> None:
-        """Make the store hold what it holds at ``step``, to go on from a checkpoint."""
-        wanted = step // self._data.refresh if self.streaming else 0
-        if wanted != self._round:
-            self._round = wanted
-            self._next = None
-            self._sequence = self._tiles_from(wanted * self._exchange)
-            self._fill()
-
     def advance(self, step: int) -> None:
         """Call before each step: exchanges tiles when streaming and their time has come."""
-        if not self.streaming or step // self._data.refresh <= self._round:
-            return
-        fresh = self._next.result() if self._next else self._take(self._exchange)
-        start = self._round * self._exchange
-        for offset, tile in enumerate(fresh):
-            self._put((start + offset) % self._capacity, tile)
-        self._round += 1
-        self._next = self._ahead.submit(self._take, self._exchange)
+        while self._next and self._round < step // self._data.refresh:
+            # The sequence has one reader at a time: this waits for it before the next is set to work.
+            fresh = self._next.result()
+            self._put(self._capacity + self._round * self._exchange, fresh)
+            self._round += 1
+            self._next = self._ahead.submit(self._take)
 
     def batch(self) -> tuple[Tensor, Tensor]:
-        """A random batch (LR, HR): float32 in [0, 1], N x 3 x patch x patch and scale times that, in channels-last memory."""
+        """A random batch (LR, HR): float32 in [0, 1], N x 3 x H x W in channels-last memory.
+
+        H and W are ``data.patch`` in LR, ``scale`` times that in HR.
+        """
         n, patch = self._data.batch, self._data.patch
         slot, row, column = self._draw(n)
-        symmetry = (
-            torch.randint(8, (n,), generator=self.generator) if self._data.augment else torch.zeros(n, dtype=torch.long)
-        )
-        place = torch.stack([slot, row, column, symmetry], dim=1).to(self._device)
+        symmetry = torch.zeros(n, dtype=torch.long)
+        if self._data.augment:
+            symmetry = torch.randint(8, (n,), generator=self.generator)
+        # A plain copy to a GPU would wait for everything that it still has to do.
+        queued = self._device.type == "cuda"
+        place = torch.stack([slot, row, column, symmetry], dim=1).to(self._device, non_blocking=queued)
         lr = _gather(self._lr, place, patch, 1)
         hr = _gather(self._hr, place, patch, self._scale)
         return lr, hr
 
     def _draw(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Slots, rows and columns of ``n`` patches, in low-resolution pixels; detailed ones preferred where that is asked for."""
+        """Slots, rows and columns of ``n`` patches, in low-resolution pixels; few flat ones where that is asked for."""
         tries = CANDIDATES if self._data.min_detail > 0 else 1
-        slot = torch.randint(self._filled, (n, tries), generator=self.generator)
-        room = (self._extent[slot] - self._data.patch + 1).clamp(min=1)
+        slot = self._filled[torch.randint(len(self._filled), (n, tries), generator=self.generator)]
+        room = self._extent[slot] - self._data.patch + 1
         at = (torch.rand(n, tries, 2, generator=self.generator) * room).long()
         row, column = at.unbind(-1)
         if tries == 1:
@@ -156,83 +174,68 @@ class TileStore:
         return slot.gather(1, first)[:, 0], row.gather(1, first)[:, 0], column.gather(1, first)[:, 0]
 
     def _scan(self, paths: Sequence[Path]) -> list[_Source]:
-        """Read the headers of all pictures. Unreadable and too small ones are logged and left out."""
+        """Read the headers of all pictures. Unreadable and too small ones are left out."""
         smallest = self._data.patch * self._scale
         sources = []
-        for path, size in zip(paths, self._decoders.map(_picture_size, paths), strict=True):
-            if isinstance(size, SrganError):
-                log.warning("left out of training: %s", size)
+        for path, header in zip(paths, self._decoders.map(_probe, paths), strict=True):
+            if isinstance(header, SrganError):
+                self._leave_out(path, str(header))
                 continue
-            height, width = (side // self._scale * self._scale for side in size)
+            height, width = (side // self._scale * self._scale for side in (header.height, header.width))
             if min(height, width) < smallest:
-                log.warning("left out of training: %s: smaller than a patch of %d pixels", path, smallest)
+                self._leave_out(path, f"{path}: smaller than a patch of {smallest} pixels")
                 continue
             rows, columns = _starts(height, self._data.tile), _starts(width, self._data.tile)
             sources.append(_Source(path, height, width, tuple((y, x) for y in rows for x in columns)))
         return sources
 
-    def _fill(self) -> None:
-        """Put the next ``capacity`` tiles of the sequence into their slots."""
-        start = self._round * self._exchange
-        self._filled = 0
-        for offset, tile in enumerate(self._take(self._capacity)):
-            self._put((start + offset) % self._capacity if self.streaming else offset, tile)
-            self._filled += 1
-        if self._filled == 0:
+    def _leave_out(self, path: Path, reason: str) -> None:
+        if path not in self._reported:
+            log.warning("left out of training: %s", reason)
+            self._reported.add(path)
+
+    def _take(self) -> list[_Tile | None]:
+        """The tiles of the next exchange."""
+        return list(islice(self._sequence, self._exchange))
+
+    def _put(self, index: int, tiles: Iterable[_Tile | None]) -> None:
+        """Store tiles of the sequence from its ``index`` on, each in the slot that is its own."""
+        for number, tile in enumerate(tiles, index):
+            slot = number % self._capacity
+            self._extent[slot] = 0
+            if tile is not None:
+                self._hr[slot].copy_(tile.hr)
+                self._lr[slot].copy_(tile.lr)
+                self._extent[slot] = torch.tensor(tile.extent)
+                self._detail[slot] = _detail_map(tile.lr, self._data.patch)
+        self._filled = self._extent[:, 0].nonzero()[:, 0]
+        if not len(self._filled):
             raise InvalidDataset(f"{self._data.folders[0]}: none of the pictures could be decoded")
-        if self.streaming:
-            self._next = self._ahead.submit(self._take, self._exchange)
 
-    def _take(self, count: int) -> list[_Tile]:
-        """Up to ``count`` next tiles of the sequence; fewer only where pictures failed and the sequence has an end."""
-        taken = []
-        for tile in self._sequence:
-            taken.append(tile)
-            if len(taken) == count:
-                break
-        return taken
-
-    def _put(self, slot: int, tile: _Tile) -> None:
-        self._hr[slot].copy_(tile.hr)
-        self._lr[slot].copy_(tile.lr)
-        height, width = tile.extent
-        self._extent[slot] = torch.tensor([height, width])
-        self._detail[slot] = _detail_map(tile.lr, self._data.patch)
-
-    def _tiles_from(self, index: int) -> Iterator[_Tile]:
+    def _tiles_from(self, index: int) -> Iterator[_Tile | None]:
         """The tiles of the sequence from ``index`` on: endless when streaming, else each once.
 
-        Pictures are decoded ahead, a few at a time, in worker threads.
+        Those of a picture that cannot be decoded are None, so that all others keep their places. Pictures are decoded
+        ahead, a few at a time, in worker threads.
         """
-        ahead: list[Future[list[_Tile] | SrganError]] = []
+        ahead: deque[tuple[_Source, int, Future[list[_Tile] | SrganError]]] = deque()
         visits = self._visits(index)
-        reported: set[str] = set()
-        failed_in_a_row = 0
         while True:
-            while len(ahead) < 4:
-                visit = next(visits, None)
-                if visit is None:
-                    break
-                source, skip = visit
-                ahead.append(self._decoders.submit(self._decode, source, skip))
+            for source, skip in islice(visits, DECODED_AHEAD - len(ahead)):
+                ahead.append((source, skip, self._decoders.submit(self._decode, source, skip)))
             if not ahead:
                 return
-            result = ahead.pop(0).result()
-            if isinstance(result, SrganError):
-                if str(result) not in reported:
-                    log.warning("left out of training: %s", result)
-                    reported.add(str(result))
-                failed_in_a_row += 1
-                if failed_in_a_row >= len(self._sources):
-                    return
-                continue
-            failed_in_a_row = 0
-            yield from result
+            source, skip, decoded = ahead.popleft()
+            tiles = decoded.result()
+            if isinstance(tiles, SrganError):
+                self._leave_out(source.path, str(tiles))
+                yield from [None] * (len(source.corners) - skip)
+            else:
+                yield from tiles
 
     def _visits(self, index: int) -> Iterator[tuple[_Source, int]]:
-        """Pictures in the order of the sequence that begins at tile ``index``, each with the number of tiles to skip."""
-        total = sum(len(s.corners) for s in self._sources)
-        epoch, skip = divmod(index, total)
+        """Pictures in the order of the sequence from tile ``index`` on, each with the number of its tiles to skip."""
+        epoch, skip = divmod(index, self.tiles)
         while True:
             order = np.random.default_rng([self._seed, epoch]).permutation(len(self._sources))
             for number in order:
@@ -250,11 +253,16 @@ class TileStore:
         """All tiles of one picture but the first ``skip``. The low-resolution picture is made of the whole, so its
         borders are right, and then cut at the same places."""
         try:
-            pixels = to_uint8(read_picture(source.path).pixels)
+            pixels = read_rgb(source.path)
         except SrganError as error:
             return error
-        pixels = pixels[..., [0, 0, 0]] if pixels.shape[2] < 3 else pixels[..., :3]
-        hr = torch.from_numpy(np.ascontiguousarray(pixels[: source.height, : source.width]))
+        fits = [
+            p for p in (pixels, pixels.swapaxes(0, 1)) if _cut_size(p, self._scale) == (source.height, source.width)
+        ]
+        if not fits:
+            return InvalidDataset(f"{source.path}: does not have the size that its header states")
+        # A picture that was stored on its side: the header does not say, and to training it is all the same.
+        hr = torch.from_numpy(np.ascontiguousarray(fits[0][: source.height, : source.width]))
         lr = bicubic_down(hr, self._scale)
         tile, side, scale = self._data.tile, self._side, self._scale
         tiles = []
@@ -269,18 +277,16 @@ class TileStore:
         return tiles
 
 
-def _picture_size(path: Path) -> tuple[int, int] | SrganError:
-    """Height and width by the header alone, or why it cannot be read."""
-    from PIL import Image, UnidentifiedImageError
-
+def _probe(path: Path) -> Header | SrganError:
     try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if image.getexif().get(0x0112, 1) >= 5:
-                width, height = height, width
-            return height, width
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
-        return InvalidDataset(f"{path}: {error}")
+        return probe_picture(path)
+    except SrganError as error:
+        return error
+
+
+def _cut_size(pixels: NDArray[np.uint8], scale: int) -> tuple[int, int]:
+    """Height and width, cut to multiples of ``scale``."""
+    return pixels.shape[0] // scale * scale, pixels.shape[1] // scale * scale
 
 
 def _starts(length: int, tile: int) -> list[int]:
@@ -302,8 +308,8 @@ def _detail_map(lr: Tensor, patch: int) -> Tensor:
 def _gather(store: Tensor, place: Tensor, patch: int, factor: int) -> Tensor:
     """Cut patches from tiles and turn them, in one indexed read.
 
-    ``store`` is N x T x T x 3 uint8; ``place`` holds slot, row, column (low resolution) and one of the 8 symmetries of the
-    square for each patch. The result is float32 in [0, 1], channels last.
+    ``store`` is N x T x T x 3 uint8; ``place`` holds slot, row, column (low resolution) and one of the 8 symmetries of
+    the square for each patch. The result is float32 in [0, 1], channels last.
     """
     size = patch * factor
     slot, row, column, symmetry = place.unbind(1)

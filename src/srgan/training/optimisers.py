@@ -19,50 +19,110 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 class Muon(torch.optim.Optimizer):
     """Momentum whose update is orthogonalised: every direction of a kernel moves by the same amount.
 
-    For the kernels between first and last layer, seen as matrices outputs x (inputs * height * width). Method: K. Jordan et al.,
-    "Muon: an optimizer for hidden layers in neural networks", 2024. torch has one too, for two-dimensional weights only.
+    For the kernels between first and last layer, seen as matrices outputs x (inputs * height * width). Method: K.
+    Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. torch has one too, for
+    two-dimensional weights only, which takes them one by one; here those of one shape are worked on together, as a GPU
+    likes it.
     """
+
+    _step_supports_amp_scaling = True  # torch's word for: obeys `found_inf`
 
     def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One update of all weights that have a gradient."""
-        loss = closure() if closure else None
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One update of all weights that have a gradient. ``closure`` is not supported."""
+        if closure is not None:
+            raise ValueError("Muon takes no closure")
         for group in self.param_groups:
+            by_shape: dict[torch.Size, list[Tensor]] = {}
             for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if "momentum" not in state:
-                    state["momentum"] = torch.zeros_like(weight, memory_format=torch.contiguous_format)
-                momentum = state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
-                # Nesterov's look-ahead.
-                matrix = torch.lerp(weight.grad, momentum, group["momentum"]).reshape(len(weight), -1)
-                update = orthogonalise(matrix) * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-                weight.add_(update.view(weight.shape), alpha=-group["lr"])
-        return loss
+                if weight.grad is not None:
+                    by_shape.setdefault(weight.shape, []).append(weight)
+            for weights in by_shape.values():
+                self._move(weights, group["lr"], group["momentum"])
+
+    def _move(self, weights: list[Tensor], rate: float, decay: float) -> None:
+        """Update ``weights``, all of one shape."""
+        for weight in weights:
+            if "momentum" not in self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight, memory_format=torch.contiguous_format)
+        momenta = [self.state[weight]["momentum"] for weight in weights]
+        rows = len(weights[0])
+        gradient = torch.stack([weight.grad.reshape(rows, -1) for weight in weights if weight.grad is not None])
+        before = torch.stack([momentum.reshape(rows, -1) for momentum in momenta])
+        after = before.lerp(gradient, 1 - decay)
+        # Nesterov's look-ahead.
+        update = orthogonalise(gradient.lerp(after, decay)) * max(1.0, rows / gradient.shape[2]) ** 0.5
+        bad: Tensor | None = getattr(self, "found_inf", None)
+        if bad is not None:
+            after, update = torch.where(bad > 0, before, after), torch.where(bad > 0, 0.0, update)
+        for weight, momentum, new, change in zip(weights, momenta, after, update, strict=True):
+            momentum.copy_(new.view(weight.shape))
+            weight.sub_(change.reshape(weight.shape), alpha=rate)
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The nearest matrix with all singular values near one, by a Newton-Schulz iteration."""
+def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+    """The nearest matrices (... x rows x columns) with all singular values near one, by a Newton-Schulz iteration."""
     a, b, c = NEWTON_SCHULZ
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix) / (matrix.norm() + 1e-7)
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = (matrices.mT if tall else matrices) / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    result: Tensor = x.T if tall else x
+    result: Tensor = x.mT if tall else x
     return result
+
+
+class StepGuard:
+    """Leaves out each step whose gradient is not finite, and counts them.
+
+    All of it is decided on the device; the host waits for the device only in `counts`.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        device = next(network.parameters()).device
+        self._buffers = list(network.buffers())
+        self._kept = [buffer.clone() for buffer in self._buffers]
+        self._in_a_row = torch.zeros((), device=device)
+        self._since_asked = torch.zeros((), device=device)
+
+    def before_forward(self) -> None:
+        """Remember what the forward pass changes by itself: the statistics of batch norms."""
+        for kept, buffer in zip(self._kept, self._buffers, strict=True):
+            kept.copy_(buffer)
+
+    @torch.no_grad()
+    def step(self, optimisers: Iterable[torch.optim.Optimizer], norm: Tensor) -> None:
+        """Let ``optimisers`` take their step if ``norm``, that of the gradient, is finite; else leave all as it was."""
+        bad = (~norm.isfinite()).float()
+        for optimiser in optimisers:
+            if getattr(optimiser, "_step_supports_amp_scaling", False):
+                # How torch's own gradient scaler tells an optimiser, and has it decide on the device.
+                optimiser.found_inf = bad  # type: ignore[attr-defined]
+                optimiser.step()
+                del optimiser.found_inf  # type: ignore[attr-defined]
+            elif not bad:
+                optimiser.step()
+        for kept, buffer in zip(self._kept, self._buffers, strict=True):
+            buffer.copy_(torch.where(bad > 0, kept, buffer))
+        self._in_a_row = (self._in_a_row + bad) * bad
+        self._since_asked += bad
+
+    def counts(self) -> tuple[int, int]:
+        """Steps left out: in a row up to now, and since this was last asked."""
+        in_a_row, since_asked = torch.stack([self._in_a_row, self._since_asked]).tolist()
+        self._since_asked.zero_()
+        return int(in_a_row), int(since_asked)
 
 
 def make_optimisers(network: Network, section: OptimiserSection) -> list[torch.optim.Optimizer]:
     """The optimisers for all weights of ``network``. Each group remembers its peak rate as ``peak``."""
     named = list(network.named_parameters())
-    inner = (
-        [p for name, p in named if p.ndim > 1 and not name.startswith(network.ends)] if section.kind == "muon" else []
-    )
+    inner = [p for name, p in named if p.ndim > 1 and not name.startswith(network.ends)]
+    if section.kind == "adam":
+        inner = []
     taken = {id(p) for p in inner}
     rest = [p for _, p in named if id(p) not in taken]
     optimisers: list[torch.optim.Optimizer] = [
@@ -77,7 +137,11 @@ def make_optimisers(network: Network, section: OptimiserSection) -> list[torch.o
 
 
 def rate_factor(section: OptimiserSection, step: int, steps: int) -> float:
-    """The learning rate at ``step`` (from 1) of ``steps`` as a fraction of its peak: linear rise, plateau, cosine descent."""
+    """The learning rate at ``step`` (from 1) of ``steps``, as a fraction of its peak.
+
+    It rises over ``section.warmup`` steps and falls in half a cosine from ``section.flat`` of all steps on. The two
+    overlap when ``flat`` is small: the descent counts from there, and begins to show when the rise is over.
+    """
     if step <= section.warmup:
         return step / section.warmup
     descent = (step / steps - section.flat) / (1 - section.flat) if section.flat < 1 else 0.0
@@ -99,7 +163,7 @@ def current_rate(optimisers: list[torch.optim.Optimizer]) -> float:
 
 
 class WeightAverage:
-    """Exponential moving average of a network's floating-point state, in float32. Early on it averages over what there is."""
+    """Moving average of a network's state, with exponentially falling weights; early on, the mean of all there was."""
 
     def __init__(self, network: nn.Module, factor: float) -> None:
         self.factor = factor

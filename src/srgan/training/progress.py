@@ -23,7 +23,7 @@ class TrainStatus:
     steps: int
     """Steps in all."""
     loss: float
-    """The last batch's loss."""
+    """Loss of a batch a few steps ago at most; NaN before the first was looked at."""
     psnr: float | None
     """PSNR of the last validation in dB, if there was one."""
     steps_per_second: float
@@ -36,16 +36,17 @@ class TrainStatus:
 
 
 class Curves:
-    """Scalars for TensorBoard in ``folder``; without a folder they go nowhere."""
+    """Scalars for TensorBoard in ``folder``, after ``step``; without a folder they go nowhere."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, step: int = 0) -> None:
         self._writer: Any = None
         if folder:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
                 raise MissingDependency("tensorboard", "train") from error
-            self._writer = SummaryWriter(str(folder))
+            # What an interrupted run wrote after its checkpoint is about to be written again.
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add a point to each named curve."""
@@ -80,4 +81,4 @@ def interrupts() -> Iterator[threading.Event]:
         yield event
     finally:
         for number, handler in previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)

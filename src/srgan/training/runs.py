@@ -73,26 +73,43 @@ class Run:
                 path.unlink(missing_ok=True)
 
     def note(self, row: dict[str, float]) -> None:
-        """Append a line to the learning curve."""
+        """Append a line to the learning curve; the keys of ``row`` are its columns. Raises `CannotWrite`."""
         path = self.folder / "curve.csv"
-        fresh = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
+        try:
+            fresh = not path.exists()
+            with path.open("a", newline="") as file:
+                writer = csv.DictWriter(file, row)
+                if fresh:
+                    writer.writeheader()
+                writer.writerow(row)
+        except OSError as error:
+            raise CannotWrite(f"{path}: {error.strerror or error}") from error
+
+    def rewind(self, step: int) -> None:
+        """Drop the lines of the learning curve after ``step``, which are about to be made again."""
+        path = self.folder / "curve.csv"
+        if not path.exists():
+            return
+        heading, *lines = path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if int(line.partition(",")[0]) <= step]
+        if kept != lines:
+            partial = path.with_suffix(".partial")
+            partial.write_text("".join([heading, *kept]))
+            partial.replace(path)
 
 
 def open_run(config: TrainConfig, *, resume: bool) -> Run:
-    """The run to work in: the last version if it can be continued and ``resume`` is set, else a new one."""
+    """The run to work in: the last version if it can be continued and ``resume`` is set, else a new one.
+
+    Raises `CannotWrite`.
+    """
     root = config.output.runs / config.output.name
-    versions = sorted(p for p in root.glob("[0-9]*") if p.is_dir() and p.name.isdigit()) if root.is_dir() else []
-    if versions and resume:
-        last = Run(versions[-1])
-        saved = last.folder / "config.json"
-        if not last.bundle.exists() and saved.exists() and saved.read_text() == config.model_dump_json(indent=1):
-            return last
-    folder = root / f"{int(versions[-1].name) + 1 if versions else 1:03d}"
+    versions = [path for path in root.glob("*") if re.fullmatch("[0-9]+", path.name) and path.is_dir()]
+    versions.sort(key=lambda path: int(path.name))
+    last = Run(versions[-1]) if versions else None
+    if last and resume and not last.bundle.exists() and _config_of(last) == config:
+        return last
+    folder = root / f"{int(last.folder.name) + 1 if last else 1:03d}"
     try:
         (folder / "checkpoints").mkdir(parents=True)
         (folder / "config.json").write_text(config.model_dump_json(indent=1))
@@ -100,6 +117,14 @@ def open_run(config: TrainConfig, *, resume: bool) -> Run:
     except OSError as error:
         raise CannotWrite(f"{folder}: {error.strerror or error}") from error
     return Run(folder)
+
+
+def _config_of(run: Run) -> TrainConfig | None:
+    """The configuration that ``run`` was begun with, if it is there and still valid."""
+    try:
+        return TrainConfig.model_validate_json((run.folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 @dataclass
@@ -157,24 +182,46 @@ class State:
             self.network.load_state_dict(_below(tensors, "network/"))
             self.average.load(_below(tensors, "average/"))
             for number, optimiser in enumerate(self.optimisers):
-                state: dict[int, dict[str, Tensor]] = {}
-                for key, value in _below(tensors, f"optimiser/{number}/").items():
-                    index, _, name = key.partition("/")
-                    state.setdefault(int(index), {})[name] = value
-                optimiser.load_state_dict({"state": state, "param_groups": plain["groups"][number]})
-        except (SafetensorError, KeyError, IndexError, ValueError, RuntimeError, OSError) as error:
-            raise TrainingFailed(f"{path}: cannot continue from this checkpoint: {error}") from error
-        torch.set_rng_state(tensors["random/torch"])
-        self.generator.set_state(tensors["random/data"])
-        for name in PLAIN:
-            setattr(self, name, plain[name])
+                entries = _below(tensors, f"optimiser/{number}/")
+                optimiser.load_state_dict(_optimiser_state(optimiser, entries, plain["groups"][number]))
+            torch.set_rng_state(tensors["random/torch"])
+            self.generator.set_state(tensors["random/data"])
+            for name in PLAIN:
+                setattr(self, name, plain[name])
+        except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError, OSError) as error:
+            raise TrainingFailed(
+                f"{path}: cannot continue from this checkpoint ({error}); delete it to go on from the one before"
+            ) from error
+
+
+def _optimiser_state(
+    optimiser: torch.optim.Optimizer, entries: dict[str, Tensor], groups: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What `Optimizer.load_state_dict` takes, from the ``entries`` and ``groups`` of a checkpoint."""
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in entries.items():
+        index, _, name = key.partition("/")
+        weight = weights[int(index)]
+        if value.shape == weight.shape:
+            # Fused optimisers walk through memory, so an average must lie there in the order of its weight, which is
+            # not that of the file. torch does not check.
+            value = torch.empty_like(weight).copy_(value)
+        state.setdefault(int(index), {})[name] = value
+    return {"state": state, "param_groups": groups}
 
 
 def _commit() -> str:
     """The commit of the working tree that this package runs from; empty for an installed package."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty"]
-    try:
+    here = Path(__file__)
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(here.parent), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", here.name)  # fails where the package lies in the tree of something else
+        return git("describe", "--always", "--abbrev=12", "--exclude=*", "--dirty")
     except (OSError, subprocess.SubprocessError):
         return ""
 

@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from srgan.errors import InvalidConfig, MissingDependency
+from srgan.errors import CorruptModel, InvalidConfig, MissingDependency
 from srgan.models import Bundle, ModelInfo, Provenance, find_model, write_bundle
 from srgan.models.bundle import SAFETENSORS
+from srgan.networks import build
 from srgan.networks.network import ExpandedConv, Network, costs
-from srgan.training.config import HardwareSection, TrainConfig
+from srgan.training.config import HardwareSection, NetworkSection, TrainConfig
 from srgan.training.runs import Run, State, config_hash
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def make_fabric(hardware: HardwareSection) -> Any:
     except ImportError as error:
         raise MissingDependency("lightning-fabric", "train") from error
 
+    if hardware.devices > 1:
+        raise InvalidConfig("hardware.devices: training runs on one device; leave it at 1")
     device = hardware.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -45,7 +48,7 @@ def make_fabric(hardware: HardwareSection) -> Any:
     bf16 = hardware.precision == "bf16" or (hardware.precision == "auto" and _quick_bf16(device))
     log.info("training on %s in %s with %d threads", device, "bf16" if bf16 else "fp32", torch.get_num_threads())
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = Fabric(accelerator=device, devices=hardware.devices, precision="bf16-mixed" if bf16 else "32-true")
+    fabric = Fabric(accelerator=device, devices=1, precision="bf16-mixed" if bf16 else "32-true")
     fabric.launch()
     return fabric
 
@@ -60,39 +63,66 @@ def _quick_bf16(device: str) -> bool:
     return False
 
 
+def make_network(section: NetworkSection, patch: int) -> Network:
+    """The network to train, with fresh weights or those of `NetworkSection.init_from`, in training mode.
+
+    Raises `InvalidConfig` when it cannot be trained on RGB patches of ``patch`` pixels.
+    """
+    network = build(section.name, section.scale, **section.options)
+    if network.channels != 3:
+        raise InvalidConfig(f"network.options: training pictures have 3 channels, not {network.channels}")
+    if patch % network.multiple:
+        raise InvalidConfig(f"data.patch: {section.name!r} takes multiples of {network.multiple}, not {patch}")
+    if section.init_from:
+        start_from(network, section.init_from)
+    return network
+
+
 @torch.no_grad()
 def start_from(network: Network, model: str) -> None:
     """Take over the weights of the bundle ``model`` whose shapes fit; the rest keeps its fresh start.
 
-    Raises `InvalidConfig` when none fit, since that is another architecture.
+    Raises `InvalidConfig` when none fit, since that is another architecture, and what `find_model` raises.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     bundle = find_model(model)
-    weights = load(bundle.read(SAFETENSORS))
+    try:
+        weights = load(bundle.read(SAFETENSORS))
+    except SafetensorError as error:
+        raise CorruptModel(f"{bundle.path}: {SAFETENSORS} cannot be read: {error}") from error
     taken = 0
-    for name, layer in network.named_modules():
+    layers = list(network.named_modules())
+    for (name, layer), (_, following) in zip(layers, [*layers[1:], ("", None)], strict=True):
         kernel = weights.get(f"{name}.weight")
         if kernel is None:
             continue
-        bias = weights.get(f"{name}.bias")
-        if isinstance(layer, ExpandedConv) and kernel.shape == layer.direct.shape:
-            plain = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1, bias=bias is not None)
-            plain.weight.copy_(kernel)
-            if plain.bias is not None and bias is not None:
-                plain.bias.copy_(bias)
-            layer.absorb(plain)
-        elif isinstance(getattr(layer, "weight", None), torch.Tensor) and layer.weight.shape == kernel.shape:
-            layer.weight.copy_(kernel)
-            if bias is not None and isinstance(getattr(layer, "bias", None), torch.Tensor):
-                layer.bias.copy_(bias)
+        if _take_over(layer, following, kernel, weights.get(f"{name}.bias")):
+            taken += 1
         else:
             log.info("%s: %s has another shape and starts afresh", bundle.info.name, name)
-            continue
-        taken += 1
     if not taken:
         raise InvalidConfig(f"network.init_from: {model}: no layer of {bundle.info.network!r} fits this network")
     log.info("%d layers start from %s", taken, bundle.info.name)
+
+
+def _take_over(layer: nn.Module, following: nn.Module | None, kernel: Tensor, bias: Tensor | None) -> bool:
+    """Give ``layer`` the weights of a deployed one. False when the shapes differ."""
+    if isinstance(layer, ExpandedConv) and kernel.shape == layer.direct.shape:
+        layer.absorb(kernel, bias)
+        return True
+    weight = getattr(layer, "weight", None)
+    if not isinstance(weight, Tensor) or weight.shape != kernel.shape:
+        return False
+    weight.copy_(kernel)
+    own = getattr(layer, "bias", None)
+    if own is None and isinstance(following, nn.BatchNorm2d):
+        # Deploying folded a batch norm into this layer. A fresh one is the identity, but for the bias that it left.
+        own = following.bias
+    if isinstance(own, Tensor) and bias is not None:
+        own.copy_(bias)
+    return True
 
 
 def averaged(state: State) -> Network:
@@ -106,6 +136,7 @@ def finish(config: TrainConfig, run: Run, network: Network, state: State, store:
     """Write the finished model's bundle into the run's folder."""
     from srgan.networks.export import export_forms
 
+    start = config.network.init_from
     options = {name: value for name, value in config.network.options.items() if name != "expanded"}
     network = network.cpu()
     macs, working = costs(network)
@@ -126,13 +157,13 @@ def finish(config: TrainConfig, run: Run, network: Network, state: State, store:
         provenance=Provenance(
             corpus=config.output.corpus or f"{store.pictures} pictures, {store.megapixels:.0f} megapixels",
             recipe=config.recipe,
-            config=f"configs/{config.output.name}.toml",
+            config=config.output.name,
             config_sha256=config_hash(config),
             steps=state.step,
             seed=config.seed,
             commit=run.commit,
             trained_on=_hardware(state),
-            parent=config.network.init_from,
+            parent=find_model(start).info.name if start else "",
         ),
     )
     bundle = write_bundle(run.bundle, info, export_forms(network, info))
@@ -143,7 +174,8 @@ def finish(config: TrainConfig, run: Run, network: Network, state: State, store:
 def _hardware(state: State) -> str:
     """What trained the model, for its provenance."""
     device = next(state.network.parameters()).device
-    name = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    name = f"{platform.machine()} CPU, {threads} thread{'s' * (threads > 1)}"
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     return f"{name}, {state.seconds / 60:.0f} minutes, torch {torch.__version__}, {datetime.now(UTC):%Y-%m-%d}"

@@ -9,13 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from srgan.errors import InvalidDataset, SrganError
-from srgan.imaging import read_picture, to_uint8
+from srgan.imaging import from_uint8, to_uint8
 from srgan.metrics import psnr, ssim
 from srgan.networks.network import Network
-from srgan.training.data import find_pictures
+from srgan.training.data import find_pictures, read_rgb
 from srgan.training.degrade import bicubic_down
+
+SMALLEST_INSIDE = 11
+"""Pixels that must be left inside the border: SSIM's window."""
 
 log = logging.getLogger("srgan")
 
@@ -23,26 +27,26 @@ log = logging.getLogger("srgan")
 class Validator:
     """Pictures of ``folder`` with their low-resolution versions, ready to score a network.
 
-    The network runs on whole pictures, so they should be of moderate size. Raises `InvalidDataset` when none can be
-    used.
+    The network runs on whole pictures, so they should be of moderate size. Pictures that cannot be used are logged and
+    left out; raises `InvalidDataset` when none can.
     """
 
-    def __init__(self, folder: Path, *, scale: int, limit: int, multiple: int = 1) -> None:
+    def __init__(self, folder: Path, *, scale: int, limit: int) -> None:
         self._scale = scale
         self._pairs: list[tuple[Tensor, NDArray[np.float32]]] = []
-        step = scale * multiple
+        smallest = 2 * scale + SMALLEST_INSIDE
         for path in find_pictures([folder]):
             try:
-                pixels = to_uint8(read_picture(path).pixels)
+                pixels = read_rgb(path)
             except SrganError as error:
                 log.warning("left out of validation: %s", error)
                 continue
-            pixels = pixels[..., [0, 0, 0]] if pixels.shape[2] < 3 else pixels[..., :3]
-            pixels = np.ascontiguousarray(pixels[: pixels.shape[0] // step * step, : pixels.shape[1] // step * step])
-            if pixels.size:
-                self._pairs.append(
-                    (bicubic_down(torch.from_numpy(pixels), scale), pixels.astype(np.float32) / np.float32(255))
-                )
+            height, width = (side // scale * scale for side in pixels.shape[:2])
+            if min(height, width) < smallest:
+                log.warning("left out of validation: %s: smaller than %d pixels", path, smallest)
+                continue
+            pixels = np.ascontiguousarray(pixels[:height, :width])
+            self._pairs.append((bicubic_down(torch.from_numpy(pixels), scale), from_uint8(pixels)))
             if len(self._pairs) == limit:
                 break
         if not self._pairs:
@@ -53,8 +57,10 @@ class Validator:
         """Mean PSNR (dB) and SSIM of the deployed ``network``: Y channel, without ``scale`` pixels of border, 8 bit."""
         scores = []
         for low, target in self._pairs:
-            batch = (low.to(device).permute(2, 0, 1)[None].float() / 255).contiguous(memory_format=torch.channels_last)
-            output = network(batch)[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()
-            rounded = np.floor(output * 255 + 0.5) / np.float32(255)
+            batch = low.to(device).permute(2, 0, 1)[None].float() / 255
+            down, right = (-side % network.multiple for side in low.shape[:2])
+            output = network(functional.pad(batch, (0, right, 0, down), mode="replicate"))[0]
+            output = output.permute(1, 2, 0)[: target.shape[0], : target.shape[1]].float().cpu().numpy()
+            rounded = from_uint8(to_uint8(output))
             scores.append((psnr(rounded, target, border=self._scale), ssim(rounded, target, border=self._scale)))
         return float(np.mean([s[0] for s in scores])), float(np.mean([s[1] for s in scores]))

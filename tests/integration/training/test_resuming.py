@@ -1,0 +1,231 @@
+"""Training that was stopped goes on exactly as if it had not been."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from safetensors.torch import load_file  # noqa: E402 (torch first: without it nothing here can run)
+
+from srgan.errors import Cancelled, TrainingFailed  # noqa: E402
+from srgan.training import train  # noqa: E402
+from srgan.training.config import TrainConfig  # noqa: E402
+from srgan.training.progress import TrainStatus  # noqa: E402
+
+Config = Callable[..., TrainConfig]
+Pictures = Callable[..., Path]
+quick = pytest.mark.usefixtures("quick_export")
+
+
+class Stop(Exception):
+    """Stands for a crash."""
+
+
+def stop_at(step: int) -> Callable[[TrainStatus], None]:
+    def watch(status: TrainStatus) -> None:
+        if status.step >= step:
+            raise Stop
+
+    return watch
+
+
+def last_checkpoint(config: TrainConfig, version: str = "001") -> dict[str, torch.Tensor]:
+    folder = config.output.runs / config.output.name / version / "checkpoints"
+    return load_file(max(folder.glob("*.safetensors")))
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@quick
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+def test_100_steps_and_a_crash_and_100_steps_are_200_steps(kind: str, make_config: Config, pictures: Path) -> None:
+    settings = {
+        "steps": 200,
+        "optimiser__kind": kind,
+        "output__checkpoint_every": 100,
+        "validation__folder": pictures,
+        "validation__every": 90,
+    }
+    straight, broken = make_config(**settings), make_config(**settings, output__name="broken")
+    train(straight)
+
+    with pytest.raises(Stop):
+        train(broken, progress=stop_at(120))
+    assert (broken.output.runs / "broken" / "001" / "checkpoints" / "step-00000100.safetensors").exists()
+    steps: list[int] = []
+    train(broken, progress=lambda status: steps.append(status.step))
+
+    assert steps[0] == 120
+    assert same(last_checkpoint(straight), last_checkpoint(broken))
+    curves = [config.output.runs / config.output.name / "001" / "curve.csv" for config in (straight, broken)]
+    rows = [[line.split(",") for line in curve.read_text().splitlines()] for curve in curves]
+    # All columns but the seconds.
+    assert [[r[0], *r[2:]] for r in rows[0]] == [[r[0], *r[2:]] for r in rows[1]]
+    assert [row[0] for row in rows[0]] == ["step", "90", "180", "200"]
+
+
+CHILD = """
+import sys
+from srgan.errors import Cancelled
+from srgan.training import train
+from srgan.training.config import TrainConfig
+
+config = TrainConfig.model_validate_json(open(sys.argv[1]).read())
+try:
+    train(config, progress=lambda status: print(status.step, flush=True))
+except Cancelled as error:
+    print("cancelled:", error)
+    sys.exit(130)
+"""
+
+
+@quick
+@pytest.mark.skipif(os.name == "nt", reason="no such signals here")
+def test_a_process_that_gets_ctrl_c_saves_and_goes_on_exactly(make_config: Config, tmp_path: Path) -> None:
+    config = make_config(steps=200, optimiser__kind="muon")
+    straight = config.model_copy(update={"output": config.output.model_copy(update={"name": "straight"})})
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(tmp_path / "config.json")], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "20\n"
+    child.send_signal(signal.SIGINT)
+    rest, _ = child.communicate(timeout=300)
+
+    assert child.returncode == 130
+    assert "of 200; the same command goes on from there" in rest
+    (saved,) = (config.output.runs / "tiny" / "001" / "checkpoints").iterdir()
+    assert 20 <= int(saved.stem.removeprefix("step-")) < 200
+    train(config)
+    train(straight)
+    assert same(last_checkpoint(config), last_checkpoint(straight))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals here")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_between_two_steps_is_answered_with_a_checkpoint(
+    number: signal.Signals, make_config: Config
+) -> None:
+    config = make_config(steps=100)
+
+    def interrupt(status: TrainStatus) -> None:
+        if status.step == 40:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(Cancelled, match=r"tiny.001: stopped at step 41 of 100; the same command goes on"):
+        train(config, progress=interrupt)
+
+    assert signal.getsignal(number) is before
+    assert last_checkpoint(config)
+    assert not (config.output.runs / "tiny" / "001" / "bundle").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals here")
+def test_a_second_interrupt_stops_at_once(make_config: Config) -> None:
+    def interrupt_twice(_: TrainStatus) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(make_config(), progress=interrupt_twice)
+
+
+@quick
+def test_a_streamed_dataset_goes_on_exactly(make_config: Config, make_pictures: Pictures) -> None:
+    folder = make_pictures(*[(64, 64 + 32 * (n % 3)) for n in range(9)])
+    broken_picture = folder / "004.png"
+    broken_picture.write_bytes(broken_picture.read_bytes()[:-2000])
+    settings = {
+        "steps": 120,
+        "data__folders": [folder],
+        "data__tile": 32,
+        "data__memory_gib": 1e-9,
+        "data__refresh": 3,
+        "output__checkpoint_every": 50,
+    }
+    straight, broken = make_config(**settings), make_config(**settings, output__name="broken")
+    train(straight)
+    with pytest.raises(Stop):
+        train(broken, progress=stop_at(60))
+    train(broken)
+
+    assert same(last_checkpoint(straight), last_checkpoint(broken))
+
+
+@quick
+def test_without_resume_training_begins_anew(make_config: Config) -> None:
+    config = make_config(output__checkpoint_every=20)
+    with pytest.raises(Stop):
+        train(config, progress=stop_at(20))
+
+    steps: list[int] = []
+    train(config, resume=False, progress=lambda status: steps.append(status.step))
+
+    assert steps == [20, 40]
+    assert (config.output.runs / "tiny" / "002" / "bundle").is_dir()
+
+
+@quick
+def test_a_damaged_checkpoint_is_not_passed_over_in_silence(make_config: Config) -> None:
+    config = make_config(output__checkpoint_every=10)
+    with pytest.raises(Stop):
+        train(config, progress=stop_at(20))
+    path = config.output.runs / "tiny" / "001" / "checkpoints" / "step-00000020.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(TrainingFailed, match="delete it to go on from the one before"):
+        train(config)
+
+    path.unlink()
+    assert train(config).info.provenance.steps == 40
+
+
+@quick
+def test_latest_and_best_checkpoints_are_kept(make_config: Config, pictures: Path) -> None:
+    scores = iter([20.0, 25.0, 21.0, 22.0, 23.0])
+
+    class Judge:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+        def score(self, *_: Any) -> tuple[float, float]:
+            return next(scores), 0.5
+
+    config = make_config(
+        steps=50, validation__folder=pictures, validation__every=10, output__checkpoint_every=15, output__keep=2
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("srgan.training.pretrain.Validator", Judge)
+        train(config)
+
+    folder = config.output.runs / "tiny" / "001" / "checkpoints"
+    # Saved: 10 and 20 as the best so far, 15, 30 and 45 in turn, 50 as the last.
+    assert sorted(int(path.stem.removeprefix("step-")) for path in folder.iterdir()) == [20, 45, 50]
+
+
+@quick
+def test_a_compiled_network_learns_the_same(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    def compile_eagerly(module: Any, **_: Any) -> Any:
+        compiled.append(module)
+        return real(module, backend="eager")  # the default backend needs a C++ compiler and a minute
+
+    real = torch.compile
+    plain, other = make_config(), make_config(hardware__compile=True, output__name="compiled")
+    train(plain)
+    monkeypatch.setattr(torch, "compile", compile_eagerly)
+    train(other)
+
+    assert len(compiled) >= 1
+    assert same(last_checkpoint(plain), last_checkpoint(other))

@@ -1,0 +1,322 @@
+"""Runs on disk: versions, checkpoints, curves."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from safetensors import safe_open  # noqa: E402 (torch first: without it nothing here can run)
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from srgan.errors import CannotWrite, TrainingFailed  # noqa: E402
+from srgan.networks import build  # noqa: E402
+from srgan.training import runs  # noqa: E402
+from srgan.training.config import OptimiserSection, TrainConfig  # noqa: E402
+from srgan.training.optimisers import WeightAverage, make_optimisers  # noqa: E402
+from srgan.training.runs import Run, State, config_hash, open_run  # noqa: E402
+
+Config = Callable[..., TrainConfig]
+
+
+def finish(run: Run) -> None:
+    run.bundle.mkdir()
+
+
+# -------------------------------------------------------------------------------------------------------- versions
+
+
+def test_a_new_run_is_version_one(make_config: Config, tmp_path: Path) -> None:
+    config = make_config()
+    run = open_run(config, resume=True)
+
+    assert run.folder == tmp_path / "runs" / "tiny" / "001"
+    assert run.checkpoints() == []
+    assert TrainConfig.model_validate_json((run.folder / "config.json").read_text()) == config
+
+
+def test_an_unfinished_run_of_the_same_configuration_is_continued(make_config: Config) -> None:
+    first = open_run(make_config(), resume=True)
+
+    assert open_run(make_config(), resume=True) == first
+
+
+def test_another_configuration_begins_a_new_version(make_config: Config) -> None:
+    open_run(make_config(), resume=True)
+
+    assert open_run(make_config(optimiser__learning_rate=1e-4), resume=True).folder.name == "002"
+    assert open_run(make_config(), resume=True).folder.name == "003"
+
+
+def test_a_finished_run_is_not_continued(make_config: Config) -> None:
+    finish(open_run(make_config(), resume=True))
+
+    assert open_run(make_config(), resume=True).folder.name == "002"
+
+
+def test_without_resume_a_new_version_is_begun(make_config: Config) -> None:
+    open_run(make_config(), resume=True)
+
+    assert open_run(make_config(), resume=False).folder.name == "002"
+
+
+def test_versions_are_counted_beyond_three_digits(make_config: Config, tmp_path: Path) -> None:
+    for name in ("999", "1000", "002", "notes"):
+        (tmp_path / "runs" / "tiny" / name).mkdir(parents=True)
+
+    assert open_run(make_config(), resume=True).folder.name == "1001"
+
+
+def test_a_configuration_saved_before_a_key_existed_still_counts(make_config: Config) -> None:
+    """A newer srgan goes on with the runs of an older one."""
+    run = open_run(make_config(), resume=True)
+    saved = json.loads((run.folder / "config.json").read_text())
+    del saved["data"]["refresh"], saved["output"]["keep"]
+    (run.folder / "config.json").write_text(json.dumps(saved))
+
+    assert open_run(make_config(), resume=True) == run
+    assert open_run(make_config(output__keep=4), resume=True) != run
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"steps": "many"}'])
+def test_a_run_whose_configuration_is_lost_is_left_alone(make_config: Config, content: str | None) -> None:
+    run = open_run(make_config(), resume=True)
+    if content is None:
+        (run.folder / "config.json").unlink()
+    else:
+        (run.folder / "config.json").write_text(content)
+
+    assert open_run(make_config(), resume=True).folder.name == "002"
+
+
+def test_a_place_that_cannot_be_written(make_config: Config, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+
+    with pytest.raises(CannotWrite, match=r"runs.tiny.001: "):
+        open_run(make_config(), resume=True)
+
+
+def test_the_hash_tells_configurations_apart(make_config: Config) -> None:
+    assert config_hash(make_config()) == config_hash(make_config())
+    assert config_hash(make_config()) != config_hash(make_config(seed=1))
+
+
+def test_the_commit_is_that_of_the_checkout(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(command[3:])
+        return subprocess.CompletedProcess(command, 0, stdout="0123456789ab-dirty\n")
+
+    monkeypatch.setattr(runs.subprocess, "run", run)
+
+    assert open_run(make_config(), resume=True).commit == "0123456789ab-dirty"
+    assert asked[0][:2] == ["ls-files", "--error-unmatch"]
+    assert asked[1][0] == "describe"
+
+
+def test_a_package_in_the_tree_of_something_else_has_no_commit(
+    make_config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = tmp_path / "project"
+    (home / "venv").mkdir(parents=True)
+    subprocess.run(["git", "init", "-q", str(home)], check=True)
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "-C", str(home), *identity, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    monkeypatch.setattr(runs, "__file__", str(home / "venv" / "runs.py"))
+
+    assert open_run(make_config(), resume=True).commit == ""
+
+
+def test_without_git_there_is_no_commit(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    assert open_run(make_config(), resume=True).commit == ""
+
+
+# ----------------------------------------------------------------------------------------------------------- curve
+
+
+def test_the_curve_has_a_line_for_each_validation(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.note({"step": 10, "psnr": 28.5})
+    run.note({"step": 20, "psnr": 29.0})
+
+    assert (tmp_path / "curve.csv").read_text() == "step,psnr\n10,28.5\n20,29.0\n".replace("\n", "\r\n")
+
+
+def test_rewinding_drops_what_is_made_again(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    run.rewind(0)
+    for step in (10, 20, 30):
+        run.note({"step": step, "psnr": 28.5})
+
+    run.rewind(30)
+    assert len((tmp_path / "curve.csv").read_text().splitlines()) == 4
+    run.rewind(20)
+    run.note({"step": 30, "psnr": 30.0})
+
+    assert (tmp_path / "curve.csv").read_text().splitlines() == ["step,psnr", "10,28.5", "20,28.5", "30,30.0"]
+    assert [path.name for path in tmp_path.iterdir()] == ["curve.csv"]
+
+
+def test_a_curve_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "curve.csv").mkdir()
+
+    with pytest.raises(CannotWrite, match=r"curve\.csv"):
+        Run(tmp_path).note({"step": 1})
+
+
+# ----------------------------------------------------------------------------------------------------- checkpoints
+
+
+def new_state(kind: str = "muon", seed: int = 0, **options: Any) -> State:
+    torch.manual_seed(seed)
+    network = build("fast", 4, **{"width": 16, "blocks": 1, **options})
+    network.to(memory_format=torch.channels_last)
+    optimisers = make_optimisers(network, OptimiserSection(kind=kind))
+    return State(network, WeightAverage(network, 0.9), optimisers, torch.Generator().manual_seed(seed))
+
+
+def train_a_little(state: State, steps: int = 3) -> None:
+    for _ in range(steps):
+        state.step += 1
+        x = torch.rand(2, 3, 8, 8, generator=state.generator).contiguous(memory_format=torch.channels_last)
+        for optimiser in state.optimisers:
+            optimiser.zero_grad()
+        (state.network(x) - torch.rand(2, 3, 32, 32, generator=state.generator)).abs().mean().backward()
+        for optimiser in state.optimisers:
+            optimiser.step()
+        state.average.update(state.network, state.step)
+
+
+def contents(state: State, path: Path) -> dict[str, torch.Tensor]:
+    state.save(path)
+    return load_file(path)
+
+
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+def test_a_state_comes_back_and_goes_on_alike(kind: str, tmp_path: Path) -> None:
+    state, other = new_state(kind), new_state(kind, seed=5)
+    train_a_little(state)
+    state.seconds, state.psnr, state.best_step, state.best_psnr = 1.5, 28.25, 2, 28.5
+    state.save(tmp_path / "a.safetensors")
+    other.load(tmp_path / "a.safetensors")
+
+    assert (other.step, other.seconds, other.psnr, other.best_step, other.best_psnr) == (3, 1.5, 28.25, 2, 28.5)
+    train_a_little(state)
+    train_a_little(other)
+    first, second = contents(state, tmp_path / "b.safetensors"), contents(other, tmp_path / "c.safetensors")
+    assert first.keys() == second.keys()
+    assert [key for key in first if not torch.equal(first[key], second[key])] == []
+
+
+@pytest.mark.parametrize("kind", ["adam", "muon"])
+def test_optimisers_get_their_averages_in_the_order_of_the_weights(kind: str, tmp_path: Path) -> None:
+    """Fused optimisers walk through memory: an average in another order would belong to other weights."""
+    state, other = new_state(kind), new_state(kind, seed=5)
+    train_a_little(state)
+    state.save(tmp_path / "a.safetensors")
+    other.load(tmp_path / "a.safetensors")
+
+    adam = other.optimisers[0]
+    averages = [(w, entries["exp_avg"]) for w, entries in adam.state.items()]
+    assert any(weight.ndim == 4 and not weight.is_contiguous() for weight, _ in averages)
+    assert all(average.stride() == weight.stride() for weight, average in averages)
+
+
+def test_a_state_that_was_never_judged_comes_back(tmp_path: Path) -> None:
+    state, other = new_state(), new_state()
+    other.psnr, other.best_psnr = 1.0, 1.0
+    state.save(tmp_path / "a.safetensors")
+    other.load(tmp_path / "a.safetensors")
+
+    assert (other.psnr, other.best_psnr) == (None, float("-inf"))
+
+
+def test_nothing_in_a_checkpoint_is_pickled(tmp_path: Path) -> None:
+    state = new_state()
+    train_a_little(state)
+    state.save(tmp_path / "a.safetensors")
+
+    with safe_open(tmp_path / "a.safetensors", "pt") as file:
+        plain = json.loads(file.metadata()["state"])
+    assert plain["step"] == 3
+    assert len(plain["groups"]) == 2
+
+
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "text", "removed", "no notes", "no random state"])
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "step-00000003.safetensors"
+    state = new_state()
+    train_a_little(state)
+    state.save(path)
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif damage == "removed":
+        path.unlink()
+    elif damage in ("no notes", "no random state"):
+        with safe_open(path, "pt") as file:
+            notes = None if damage == "no notes" else file.metadata()
+        tensors = load_file(path)
+        if damage == "no random state":
+            del tensors["random/data"]
+        save_file(tensors, path, notes)
+    else:
+        path.write_bytes(b"" if damage == "emptied" else b"hello" * 100)
+
+    with pytest.raises(TrainingFailed, match=r"step-00000003\.safetensors: cannot continue from this checkpoint"):
+        new_state().load(path)
+
+
+@pytest.mark.parametrize(
+    "other", [{"width": 32}, {"blocks": 2}, {"kind": "adam"}], ids=["wider", "deeper", "other optimiser"]
+)
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path, other: dict[str, Any]) -> None:
+    state = new_state()
+    train_a_little(state)
+    state.save(tmp_path / "a.safetensors")
+
+    with pytest.raises(TrainingFailed, match="cannot continue"):
+        new_state(**other).load(tmp_path / "a.safetensors")
+
+
+def test_a_full_disk_leaves_the_older_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = new_state()
+    path = tmp_path / "a.safetensors"
+    state.save(path)
+    before = path.read_bytes()
+    train_a_little(state)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(CannotWrite, match="No space left on device"):
+            state.save(path)
+
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_pruning_keeps_the_latest_and_the_best(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    for step in (100, 200, 300, 400, 500):
+        run.checkpoint(step).touch()
+    (tmp_path / "checkpoints" / "notes.txt").touch()
+
+    run.prune(2, best=200)
+    assert [path.name for path in run.checkpoints()] == [f"step-{step:08d}.safetensors" for step in (200, 400, 500)]
+    run.prune(2, best=500)
+    assert run.checkpoints() == [run.checkpoint(400), run.checkpoint(500)]
+    run.prune(2, best=0)
+    assert len(run.checkpoints()) == 2
+    assert (tmp_path / "checkpoints" / "notes.txt").exists()

@@ -1,0 +1,68 @@
+"""Scores during training are those of `srgan evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from srgan.imaging import from_uint8, resize, to_uint8  # noqa: E402 (torch first: without it nothing here can run)
+from srgan.metrics import psnr, ssim  # noqa: E402
+from srgan.networks import build  # noqa: E402
+from srgan.training.data import read_rgb  # noqa: E402
+from srgan.training.validation import Validator  # noqa: E402
+
+Pictures = Callable[..., Path]
+
+
+def test_the_validations_psnr_is_that_of_our_metrics(pictures: Path) -> None:
+    torch.manual_seed(0)
+    network = build("turbo", 3, width=16, depth=1).deploy()
+    with torch.no_grad():
+        network.head.conv.weight.mul_(20)
+    scores = []
+    for path in sorted(pictures.iterdir())[:2]:
+        high = from_uint8(read_rgb(path))[: 144 // 3 * 3, : 192 // 3 * 3]
+        low = from_uint8(to_uint8(resize(high, 48, 64, "bicubic")))
+        with torch.no_grad():
+            made = network(torch.from_numpy(low.transpose(2, 0, 1))[None])[0].numpy().transpose(1, 2, 0)
+        made = from_uint8(to_uint8(made))
+        scores.append((psnr(made, high, border=3), ssim(made, high, border=3)))
+
+    judged = Validator(pictures, scale=3, limit=2).score(network, torch.device("cpu"))
+
+    assert judged == pytest.approx(tuple(np.mean(scores, axis=0)), abs=2e-3)
+    assert 10 < judged[0] < 40
+
+
+def test_sizes_that_fit_neither_scale_nor_network_are_judged_whole(
+    make_pictures: Pictures, caplog: pytest.LogCaptureFixture
+) -> None:
+    """63 x 50 at x2 is 31 x 25, which `turbo` takes no picture of; no row or column is lost by that."""
+    folder = make_pictures((63, 50), (63, 14))
+    Image.fromarray(read_rgb(folder / "000.png")[..., 0]).save(folder / "gray.png")
+    (folder / "broken.png").write_text("x")
+    seen = []
+
+    class Repeat(torch.nn.Module):
+        multiple = 2
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(tuple(x.shape))
+            return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+    score = Validator(folder, scale=2, limit=10).score(Repeat(), torch.device("cpu"))  # type: ignore[arg-type]
+
+    assert seen == [(1, 3, 32, 26)] * 2
+    assert 10 < score[0] < 40
+    assert "001.png: smaller than 15 pixels" in caplog.text
+    assert "broken.png" in caplog.text
+
+
+def test_at_most_so_many_pictures_are_judged(pictures: Path) -> None:
+    assert len(Validator(pictures, scale=2, limit=2)._pairs) == 2

@@ -1,0 +1,240 @@
+"""The training file: its checks, its defaults, and the files in `configs/`. Nothing here may load torch."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from srgan.config import find_key, list_keys, load_config, to_toml
+from srgan.errors import InvalidConfig, MissingDependency
+from srgan.models.info import NAME_PATTERN
+from srgan.training import LIBRARIES, train
+from srgan.training.config import TrainConfig
+
+ROOT = Path(__file__).resolve().parents[3]
+FILES = sorted((ROOT / "configs").glob("*.toml"))
+STARTING_EXAMPLE = ROOT / "configs" / "pretrain.toml"
+
+
+def config(**changes: Any) -> TrainConfig:
+    """The smallest valid configuration with ``section__key=value`` changed."""
+    values: dict[str, Any] = {"data": {"folders": ["pictures"]}}
+    for path, value in changes.items():
+        section, _, key = path.rpartition("__")
+        (values.setdefault(section, {}) if section else values)[key] = value
+    return TrainConfig.model_validate(values)
+
+
+# ---------------------------------------------------------------------------------------------------- the model
+
+
+def test_importing_it_loads_no_heavy_library() -> None:
+    code = (
+        "import sys, srgan.training, srgan.training.config\n"
+        f"sys.exit(' '.join({{'ncnn', 'PIL', {str(LIBRARIES)[1:-1]}}} & set(sys.modules)) or 0)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_only_the_folders_must_be_given() -> None:
+    made = config()
+
+    assert made.data.folders == (Path("pictures"),)
+    assert (made.recipe, made.network.name, made.network.scale) == ("pretrain", "fast", 4)
+    with pytest.raises(ValidationError, match=r"data\n\s+Field required"):
+        TrainConfig.model_validate({})
+
+
+def test_every_key_is_described() -> None:
+    undescribed = [key for key, field in list_keys(TrainConfig) if not (field.description or "").endswith(".")]
+
+    assert undescribed == []
+
+
+def test_it_comes_back_from_its_own_forms(tmp_path: Path) -> None:
+    made = config(steps=7, network__options={"width": 16}, output__name="mine", optimiser__betas=[0.5, 0.9])
+    (tmp_path / "made.toml").write_text(to_toml(made))
+
+    assert TrainConfig.model_validate_json(made.model_dump_json()) == made
+    assert load_config(TrainConfig, tmp_path / "made.toml") == made
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("steps", 0),
+        ("seed", -1),
+        ("seed", 2**63),
+        ("data__folders", []),
+        ("data__patch", 7),
+        ("data__batch", 0),
+        ("data__memory_gib", 0),
+        ("data__flat_share", 1.5),
+        ("data__max_pictures", 0),
+        ("network__scale", 0),
+        ("network__scale", 17),
+        ("loss__pixel", "l3"),
+        ("loss__fft", -0.1),
+        ("loss__fft", float("nan")),
+        ("loss__mse_after", 2),
+        ("optimiser__kind", "sgd"),
+        ("optimiser__learning_rate", 0),
+        ("optimiser__betas", [0.9, 1.0]),
+        ("optimiser__ema", 1.0),
+        ("optimiser__clip", 0),
+        ("optimiser__warmup", -1),
+        ("validation__every", 0),
+        ("hardware__device", "tpu"),
+        ("hardware__precision", "fp16"),
+        ("hardware__threads", -1),
+        ("output__name", "../up"),
+        ("output__name", ""),
+        ("output__keep", 0),
+        ("output__typo", 1),
+        ("typo", 1),
+    ],
+)
+def test_what_is_out_of_range_is_refused(key: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=key.rpartition("__")[2]):
+        config(**{key: value})
+
+
+def test_a_patch_must_fit_into_a_tile() -> None:
+    assert config(data__patch=120, data__tile=480)
+    with pytest.raises(ValidationError, match=r"data\.patch 121 times network\.scale 4 is larger than data\.tile 480"):
+        config(data__patch=121, data__tile=480)
+
+
+def test_a_tile_must_be_a_multiple_of_the_scale() -> None:
+    assert config(data__tile=480, network__scale=3)
+    with pytest.raises(ValidationError, match=r"data\.tile 482 is not a multiple of network\.scale 3"):
+        config(data__tile=482, network__scale=3)
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        config().steps = 3
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text('steps = "many"\n[data]\nfolder = ["x"]\n[optimizer]\nkind = "adam"\n')
+
+    with pytest.raises(InvalidConfig) as caught:
+        load_config(TrainConfig, tmp_path / "bad.toml")
+
+    message = str(caught.value)
+    assert "steps: must be a valid integer" in message
+    assert "data.folder: unknown key; did you mean 'folders'?" in message
+    assert "data.folders: is needed" in message
+    assert "optimizer: unknown key; did you mean 'optimiser'?" in message
+
+
+# ------------------------------------------------------------------------------------------------- train() itself
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_that_is_missing_is_named_before_anything_is_done(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("srgan.training.find_spec", lambda name: None if name == library else object())
+
+    with pytest.raises(MissingDependency, match=r"is not installed\. .*srgan\[train\]") as caught:
+        train(config())
+
+    assert caught.value.library.replace("-", "_") == library
+
+
+def test_the_libraries_are_those_of_the_extra() -> None:
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["train"]
+    names = {re.split("[<>=~! ;]", requirement)[0].replace("-", "_") for requirement in extra}
+
+    # TensorBoard is asked for where curves are drawn, which can be switched off.
+    assert names == {*LIBRARIES, "tensorboard"}
+
+
+def test_an_unknown_recipe_is_answered_with_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srgan.training.find_spec", lambda name: object())
+
+    with pytest.raises(InvalidConfig, match=r"There is no recipe 'alchemy'\. Choose one of: pretrain"):
+        train(config(recipe="alchemy"))
+
+
+# ----------------------------------------------------------------------------------------------------- configs/
+
+
+def test_there_are_files_to_begin_with() -> None:
+    names = {path.stem for path in FILES}
+
+    assert names >= {"pretrain", "turbo-x4", "fast-x4", "fast-x2", "quality-x4", "balanced-x4"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_file_is_valid(path: Path) -> None:
+    loaded = load_config(TrainConfig, path)
+
+    assert loaded.validation.folder is not None
+    assert loaded.validation.folder not in loaded.data.folders
+    assert all(not folder.is_absolute() for folder in (*loaded.data.folders, loaded.validation.folder))
+    # turbo works on blocks of two by two pixels
+    assert loaded.network.name != "turbo" or loaded.data.patch % 2 == 0
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p != STARTING_EXAMPLE], ids=lambda path: path.stem)
+def test_a_file_is_named_after_the_model_it_makes(path: Path) -> None:
+    loaded = load_config(TrainConfig, path)
+
+    assert re.fullmatch(NAME_PATTERN, path.stem)
+    assert loaded.output.name == path.stem == f"{loaded.network.name}-x{loaded.network.scale}"
+    assert loaded.output.family == loaded.network.name
+    assert loaded.output.description.endswith(".")
+    assert loaded.output.corpus
+    assert loaded.output.licence
+    assert f"srgan train --config configs/{path.name}" in path.read_text()
+
+
+def test_no_two_files_share_a_seed() -> None:
+    seeds = [load_config(TrainConfig, path).seed for path in FILES]
+
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_the_starting_example_has_every_key_with_a_comment() -> None:
+    lines = STARTING_EXAMPLE.read_text().splitlines()
+    section, seen = "", {}
+    for line in lines:
+        if heading := re.fullmatch(r"\[(\w+)\]", line):
+            section = f"{heading[1]}."
+        elif key := re.match(r"(?:# )?(\w+) = ", line):
+            seen[section + key[1]] = line
+    keys = [key for key, _ in list_keys(TrainConfig)]
+
+    assert list(seen) == keys
+    assert [key for key, line in seen.items() if "  #" not in line] == []
+
+
+def test_the_starting_example_says_where_it_leaves_the_defaults() -> None:
+    loaded = load_config(TrainConfig, STARTING_EXAMPLE)
+    text = STARTING_EXAMPLE.read_text()
+    for key, _ in list_keys(TrainConfig):
+        section, _, name = key.rpartition(".")
+        value = getattr(getattr(loaded, section) if section else loaded, name)
+        default = find_key(TrainConfig, key).get_default(call_default_factory=True)
+        (line,) = re.findall(rf"^(?:# )?{name} = .*$", _part(text, section), re.MULTILINE)
+        says_so = "# default " in line or "must be given" in line
+        assert says_so == (value != default or line.startswith("#")), line
+
+
+def _part(text: str, section: str) -> str:
+    """The lines of a section of a TOML text; of the top when ``section`` is empty."""
+    parts = re.split(r"^\[(\w+)\]$", text, flags=re.MULTILINE)
+    return parts[0] if not section else parts[parts.index(section) + 1]
