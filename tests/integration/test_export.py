@@ -157,7 +157,6 @@ def test_the_onnx_form_computes_in_32_bits_from_weights_in_16(forms: dict[str, b
     stored = {tensor.name: tensor for tensor in graph.initializer}
     casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in stored]
 
-    assert "Identity" not in {node.op_type for node in graph.node}
     assert {node.attribute[0].i for node in casts} == {single}
     for tensor in stored.values():
         size = int(np.prod(tensor.dims))
@@ -165,6 +164,19 @@ def test_the_onnx_form_computes_in_32_bits_from_weights_in_16(forms: dict[str, b
     assert {node.input[0] for node in casts} == {t.name for t in stored.values() if t.data_type == half}
     # The bundle may be loaded from any folder: nothing lies outside of the file.
     assert not any(tensor.external_data for tensor in stored.values())
+
+
+def test_equal_weights_are_read_directly_in_the_onnx_form(network: Any) -> None:
+    """The exporter stores equal tensors once, behind Identity nodes that some engines do not fold."""
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+
+    graph = onnx.load_from_string(export_forms(network, info())[ONNX]).graph
+
+    assert len([tensor for tensor in graph.initializer if list(tensor.dims) == [16]]) == 1
+    assert "Identity" not in {node.op_type for node in graph.node}
 
 
 def test_the_ncnn_form_has_the_names_that_the_runtime_asks_for(forms: dict[str, bytes]) -> None:

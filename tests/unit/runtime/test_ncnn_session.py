@@ -332,6 +332,7 @@ def test_standard_error_is_whole_after_many_threads_captured_it(capfd: pytest.Ca
     def capture() -> None:
         for _ in range(30):
             with backend._captured_stderr() as lines:
+                time.sleep(0.001)
                 os.write(2, b"caught\n")
             assert lines == ["caught"]
 
