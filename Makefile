@@ -44,6 +44,9 @@ contracts: setup ## who may import whom (import-linter; the tests run it too)
 docs: setup ## write docs/reference anew from the code
 	$(BIN)/python docs/generate.py
 
+bench: setup ## how fast the shipped models are on this machine
+	$(BIN)/srgan bench
+
 wheel: setup ## build the wheel into dist/
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --wheel-dir dist .
 

@@ -137,3 +137,10 @@ def test_the_version_has_one_source(root: Path) -> None:
 
     assert srgan.__version__ == importlib.metadata.version("srgan")
     assert srgan.__version__ == project.get("version", srgan.__version__)
+
+
+def test_every_layer_of_tests_is_run(root: Path) -> None:
+    options = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]
+    layers = {f"tests/{path.relative_to(root / 'tests').parts[0]}" for path in (root / "tests").glob("*/**/test_*.py")}
+
+    assert set(options["testpaths"]) == layers
