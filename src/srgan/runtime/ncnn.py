@@ -43,6 +43,9 @@ INPUT, OUTPUT = "in0", "out0"
 _MAGIC = "7767517"
 _MAX_LAYERS = 20_000
 _LARGE_KERNEL = 5
+_GEOMETRY = frozenset(map(str, (1, 2, 3, 4, 11, 12, 13, 14, 15, 16)))  # kernel, dilation, stride and padding
+_LARGEST_GEOMETRY = 64
+_FILL = -234  # ncnn's sign for a padding that keeps the size
 _NO_MEMORY = -100
 _SOFTWARE_TYPE = 3  # VK_PHYSICAL_DEVICE_TYPE_CPU
 _BLOCK_TIME_MS = 20
@@ -140,7 +143,11 @@ class NcnnSession:
         if status != 0:
             raise UpscaleFailed(f"{self.info.model}: ncnn on {self.info.device} stopped with code {status}")
         # The array keeps the matrix alive, whose memory does not belong to the network's own pool.
-        return np.asarray(enlarged)
+        out = np.asarray(enlarged)
+        channels, height, width = array.shape
+        if out.shape != (channels, height * self.info.scale, width * self.info.scale):
+            raise UpscaleFailed(f"{self.info.model}: the network made {out.shape} of {array.shape}")
+        return out
 
     def _too_large(self, array: NDArray[np.float32]) -> str:
         height, width = array.shape[-2:]
@@ -276,10 +283,21 @@ def _check_graph(graph: str, where: str) -> None:
             if not made.issuperset(names[:takes]) or made.intersection(names[takes:]):
                 raise ValueError(f"layer {fields[1]} takes what no layer before it makes, or makes it again")
             made.update(names[takes:])
+            _check_convolution(fields[0], fields[4 + takes + gives :])
         if blobs != len(made):
             raise ValueError(f"it states {blobs} blobs and has {len(made)}")
     except (ValueError, IndexError) as error:
         raise CorruptModel(f"{where}: {NCNN_PARAM} is damaged: {error}") from error
+
+
+def _check_convolution(kind: str, settings: list[str]) -> None:
+    """Refuse kernels, steps and borders so large that they can only be damage: ncnn would run for hours, or crash."""
+    if "onvolution" not in kind:
+        return
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        if key in _GEOMETRY and not _FILL <= int(value) <= _LARGEST_GEOMETRY:
+            raise ValueError(f"a convolution has the setting {setting}")
 
 
 def _largest_kernel(graph: str) -> int:

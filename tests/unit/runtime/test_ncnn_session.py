@@ -299,6 +299,9 @@ def test_weights_that_go_on_too_long(make: Make) -> None:
         ("PixelShuffle", "NoSuchLayer", "NoSuchLayer"),
         ("out0", "out7", "the output out0"),
         ("in0", "data", "the input in0"),
+        ("4=0", "4=65536", "a convolution has the setting 4=65536"),
+        ("4=0", "14=2147483647", "a convolution has the setting 14=2147483647"),
+        ("4=0", "4=", "damaged"),
         ("6=36", "6=720000000", "ncnn cannot load the model"),
     ],
 )
@@ -443,6 +446,14 @@ def test_another_failure_is_told_with_its_code() -> None:
     with pytest.raises(UpscaleFailed, match="code -7"):
         session.run(random(1, 3, 4, 4))
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_output_of_another_size_is_refused(make: Make, count: int) -> None:
+    session = opened(make(info=INFO.model_copy(update={"scale": 3})))
+
+    with pytest.raises(UpscaleFailed, match=r"made \(3, 10, 8\) of \(3, 5, 4\)"):
+        session.run(random(count, 3, 5, 4))
 
 
 def test_a_closed_session_runs_no_more(make: Make) -> None:
