@@ -13,13 +13,12 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -396,10 +395,11 @@ def _captured_stderr() -> Iterator[list[str]]:
     """
     lines: list[str] = []
     # Two at a time would each take the other's file for the real thing.
-    with _stderr_lock, tempfile.TemporaryFile() as file:
+    with _stderr_lock, contextlib.ExitStack() as stack:
         try:
+            file = stack.enter_context(_scratch_file())
             saved = os.dup(2)
-        except OSError:  # a process without standard error
+        except OSError:  # a process without standard error, or without a place for files
             yield lines
             return
         os.dup2(file.fileno(), 2)
@@ -410,3 +410,12 @@ def _captured_stderr() -> Iterator[list[str]]:
             os.close(saved)
             file.seek(0)
             lines += [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+
+
+def _scratch_file() -> BinaryIO:
+    """A file without a name, in memory where the system can: there may be no folder to write to."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("srgan"), "w+b")
+    import tempfile
+
+    return cast("BinaryIO", tempfile.TemporaryFile())

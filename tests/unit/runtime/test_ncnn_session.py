@@ -349,6 +349,20 @@ def test_standard_error_is_whole_after_many_threads_captured_it(capfd: pytest.Ca
     assert capfd.readouterr().err == "free\n"
 
 
+def test_without_a_place_for_files_ncnn_just_speaks(
+    make: Make, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full() -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(backend, "_scratch_file", full)
+
+    assert opened(make()).run(random(1, 3, 4, 4)).shape == (1, 3, 8, 8)
+    with pytest.raises(CorruptModel, match="do not fit together"):
+        opened(make(graph=GRAPH.replace("PixelShuffle", "NoSuchLayer")))
+    assert "NoSuchLayer" in capfd.readouterr().err
+
+
 def test_a_process_without_standard_error_can_open_models(make: Make) -> None:
     code = (
         "import os, sys; os.close(2); from srgan.runtime import open_session\n"
