@@ -62,7 +62,10 @@ def test_100_steps_and_a_crash_and_100_steps_are_200_steps(kind: str, make_confi
 
     with pytest.raises(Stop):
         train(broken, progress=stop_at(120))
-    assert (broken.output.runs / "broken" / "001" / "checkpoints" / "step-00000100.safetensors").exists()
+    folder = broken.output.runs / "broken" / "001"
+    assert (folder / "checkpoints" / "step-00000100.safetensors").exists()
+    with (folder / "curve.csv").open("a") as file:
+        file.write("110,1.0,0.5,20.0,0.5\n")  # a validation that no checkpoint came after
     steps: list[int] = []
     train(broken, progress=lambda status: steps.append(status.step))
 
