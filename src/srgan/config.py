@@ -83,9 +83,13 @@ class RuntimeSettings(Section):
         default="auto", description="Device that `srgan devices` shows, such as cpu, vulkan:0 or cuda:0."
     )
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(default="auto", description="Arithmetic of the network.")
-    threads: int = Field(default=0, ge=0, le=1024, description="Processor threads of the network; 0 for all physical cores.")
+    threads: int = Field(
+        default=0, ge=0, le=1024, description="Processor threads of the network; 0 for all physical cores."
+    )
     memory_limit: int | None = Field(
-        default=None, ge=1 << 20, description="Memory in bytes that tiles may use. Without it, half of what is free, 4 GiB at most."
+        default=None,
+        ge=1 << 20,
+        description="Memory in bytes that tiles may use. Without it, half of what is free, 4 GiB at most.",
     )
 
 
