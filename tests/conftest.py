@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,6 +53,26 @@ def _clean_surrounding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         patch.setenv("NO_COLOR", "1")
         patch.setenv("COLUMNS", "120")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """The command line sets up the package's logger; what one test makes of it must not reach the next."""
+    logger = logging.getLogger("srgan")
+    before = (logger.level, logger.propagate, logger.disabled, list(logger.handlers))
+    yield
+    logger.setLevel(before[0])
+    logger.propagate, logger.disabled, logger.handlers[:] = before[1:]
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Each test finds the package's logger as Python made it, whatever a command or a library did to it before."""
+    logger = logging.getLogger("srgan")
+    before = (logger.level, logger.propagate, logger.disabled, list(logger.handlers))
+    yield
+    logger.setLevel(before[0])
+    logger.propagate, logger.disabled, logger.handlers[:] = before[1:]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
