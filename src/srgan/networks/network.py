@@ -141,8 +141,8 @@ def check_sizes(network: str, **sizes: int) -> None:
 def costs(network: Network) -> tuple[int, int]:
     """Multiply-accumulates, and an estimate of the bytes of working memory, for each input pixel.
 
-    Counted on the convolutions of a deployed network. An engine holds the input and output of the layer it runs, once as
-    they are and once in the transformed form of its fast convolution, and its pool keeps what earlier layers needed:
+    Counted on the convolutions of a deployed network. An engine holds the input and output of the layer it runs, once
+    as they are and once in the transformed form of its fast convolution, and its pool keeps what earlier layers needed:
     seven times input and output in all, by measurements of ncnn (turbo 2,100 and fast 2,820 bytes at 512 x 512).
     """
     side = 8 * network.multiple

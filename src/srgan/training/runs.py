@@ -78,7 +78,7 @@ class Run:
         try:
             fresh = not path.exists()
             with path.open("a", newline="") as file:
-                writer = csv.DictWriter(file, row)
+                writer = csv.DictWriter(file, row, lineterminator="\n")
                 if fresh:
                     writer.writeheader()
                 writer.writerow(row)
