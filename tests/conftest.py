@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,16 +57,6 @@ def _clean_surrounding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     """The command line sets up the package's logger; what one test makes of it must not reach the next."""
-    logger = logging.getLogger("srgan")
-    before = (logger.level, logger.propagate, logger.disabled, list(logger.handlers))
-    yield
-    logger.setLevel(before[0])
-    logger.propagate, logger.disabled, logger.handlers[:] = before[1:]
-
-
-@pytest.fixture(autouse=True)
-def _own_logging() -> Iterator[None]:
-    """Each test finds the package's logger as Python made it, whatever a command or a library did to it before."""
     logger = logging.getLogger("srgan")
     before = (logger.level, logger.propagate, logger.disabled, list(logger.handlers))
     yield

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from srgan.errors import CorruptModel, DeviceUnavailable, InvalidConfig, OutOfMemory, UnsupportedModel, UpscaleFailed
 from srgan.models import Bundle, ModelInfo, write_bundle
 from srgan.runtime import ncnn as backend
-from srgan.runtime.ncnn import NcnnSession, open_ncnn, survey
+from srgan.runtime.ncnn import NcnnSession, open_ncnn
 from srgan.runtime.session import describe
 
 INFO = ModelInfo(name="twice-x2", network="none", scale=2, radius=1, minimum=3, working_bytes_per_pixel=99)
@@ -476,99 +476,3 @@ def test_a_closed_session_runs_no_more(make: Make) -> None:
     assert session.close()
     with pytest.raises(DeviceUnavailable, match="closed"):
         session.run(random(1, 3, 4, 4))
-
-
-# ---------------------------------------------------------------------------------------------------- Vulkan
-
-
-class FakeGpu:
-    def __init__(self, name: str, kind: int) -> None:
-        self.name, self.kind = name, kind
-
-    def device_name(self) -> str:
-        return self.name
-
-    def type(self) -> int:
-        return self.kind
-
-
-@pytest.fixture
-def gpus(monkeypatch: pytest.MonkeyPatch) -> list[FakeGpu]:
-    """A list to put the machine's graphics cards into; the last one is ncnn's favourite."""
-    import ncnn
-
-    found: list[FakeGpu] = []
-    monkeypatch.setattr(ncnn, "get_gpu_count", lambda: len(found))
-    monkeypatch.setattr(ncnn, "get_gpu_info", lambda index: found[index])
-    monkeypatch.setattr(ncnn, "get_default_gpu_index", lambda: len(found) - 1)
-    return found
-
-
-DISCRETE, INTEGRATED, SOFTWARE = 0, 1, 3
-
-
-def test_vulkan_means_the_best_real_gpu(gpus: list[FakeGpu]) -> None:
-    gpus += [FakeGpu("small", INTEGRATED), FakeGpu("large", DISCRETE)]
-    assert backend._vulkan_device("vulkan").name == "large"
-
-    gpus.append(FakeGpu("llvmpipe", SOFTWARE))
-    found = backend._vulkan_device("vulkan")
-    assert (found.name, found.device, found.software) == ("small", "vulkan:0", False)
-
-
-def test_a_software_renderer_is_used_when_asked_for_by_its_number_only(gpus: list[FakeGpu]) -> None:
-    gpus.append(FakeGpu("llvmpipe", SOFTWARE))
-
-    with pytest.raises(DeviceUnavailable, match=r"only a software renderer.*vulkan:0 \(llvmpipe\)"):
-        backend._vulkan_device("vulkan")
-    assert backend._vulkan_device("vulkan:0").software
-
-
-def test_a_vulkan_device_that_is_not_there(gpus: list[FakeGpu], make: Make) -> None:
-    with pytest.raises(DeviceUnavailable, match="no Vulkan device"):
-        opened(make(), device="vulkan")
-    gpus.append(FakeGpu("large", DISCRETE))
-    with pytest.raises(DeviceUnavailable, match=r"no vulkan:3; there are: vulkan:0 \(large\)"):
-        opened(make(), device="vulkan:3")
-
-
-def test_vulkan_has_no_bf16(gpus: list[FakeGpu], make: Make) -> None:
-    gpus.append(FakeGpu("large", DISCRETE))
-
-    with pytest.raises(InvalidConfig, match="fp32 or fp16"):
-        opened(make(), device="vulkan", precision="bf16")
-
-
-@pytest.mark.parametrize(
-    ("precision", "half", "told"), [("auto", True, "fp16"), ("fp16", True, "fp16"), ("fp32", False, "fp32")]
-)
-def test_vulkan_stores_in_16_bits_and_never_adds_in_16(precision: str, half: bool, told: str) -> None:
-    import ncnn
-
-    options = ncnn.Option()
-
-    assert backend._vulkan_precision(options, precision) == told
-    assert (options.use_fp16_storage, options.use_fp16_packed) == (half, half)
-    assert (options.use_vulkan_compute, options.use_fp16_arithmetic, options.use_bf16_storage) == (True, False, False)
-
-
-def test_the_survey_without_a_graphics_driver(gpus: list[FakeGpu]) -> None:
-    found = survey()
-
-    assert [device.device for device in found.devices] == ["cpu"]
-    assert "libvulkan1" in found.unavailable["vulkan"]
-
-
-def test_without_any_vulkan_driver_everything_but_vulkan_works(make: Make) -> None:
-    code = (
-        "import sys, srgan.runtime as r, srgan.runtime.ncnn, numpy as np\n"
-        "print([device.device for device in r.ncnn.survey().devices])\n"
-        "print(r.open_session(sys.argv[1]).run(np.zeros((1, 3, 2, 2), 'f4')).shape)"
-    )
-    environment = {**os.environ, "VK_ICD_FILENAMES": "/none.json", "VK_DRIVER_FILES": "/none.json"}
-    command = [sys.executable, "-c", code, str(make().path)]
-
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-
-    assert done.stdout.splitlines() == ["['cpu']", "(1, 3, 4, 4)"]
-    assert done.stderr == ""
