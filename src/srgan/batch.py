@@ -17,35 +17,12 @@ from pathlib import Path, PurePath
 from typing import Any, Literal, Unpack
 
 from srgan.errors import Cancelled, CannotWrite, InvalidConfig, SrganError
-from srgan.imaging import Kernel, Limits, check_target, format_of, read_picture, write_strips
+from srgan.imaging import PICTURE_SUFFIXES, Kernel, Limits, check_target, format_of, read_picture, write_strips
 from srgan.upscaler import Size, Upscaler
 
 logger = logging.getLogger("srgan")
 
 State = Literal["done", "skipped", "failed", "stopped"]
-
-SUFFIXES = frozenset(
-    {
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".gif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".avif",
-    }
-)
-"""Names with these suffixes, in any case, are taken for pictures."""
-
-STOPPED = "the run was stopped"
 
 SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 
@@ -143,7 +120,7 @@ def process_folder(
 ) -> BatchReport:
     """Enlarge the pictures in the folder ``source`` into the folder ``target``, and say what became of each.
 
-    Files named like pictures (`SUFFIXES`), or those whose path in the folder or name matches one of ``patterns``
+    Files named like pictures (`srgan.imaging.PICTURE_SUFFIXES`), or those whose path in the folder or name matches one of ``patterns``
     (``*.png``, ``holiday/*``), are read from the folder and, with ``recursive``, the folders in it; hidden ones (a dot
     in front) are left out, and so are ``target`` where it lies inside ``source`` and folders behind symbolic links.
     The tree of folders is kept. An output has the input's name, with another suffix where ``format`` asks for it or the
@@ -321,7 +298,7 @@ def _pictures(
             if patterns:
                 wanted = any(fnmatch(name, pattern) or fnmatch(file, pattern) for pattern in patterns)
             else:
-                wanted = os.path.splitext(file)[1].lower() in SUFFIXES
+                wanted = os.path.splitext(file)[1].lower() in PICTURE_SUFFIXES
             if wanted and file[0] != ".":
                 yield name
 

@@ -32,7 +32,7 @@ def devices(as_json: options.Json = False) -> None:
         (
             device.backend,
             device.device,
-            device.name,
+            f"{device.name} (software renderer)" if device.software else device.name,
             None if device.memory_bytes is None else bytes_text(device.memory_bytes),
         )
         for device in found

@@ -77,7 +77,7 @@ def train(
     with Progress("training", delay=0.0) as progress:
 
         def show(status: TrainStatus) -> None:
-            loss = "" if math.isnan(status.loss) else f"loss {status.loss:.4f}, "
+            loss = "" if math.isnan(status.loss) else f"loss {status.loss:.3g}, "
             quality = "" if status.psnr is None else f"PSNR {status.psnr:.2f} dB, "
             progress(status.step, status.steps, f"{loss}{quality}{status.steps_per_second:.1f} steps/s")
 

@@ -22,11 +22,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from srgan.errors import InvalidDataset, SrganError
-from srgan.imaging import Header, probe_picture, read_picture, to_uint8
+from srgan.imaging import PICTURE_SUFFIXES, Header, probe_picture, read_picture, to_uint8
 from srgan.training.config import DataSection
 from srgan.training.degrade import bicubic_down
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".ppm"})
 DETAIL_CELL = 8
 """Detail is known on a grid of this many low-resolution pixels."""
 CANDIDATES = 8
@@ -64,7 +63,7 @@ def find_pictures(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise InvalidDataset(f"{folder}: no such folder of training pictures")
-        inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
         if not inside:
             raise InvalidDataset(f"{folder}: there are no pictures in this folder")
         found += inside

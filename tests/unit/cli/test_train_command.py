@@ -65,7 +65,7 @@ def test_progress_shows_loss_quality_and_speed(
 ) -> None:
     monkeypatch.setattr("srgan.cli.train.Progress", lambda label, delay: Progress(label, delay=delay, every=0))
     err = srgan("train", "-c", file).err
-    assert "training: 5 of 10, loss 0.1250, PSNR 30.50 dB, 2.0 steps/s, about " in err
+    assert "training: 5 of 10, loss 0.125, PSNR 30.50 dB, 2.0 steps/s, about " in err
 
 
 def test_variables_and_sets_win_over_the_file_and_fresh_begins_anew(
