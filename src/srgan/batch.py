@@ -24,6 +24,8 @@ logger = logging.getLogger("srgan")
 
 State = Literal["done", "skipped", "failed", "stopped"]
 
+STOPPED = "the run was stopped"
+
 SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 
 
@@ -120,9 +122,10 @@ def process_folder(
 ) -> BatchReport:
     """Enlarge the pictures in the folder ``source`` into the folder ``target``, and say what became of each.
 
-    Files named like pictures (`srgan.imaging.PICTURE_SUFFIXES`), or those whose path in the folder or name matches one of ``patterns``
-    (``*.png``, ``holiday/*``), are read from the folder and, with ``recursive``, the folders in it; hidden ones (a dot
-    in front) are left out, and so are ``target`` where it lies inside ``source`` and folders behind symbolic links.
+    Files named like pictures (`srgan.imaging.PICTURE_SUFFIXES`), or those whose path in the folder or name matches one
+    of ``patterns`` (``*.png``, ``holiday/*``), are read from the folder and, with ``recursive``, the folders in it;
+    hidden ones (a dot in front) are left out, and so are ``target`` where it lies inside ``source`` and folders behind
+    symbolic links.
     The tree of folders is kept. An output has the input's name, with another suffix where ``format`` asks for it or the
     input's format cannot be written (then PNG). Outputs that exist are skipped unless ``overwrite``.
 
