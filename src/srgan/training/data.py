@@ -26,6 +26,8 @@ from srgan.imaging import PICTURE_SUFFIXES, Header, probe_picture, read_picture,
 from srgan.training.config import DataSection
 from srgan.training.degrade import bicubic_down
 
+SUFFIXES = PICTURE_SUFFIXES - {".gif"}
+"""Names of training pictures. GIF is left out: its 256 colours would teach a network to dither."""
 DETAIL_CELL = 8
 """Detail is known on a grid of this many low-resolution pixels."""
 CANDIDATES = 8
@@ -63,7 +65,7 @@ def find_pictures(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise InvalidDataset(f"{folder}: no such folder of training pictures")
-        inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+        inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         if not inside:
             raise InvalidDataset(f"{folder}: there are no pictures in this folder")
         found += inside
