@@ -1,6 +1,6 @@
 """Pictures in and out: reading, writing, resampling, and what a picture is in memory."""
 
-from srgan.imaging.picture import Picture, from_uint8, from_uint16, to_uint8, to_uint16
+from srgan.imaging.picture import Picture, Scan, blank, from_uint8, from_uint16, to_uint8, to_uint16
 from srgan.imaging.reading import PICTURE_SUFFIXES, READABLE, Header, Limits, probe_picture, read_picture
 from srgan.imaging.resize import Kernel, resize, resize_strips
 from srgan.imaging.writing import (
@@ -22,6 +22,8 @@ __all__ = [
     "Kernel",
     "Limits",
     "Picture",
+    "Scan",
+    "blank",
     "check_format",
     "check_target",
     "encode_picture",

@@ -10,7 +10,11 @@ import numpy as np
 from srgan.errors import InvalidImage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
+
+    from srgan.imaging.colour import ColourSpace
 
 _BLOCK_VALUES = 1 << 18
 """Values converted at a time: a block of float32 stays within the second-level cache."""
@@ -21,19 +25,29 @@ class Picture:
     """A picture with what belongs to it.
 
     ``pixels`` is float32, H x W x C, straight (not premultiplied) alpha, values in [0, 1]; C is 1 gray, 2 gray and
-    alpha, 3 RGB, 4 RGBA. The values are encoded as in the file: no colour profile was applied. Raises `InvalidImage`
-    when the shape or type is another one.
+    alpha, 3 RGB, 4 RGBA. Colours stand in the space that networks work in: with the tone curve of sRGB, whatever the
+    file had (see ``space``). Raises `InvalidImage` when the shape or type is another one.
     """
 
     pixels: NDArray[np.float32]
     bit_depth: int = 8
-    """Bits of one channel in the source: 8 or 16. Writers keep it where the format can."""
+    """Bits of one channel in the source: 8, 16, or 32 for floating point. Writers keep it where the format can."""
+    levels: tuple[float, float] = (0.0, 1.0)
+    """Of floating point: the values in the file that stand for 0 and 1 here. Writers go back to them."""
     icc_profile: bytes | None = None
     """The embedded colour profile, as it stood in the file."""
+    space: ColourSpace | None = None
+    """The way from the file's colours to those in ``pixels`` and back; None when they are the same."""
+    premultiplied: bool = False
+    """Whether the file held colours that were multiplied by alpha. Writers that can do so again."""
     exif: bytes | None = None
     """EXIF as a bare TIFF stream (no ``Exif`` prefix), orientation already applied and reset."""
     xmp: bytes | None = None
     """The XMP packet."""
+    iptc: bytes | None = None
+    """IPTC-IIM records, as they stand in TIFF's tag 33723 and inside JPEG's Photoshop resources."""
+    text: tuple[tuple[str, str], ...] = ()
+    """Keywords and texts as PNG has them, in order; a comment of JPEG or GIF has the keyword ``Comment``."""
     dpi: tuple[float, float] | None = None
     """Horizontal and vertical resolution in pixels per inch."""
     format: str | None = None
@@ -70,6 +84,21 @@ class Picture:
     def alpha(self) -> NDArray[np.float32] | None:
         """The opacity, H x W x 1, 1 is opaque: a view; None when the picture has none."""
         return self.pixels[..., -1:] if self.has_alpha else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scan:
+    """A picture that is read as it is used, from top to bottom."""
+
+    like: Picture
+    """All but the pixels, which have the right shape, take no memory (`blank`) and mean nothing."""
+    strips: Iterator[NDArray[np.float32]]
+    """The pixels, once: strips of some rows x W x C, as in `Picture.pixels`. Raises what reading the picture raises."""
+
+
+def blank(height: int, width: int, channels: int) -> NDArray[np.float32]:
+    """Pixels that are all zero and take no memory; they cannot be written to."""
+    return np.broadcast_to(np.float32(0), (height, width, channels))
 
 
 def to_uint8(pixels: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
