@@ -1,7 +1,7 @@
 """Pictures in and out: reading, writing, resampling, and what a picture is in memory."""
 
 from srgan.imaging.picture import Picture, Scan, blank, from_uint8, from_uint16, to_uint8, to_uint16
-from srgan.imaging.reading import PICTURE_SUFFIXES, READABLE, Header, Limits, probe_picture, read_picture
+from srgan.imaging.reading import PICTURE_SUFFIXES, READABLE, Header, Limits, open_scan, probe_picture, read_picture
 from srgan.imaging.resize import Kernel, resize, resize_strips
 from srgan.imaging.writing import (
     WRITABLE,
@@ -31,6 +31,7 @@ __all__ = [
     "format_of",
     "from_uint8",
     "from_uint16",
+    "open_scan",
     "probe_picture",
     "read_picture",
     "resize",

@@ -6,6 +6,7 @@ The content decides the format, never the name. Formats are opened by Pillow's r
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import io
 import math
@@ -20,7 +21,7 @@ import numpy as np
 
 from srgan.errors import InvalidImage, LimitExceeded, OutOfMemory, SrganError
 from srgan.imaging.exif import bare_exif, descriptive_exif, take_orientation
-from srgan.imaging.picture import Picture
+from srgan.imaging.picture import Picture, Scan, blank
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,6 +60,8 @@ class Limits:
     """Width times height."""
     max_side: int = 200_000
     """Width or height."""
+    max_frames: int = 10_000
+    """Frames of an animation, pages of a document."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +84,16 @@ def read_picture(source: str | os.PathLike[str] | bytes | BinaryIO, *, limits: L
     with _opened(source, name, limits) as stream, _image(stream, name, limits) as (image, kind):
         image.load()
         return _to_picture(image, kind)
+
+
+@contextmanager
+def open_scan(source: str | os.PathLike[str] | bytes | BinaryIO, *, limits: Limits = Limits()) -> Iterator[Scan]:
+    """The picture strip by strip, as long as the block lasts. Raises as `read_picture` does, in the block too."""
+    picture = read_picture(source, limits=limits)
+    rows = max(1, _STRIP_PIXELS // picture.width)
+    pixels = picture.pixels
+    strips = (pixels[start : start + rows] for start in range(0, picture.height, rows))
+    yield Scan(like=dataclasses.replace(picture, pixels=blank(*pixels.shape)), strips=strips)
 
 
 def probe_picture(source: str | os.PathLike[str] | bytes | BinaryIO, *, limits: Limits = Limits()) -> Header:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
 from srgan.errors import InvalidImage, LimitExceeded
-from srgan.imaging import READABLE, Limits, Picture, probe_picture, read_picture, to_uint8
+from srgan.imaging import READABLE, Limits, Picture, open_scan, probe_picture, read_picture, to_uint8
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -440,3 +440,15 @@ def test_random_damage_gives_a_picture_or_a_refusal_and_nothing_else(kind: str) 
             damaged[position] = chance.integers(0, 256)
         with contextlib.suppress(InvalidImage, LimitExceeded):
             assert np.isfinite(read_picture(bytes(damaged), limits=Limits(max_pixels=1_000_000)).pixels).all()
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_a_scan_gives_the_same_picture_in_strips(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srgan.imaging.reading._STRIP_PIXELS", 400)
+    data = encoded(scene(), kind)
+    whole = read_picture(data)
+    with open_scan(data) as scan:
+        strips = list(scan.strips)
+    assert [len(strip) for strip in strips] == [10, 10, 10]
+    assert np.array_equal(np.concatenate(strips), whole.pixels)
+    assert (scan.like.pixels.shape, scan.like.format) == (whole.pixels.shape, kind)
