@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from srgan import tiling
 from srgan.errors import (
     CorruptModel,
     DeviceUnavailable,
@@ -32,6 +33,7 @@ from srgan.errors import (
     UpscaleFailed,
 )
 from srgan.models.bundle import NCNN_BIN, NCNN_PARAM, Bundle
+from srgan.runtime.bands import Bands
 from srgan.runtime.devices import Device, Survey, cpu_name, default_threads, total_memory
 from srgan.runtime.session import SessionInfo, describe
 
@@ -63,7 +65,7 @@ def open_ncnn(bundle: Bundle, *, device: str, precision: str, threads: int) -> N
         raise UnsupportedModel(f"{bundle.info.name} has no ncnn form ({NCNN_PARAM} and {NCNN_BIN})")
     engine = _engine()
     options = engine.Option()
-    options.num_threads = threads or _threads(engine)
+    threads = threads or _threads(engine)
     # The same for the other OpenMP: how long workers look out for the next layer before they sleep.
     options.openmp_blocktime = _BLOCK_TIME_MS
     options.use_winograd_convolution = True
@@ -79,7 +81,8 @@ def open_ncnn(bundle: Bundle, *, device: str, precision: str, threads: int) -> N
         precision = _vulkan_precision(options, precision)
     graph = bundle.read(NCNN_PARAM).decode("utf-8", "replace")
     load = partial(_load, options, index, graph, bundle.read(NCNN_BIN), str(bundle.path))
-    session = NcnnSession(load, describe(bundle.info, backend="ncnn", device=where, precision=precision))
+    info = describe(bundle.info, backend="ncnn", device=where, precision=precision)
+    session = NcnnSession(load, info, threads=threads if device == "cpu" else 1)
     if device != "cpu":
         _on_vulkan.add(session)
     return session
@@ -88,11 +91,15 @@ def open_ncnn(bundle: Bundle, *, device: str, precision: str, threads: int) -> N
 class NcnnSession:
     """A loaded ncnn network. May be used from several threads, which take turns; other threads go on while it runs."""
 
-    def __init__(self, load: Callable[[], Any], info: SessionInfo) -> None:
-        """``load`` makes the network; it is called again after the memory ran out."""
+    def __init__(self, load: Callable[[int], Any], info: SessionInfo, *, threads: int = 1) -> None:
+        """``load`` makes the network for a number of threads; it is called again after the memory ran out."""
         self.info = info
         self._load = load
-        self._net = load()
+        needs = tiling.Needs(radius=info.radius, multiple=info.multiple, minimum=info.minimum)
+        self._bands = Bands(threads, needs, info.scale)
+        # A network is laid out for its number of threads. The first is for pictures too small for bands.
+        self._nets = {threads: load(threads)}
+        self._loading = threading.Lock()
         self._running = threading.Lock()
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -111,29 +118,32 @@ class NcnnSession:
     def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """The enlarged batch, or None when the memory ran out."""
         if len(batch) == 1:
-            enlarged = self._enlarge(batch[0])
+            enlarged = self._bands.enlarge(batch[0], self._enlarge)
             return None if enlarged is None else enlarged[np.newaxis]
         count, channels, height, width = batch.shape
         scale = self.info.scale
         out = np.empty((count, channels, height * scale, width * scale), np.float32)
         for index, picture in enumerate(batch):
-            enlarged = self._enlarge(picture)
+            enlarged = self._bands.enlarge(picture, self._enlarge)
             if enlarged is None:
                 return None
             out[index] = enlarged
         return out
 
-    def _enlarge(self, picture: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    def _enlarge(self, picture: NDArray[np.float32], threads: int) -> NDArray[np.float32] | None:
+        """One picture, or one band of it, on ``threads`` of the engine's own threads; None when the memory ran out."""
         import ncnn
 
-        if self._net is None:
-            self._net = self._load()
+        with self._loading:
+            if threads not in self._nets:
+                self._nets[threads] = self._load(threads)
+            net = self._nets[threads]
         array = np.ascontiguousarray(picture, np.float32)
         # The clone owns its memory, with the padding between channels that the vector code of the layers counts on.
         pixels = ncnn.Mat(array).clone()
         if pixels.empty():
             return None
-        with self._net.create_extractor() as extractor:
+        with net.create_extractor() as extractor:
             status = extractor.input(INPUT, pixels)
             if status == 0:
                 status, enlarged = extractor.extract(OUTPUT)
@@ -155,18 +165,19 @@ class NcnnSession:
     def _unload(self) -> None:
         """Let go of the network and the memory it keeps for the next run: a smaller piece may need just that."""
         with _captured_stderr():  # it says "FATAL ERROR" of the piece of memory that it could not get
-            self._net = None
+            self._nets.clear()
 
     def close(self) -> bool:
         """Give the engine's memory back; False when a run did not end in time. There are no runs afterwards."""
         if not self._running.acquire(timeout=_LAST_RUN_SECONDS):
             return False
-        self._net, self._load = None, _closed
+        self._nets.clear()
+        self._load = _closed
         self._running.release()
         return True
 
 
-def _closed() -> Any:
+def _closed(threads: int) -> Any:
     raise DeviceUnavailable("the session was closed because the program is ending")
 
 
@@ -235,12 +246,13 @@ def _vulkan_precision(options: Any, precision: str) -> str:
 # ---------------------------------------------------------------------------------------------------- loading
 
 
-def _load(options: Any, vulkan_index: int | None, graph: str, weights: bytes, where: str) -> Any:
+def _load(options: Any, vulkan_index: int | None, graph: str, weights: bytes, where: str, threads: int) -> Any:
     """A network with its layers and weights. Raises `CorruptModel` with what ncnn says, naming ``where``."""
     import ncnn
 
     _check_graph(graph, where)
     net = ncnn.Net()
+    options.num_threads = threads
     net.opt = options
     if _largest_kernel(graph) >= _LARGE_KERNEL:
         # A 9x9 convolution to few channels as a matrix product took 17 s where the plain loop took 1.7.

@@ -183,6 +183,13 @@ def test_other_threads_go_on_during_a_run(make: Make) -> None:
     assert len(inside) >= 3, f"{len(inside)} beats in {end - start:.3f} s"
 
 
+@pytest.mark.parametrize("shape", [(700, 30), (30, 700)])
+def test_a_picture_in_bands_is_the_picture_in_one_piece(make: Make, shape: tuple[int, int]) -> None:
+    batch = random(1, 3, *shape)
+
+    np.testing.assert_allclose(opened(make(), threads=3).run(batch), expected(batch), atol=1e-6)
+
+
 def test_an_idle_session_costs_no_cpu(make: Make) -> None:
     session = opened(make(), threads=2)
     session.run(random(1, 3, 600, 600))
@@ -255,7 +262,7 @@ def test_large_kernels_are_not_run_as_matrix_products(kernel: int, sgemm: bool) 
     graph = (
         f"7767517\n2 2\nInput in0 0 1 in0\nConvolution c 1 1 in0 out0 0=3 1={kernel} 4={pad} 5=1 6={9 * kernel**2}\n"
     )
-    net = backend._load(ncnn.Option(), None, graph, b"\0" * (4 + 4 * 9 * kernel**2 + 12), "here")
+    net = backend._load(ncnn.Option(), None, graph, b"\0" * (4 + 4 * 9 * kernel**2 + 12), "here", 1)
 
     assert net.opt.use_sgemm_convolution is sgemm
 
@@ -438,7 +445,7 @@ class FakeNet:
 def failing(status: int) -> tuple[NcnnSession, list[FakeNet]]:
     made: list[FakeNet] = []
 
-    def load() -> FakeNet:
+    def load(threads: int) -> FakeNet:
         made.append(FakeNet(status))
         return made[-1]
 
