@@ -105,8 +105,19 @@ class BatchSettings(Section):
 
     workers: int = Field(default=2, ge=1, le=256, description="Pictures worked on at the same time.")
     recursive: bool = Field(default=True, description="Go into sub-folders and keep their tree.")
-    overwrite: bool = Field(
-        default=False, description="Make outputs again that exist already, instead of skipping them."
+    existing: Literal["skip", "overwrite", "rename"] = Field(
+        default="skip",
+        description="What becomes of outputs that exist. `skip` leaves them, but makes those again that were made here "
+        "and whose input, model or settings have changed; `overwrite` replaces them; `rename` numbers the new ones.",
+    )
+    name: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Template for the names of outputs, such as {stem}_x{scale}{suffix}; also {parent}, {model}, "
+        "{width}, {height}. Without it, the name of the input.",
+    )
+    settle: float = Field(
+        default=2.0, ge=0, description="Seconds that a file in a watched folder must rest before it is taken."
     )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from srgan.cli import options
 from srgan.cli.failures import SOME_FAILED, STOPPED, complain
 from srgan.cli.output import LOG, Progress, emit, say
+from srgan.errors import CannotWrite, InvalidConfig
 
 if TYPE_CHECKING:
     from srgan.batch import BatchReport, FileOutcome
@@ -21,7 +21,9 @@ EXAMPLES = """\b
 Examples:
   srgan batch-process pictures larger
   srgan batch-process scans prints --long-side 6000 --format jpeg --report prints.json
-  srgan batch-process pictures larger --include '*.png' --no-recursive
+  srgan batch-process pictures larger --include '*.png' --exclude 'drafts/*'
+  srgan batch-process pictures larger --scale 2 --name '{stem}_x{scale}{suffix}'
+  srgan batch-process inbox outbox --watch --report today.csv
 """
 
 Source = Annotated[Path, typer.Argument(metavar="IN_DIR", help="Folder of pictures to enlarge.", show_default=False)]
@@ -36,10 +38,32 @@ Include = Annotated[
         help="Only files whose name, or path in IN_DIR, matches; can be given again. Without it, all pictures.",
     ),
 ]
-Report = Annotated[
-    Path | None,
-    typer.Option("--report", metavar="FILE", help="Write what became of each file as JSON, whatever happens."),
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude", metavar="PATTERN", help="No files and folders whose name or path matches; can be given again."
+    ),
 ]
+Report = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Write what became of each file, whatever happens: as a table for .csv, else as JSON. Can be given again.",
+    ),
+]
+ContactSheet = Annotated[
+    Path | None,
+    typer.Option(
+        "--contact-sheet", metavar="FILE", help="Write a web page with every picture before and after, worst first."
+    ),
+]
+Watch = Annotated[bool, typer.Option("--watch", help="Go on with what is new or changed, until Ctrl-C.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Only files that failed the last time.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="The same as --existing overwrite.")]
+ExistingOutputs = Annotated[str | None, options.setting("batch.existing")]
+Name = Annotated[str | None, options.setting("batch.name", metavar="TEMPLATE")]
+Settle = Annotated[float | None, options.setting("batch.settle", metavar="SECONDS")]
 
 
 def batch(
@@ -52,8 +76,14 @@ def batch(
     height: options.Height = None,
     long_side: options.LongSide = None,
     include: Include = None,
+    exclude: Exclude = None,
     recursive: options.Recursive = None,
-    overwrite: options.BatchOverwrite = None,
+    name: Name = None,
+    existing: ExistingOutputs = None,
+    overwrite: Overwrite = False,
+    retry_failed: RetryFailed = False,
+    watch: Watch = False,
+    settle: Settle = None,
     workers: options.Workers = None,
     device: options.Device = None,
     backend: options.Backend = None,
@@ -64,6 +94,7 @@ def batch(
     format: options.Format = None,
     quality: options.Quality = None,
     report: Report = None,
+    contact_sheet: ContactSheet = None,
     config: options.ConfigFile = None,
     sets: options.Sets = None,
     as_json: options.Json = False,
@@ -72,12 +103,28 @@ def batch(
 ) -> None:
     """Enlarge all pictures in a folder.
 
-    The tree of folders is kept. Outputs that exist are skipped, so that the same command goes on after an interruption.
-    A bad file does not stop the others: it is named, and the exit code is 1 at the end.
+    The tree of folders is kept. A journal in OUT_DIR knows what was done: the same command goes on after an
+    interruption of any kind and makes nothing twice. A bad file does not stop the others: it is named, and the exit
+    code is 1 at the end.
     """
     settings = options.read_settings(ctx)
-    result = _process(settings, source, target, include or (), report, options.read_size(ctx))
+    if overwrite:
+        if existing not in (None, "overwrite"):
+            raise InvalidConfig(f"--overwrite and --existing {existing} contradict each other; give one of them")
+        existing = "overwrite"
+    more = {
+        "include": include or (),
+        "exclude": exclude or (),
+        "existing": existing or settings.batch.existing,
+        "retry_failed": retry_failed,
+        "watch": watch,
+        "report": report or (),
+        "contact_sheet": contact_sheet,
+    }
+    result = _process(settings, source, target, options.read_size(ctx), more)
     emit(result.to_json().rstrip("\n") if as_json else result.summary())
+    if result.reason:
+        raise CannotWrite(f"{target}: {result.reason}")
     if result.interrupted:
         say("The same command goes on from here.")
         raise typer.Exit(STOPPED)
@@ -85,44 +132,51 @@ def batch(
         raise typer.Exit(SOME_FAILED)
 
 
-def _process(
-    settings: Settings, source: Path, target: Path, patterns: Sequence[str], report: Path | None, size: Size
-) -> BatchReport:
-    """Work through the folder as the settings say, and show how far it is."""
+def _process(settings: Settings, source: Path, target: Path, size: Size, more: dict[str, Any]) -> BatchReport:
+    """Work through the folder as the settings and ``more`` say, and show how far it is."""
     from srgan.batch import process_folder
 
     upscaler = options.open_upscaler(settings, settings.upscale.scale)
+    if more["watch"]:
+        say(f"Watching {source}. Ctrl-C ends it.")
     with Progress("upscaling") as progress:
 
         def show(outcome: FileOutcome, done: int, total: int) -> None:
             _tell(outcome)
             if outcome.state != "skipped":  # which takes no time, and would make the rest look as quick
-                progress(done, total, outcome.source)
+                progress(done, total, printable(outcome.source))
 
         return process_folder(
             source,
             target,
             upscaler,
             recursive=settings.batch.recursive,
-            patterns=patterns,
+            name=settings.batch.name,
             format=settings.upscale.format,
             quality=settings.upscale.quality,
-            overwrite=settings.batch.overwrite,
             resample=settings.upscale.resample,
             limits=options.limits_of(settings),
             workers=settings.batch.workers,
-            report=report,
+            settle=settings.batch.settle,
             progress=show,
+            **more,
             **size,
         )
 
 
 def _tell(outcome: FileOutcome) -> None:
     """Name a file that failed; with -v, every file."""
+    name = printable(outcome.source)
     if outcome.state == "failed":
-        named = outcome.source in outcome.reason
-        complain(outcome.reason if named else f"{outcome.source}: {outcome.reason}")
+        named = outcome.source in outcome.reason or name in outcome.reason
+        complain(printable(outcome.reason) if named else f"{name}: {printable(outcome.reason)}")
     elif outcome.state == "done":
-        LOG.info("%s: done, %dx%d, %.2f s", outcome.source, outcome.width, outcome.height, outcome.seconds)
+        size, again = f"{outcome.width}x{outcome.height}", f", {outcome.reason}" if outcome.reason else ""
+        LOG.info("%s: done, %s, %.2f s%s", name, size, outcome.seconds, again)
     else:
-        LOG.info("%s: %s, %s", outcome.source, outcome.state, outcome.reason)
+        LOG.info("%s: %s, %s", name, outcome.state, outcome.reason)
+
+
+def printable(text: str) -> str:
+    """``text`` in one line, whatever a file is called."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

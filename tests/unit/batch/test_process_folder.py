@@ -43,7 +43,9 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
 
 
 def files(top: Path) -> list[str]:
-    return sorted(path.relative_to(top).as_posix() for path in top.rglob("*") if not path.is_dir())
+    """All files below ``top`` but the journal."""
+    found = (path.relative_to(top).as_posix() for path in top.rglob("*") if not path.is_dir())
+    return sorted(name for name in found if ".srgan/journal.jsonl" not in name)
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -78,7 +80,7 @@ def test_without_recursion_only_the_folder_itself(folder: Any, tmp_path: Path, u
 def test_patterns_choose_by_name_or_path(folder: Any, tmp_path: Path, upscaler: Upscaler) -> None:
     source = folder("a.png", "x.dat", "deep/b.jpg", "other/c.jpg", "other/d.jpg")
 
-    process_folder(source, tmp_path / "out", upscaler, patterns=["*.dat", "deep/*", "c.*"])
+    process_folder(source, tmp_path / "out", upscaler, include=["*.dat", "deep/*", "c.*"])
 
     assert files(tmp_path / "out") == ["deep/b.jpg", "other/c.jpg", "x.png"]
 
@@ -113,8 +115,9 @@ def test_what_exists_is_skipped_unless_it_shall_be_overwritten(folder: Any, tmp_
     assert states(process_folder(source, out, upscaler)) == {"a.png": "skipped", "b.png": "done"}
     assert (out / "a.png").read_text() == "precious"
     assert states(process_folder(source, out, upscaler)) == {"a.png": "skipped", "b.png": "skipped"}
-    again = process_folder(source, out, upscaler, overwrite=True)
+    again = process_folder(source, out, upscaler, existing="overwrite")
     assert states(again) == {"a.png": "done", "b.png": "done"}
+    assert states(process_folder(source, out, upscaler, existing="overwrite")) == {"a.png": "done", "b.png": "done"}
     assert size_of(out / "a.png") == (8, 6)
 
 
@@ -209,7 +212,7 @@ def test_an_input_folder_inside_the_output_loses_nothing(tmp_path: Path, folder:
     source = folder("a.png", "in/a.png")
     before = (source / "a.png").read_bytes()
 
-    report = process_folder(source, tmp_path, upscaler, overwrite=True)
+    report = process_folder(source, tmp_path, upscaler, existing="overwrite")
 
     assert states(report) == {"a.png": "done", "in/a.png": "failed"}
     assert report.outcomes[1].reason == "its output would replace an input"
@@ -406,7 +409,7 @@ def test_a_mistake_in_progress_is_not_hidden_and_the_report_is_written(
 
 
 def test_reading_and_writing_go_on_while_the_network_works(folder: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    import srgan.batch
+    from srgan.batch import worker
 
     both = threading.Barrier(2, timeout=10)
 
@@ -416,13 +419,13 @@ def test_reading_and_writing_go_on_while_the_network_works(folder: Any, tmp_path
                 both.wait()  # only passes when the next picture is read meanwhile
             return super().run(batch)
 
-    read = srgan.batch.read_picture
+    read = worker.read_picture
 
     def reading(path: Path, **options: Any) -> Any:
         if path.name == "b.png":
             both.wait()
         return read(path, **options)
 
-    monkeypatch.setattr(srgan.batch, "read_picture", reading)
+    monkeypatch.setattr(worker, "read_picture", reading)
 
     assert process_folder(folder("a.png", "b.png"), tmp_path / "out", Upscaler(Meeting()), workers=2).ok

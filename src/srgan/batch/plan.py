@@ -1,0 +1,219 @@
+"""Which files are worked on, and what their outputs are called."""
+
+from __future__ import annotations
+
+import os
+import string
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from srgan.batch.report import FileOutcome, State
+from srgan.errors import InvalidConfig
+from srgan.imaging import PICTURE_SUFFIXES, format_of
+
+SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
+"""How files of a format are named when their input was of another one."""
+
+NAME_FIELDS = {
+    "stem": "name of the input without its suffix",
+    "suffix": "suffix of the output, with its dot",
+    "parent": "folder of the input in the input folder; a template that has it says the whole path",
+    "scale": "enlargement, such as 4",
+    "model": "name of the model",
+    "width": "width of the output in pixels",
+    "height": "height of the output in pixels",
+}
+"""What a template for names may hold in braces."""
+
+_MOST_BYTES = 255
+"""Longest name that file systems take, in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One input and where it goes."""
+
+    source: Path
+    target: Path
+    name: str
+    """Path of the input in the input folder, with forward slashes."""
+    target_name: str
+    """Path of the output in the output folder, with forward slashes."""
+    kind: str
+    """Format of the output."""
+    replace: bool = False
+    """Whether an output that exists is replaced."""
+    reason: str = ""
+    """Why it is made again."""
+
+    def outcome(self, state: State, reason: str = "", **more: Any) -> FileOutcome:
+        """What became of it."""
+        return FileOutcome(source=self.name, target=self.target_name, state=state, reason=reason, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which files of a folder are pictures to enlarge.
+
+    Those that are named like pictures, or with ``include`` those whose name or path in the folder matches one of these
+    patterns; less those that match one of ``exclude``, which also keeps out of folders. Hidden ones (a dot in front)
+    are left out, and so are ``without`` and what lies in it, and folders behind symbolic links.
+    """
+
+    recursive: bool = True
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    without: Path | None = None
+
+    def find(self, top: Path, unreadable: Callable[[str, str], None]) -> Iterator[str]:
+        """Paths in ``top``, with forward slashes. ``unreadable`` is told of folders that cannot be listed, and why."""
+
+        def tell(error: OSError) -> None:
+            name = Path(error.filename).relative_to(top).as_posix()
+            if isinstance(error, FileNotFoundError) and name != ".":
+                return  # it went away while we were looking
+            unreadable(name, error.strerror or str(error))
+
+        without = None if self.without is None else os.path.realpath(self.without)
+        for folder, folders, files in os.walk(top, onerror=tell):
+            here = Path(folder)
+            relative = here.relative_to(top)
+            folders[:] = sorted(
+                name
+                for name in folders
+                if self.recursive
+                and name[0] != "."
+                and not _matches(relative / name, self.exclude)
+                and os.path.realpath(here / name) != without
+            )
+            for file in files:
+                path = relative / file
+                if file[0] != "." and self._wants(path) and not _matches(path, self.exclude):
+                    yield path.as_posix()
+
+    def _wants(self, path: Path) -> bool:
+        if self.include:
+            return _matches(path, self.include)
+        return path.suffix.lower() in PICTURE_SUFFIXES
+
+
+def _matches(path: Path, patterns: Sequence[str]) -> bool:
+    whole = path.as_posix()
+    return any(fnmatch(whole, pattern.rstrip("/")) or fnmatch(path.name, pattern.rstrip("/")) for pattern in patterns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """How outputs are called: ``template``, or without one like the input, with the suffix of the output's format.
+
+    ``template`` holds `NAME_FIELDS` in braces. A suffix that says a format decides the format; without one, the
+    output's is added. ``format`` is the output's format; without it, that of the input where it can be written, else
+    PNG. ``scale`` and ``model`` are what the fields of that name say; a ``scale`` of None cannot be named. ``size``
+    gives width and height of the output for an input, and is asked only when the template names them.
+    Raises `InvalidConfig` for a template that cannot be used.
+    """
+
+    template: str | None = None
+    format: str | None = None
+    scale: float | None = None
+    model: str = ""
+    size: Callable[[Path], tuple[int, int]] | None = None
+    named: frozenset[str] = field(init=False, default=frozenset())
+    """The fields that the template names."""
+
+    def __post_init__(self) -> None:
+        kind = None if self.format is None else format_of(None, self.format)
+        object.__setattr__(self, "format", kind)
+        if self.template is None:
+            return
+        object.__setattr__(self, "named", frozenset(_fields(self.template)))
+        if "scale" in self.named and self.scale is None:
+            raise InvalidConfig("the name {scale} means nothing with a size in pixels; use {width} or {height}")
+        literal = self._literal_kind()
+        if literal and kind and literal != kind:
+            raise InvalidConfig(f"the name {self.template!r} says {literal}, but the format shall be {kind}")
+        # What no input's name can mend is refused now.
+        self.check("", self._filled("x", ".png", "x", (1, 1)))
+
+    def output(self, name: str, source: Path) -> tuple[str, str]:
+        """Path of the output in the output folder, and its format, for the input ``name``, which is at ``source``.
+
+        Raises `InvalidConfig` when the name that comes out cannot be used, and what ``size`` raises.
+        """
+        path = PurePosixPath(name)
+        kind = self.format or self._literal_kind() or _own_kind(path) or "PNG"
+        suffix = path.suffix if _own_kind(path) == kind else SUFFIX_OF[kind]
+        if self.template is None:
+            return path.with_suffix(suffix).as_posix(), kind
+        parent = "" if path.parent == PurePosixPath() else path.parent.as_posix()
+        size = self.size(source) if self.size and self.named & {"width", "height"} else (0, 0)
+        text = self._filled(path.stem, suffix, parent, size)
+        if "parent" not in self.named:
+            text = f"{parent}/{text}" if parent else text
+        elif not parent:
+            text = text.replace("//", "/").lstrip("/")
+        self.check(name, text)
+        return text, kind
+
+    def check(self, name: str, text: str) -> None:
+        """Whether ``text`` is a path that stays in the output folder."""
+        parts = text.split("/")
+        unsafe = os.path.isabs(text) or any(part in ("", ".", "..") or "\0" in part for part in parts)
+        if os.sep == "\\" and (set(text) & set('\\:*?"<>|')):
+            unsafe = True
+        if unsafe or parts[0].lower() == ".srgan":
+            fault = f"the output's name {text!r} does not lie in the output folder"
+        elif any(len(os.fsencode(part)) > _MOST_BYTES for part in parts):
+            fault = f"the output's name is longer than {_MOST_BYTES} bytes"
+        else:
+            return
+        raise InvalidConfig(f"{name or self.template}: {fault}")
+
+    def _filled(self, stem: str, suffix: str, parent: str, size: tuple[int, int]) -> str:
+        template = self.template or ""
+        if not template.endswith("{suffix}") and not self._literal_kind():
+            template += "{suffix}"
+        scale = "" if self.scale is None else f"{self.scale:g}"
+        values = {"stem": stem, "suffix": suffix, "parent": parent, "scale": scale, "model": self.model}
+        return template.format(**values, width=size[0], height=size[1])
+
+    def _literal_kind(self) -> str | None:
+        """The format that the template's own suffix says."""
+        return _own_kind(PurePosixPath(self.template)) if self.template else None
+
+
+def _own_kind(path: PurePosixPath) -> str | None:
+    try:
+        return format_of(path)
+    except InvalidConfig:
+        return None
+
+
+def _fields(template: str) -> Iterator[str]:
+    """The names in braces; anything cleverer than a name is refused, since templates may come from a file."""
+    try:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise InvalidConfig(f"the name {template!r} cannot be read: {error}") from error
+    for _, name, spec, conversion in parts:
+        if name is None:
+            continue
+        if name not in NAME_FIELDS or spec or conversion:
+            there = ", ".join(f"{{{known}}}" for known in NAME_FIELDS)
+            raise InvalidConfig(f"the name {template!r} holds {{{name}}}; there are {there}")
+        yield name
+
+
+def numbered(name: str, number: int) -> str:
+    """``a/b.png`` as ``a/b (2).png``."""
+    path = PurePosixPath(name)
+    return path.with_name(f"{path.stem} ({number}){path.suffix}").as_posix()
+
+
+def same_name_key(name: str, *, any_case: bool) -> str:
+    """What two paths have in common that mean one file; with ``any_case``, where capitals make no difference."""
+    return unicodedata.normalize("NFC", name).casefold() if any_case else name

@@ -1,0 +1,320 @@
+"""Many pictures: a folder in, the same tree out, and an account of what became of every file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Unpack, get_args
+
+from srgan.batch.existing import DONE_BEFORE, Existing, Rules
+from srgan.batch.journal import JOURNAL, Journal, Work
+from srgan.batch.plan import Job, Naming, Selection, same_name_key
+from srgan.batch.report import BatchReport, FileOutcome, write_report
+from srgan.batch.sheet import Sheet
+from srgan.batch.watch import Watcher
+from srgan.batch.worker import STOPPED, Options, Worker
+from srgan.errors import Cancelled, CannotWrite, InvalidConfig, SrganError
+from srgan.imaging import Kernel, Limits, check_target, read_picture
+from srgan.upscaler import Size, Upscaler
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Progress = Callable[[FileOutcome, int, int], None]
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at a watched folder."""
+
+
+def process_folder(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    upscaler: Upscaler,
+    *,
+    recursive: bool = True,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    name: str | None = None,
+    format: str | None = None,
+    quality: int | None = None,
+    existing: Existing = "skip",
+    retry_failed: bool = False,
+    resample: Kernel = "lanczos",
+    limits: Limits | None = None,
+    workers: int = 2,
+    watch: bool = False,
+    settle: float = 2.0,
+    report: Paths = (),
+    contact_sheet: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+    **size: Unpack[Size],
+) -> BatchReport:
+    """Enlarge the pictures in the folder ``source`` into the folder ``target``, and say what became of each.
+
+    Files named like pictures (`srgan.imaging.PICTURE_SUFFIXES`), or those whose path in the folder or name matches one
+    of ``include`` (``*.png``, ``holiday/*``), are read from the folder and, with ``recursive``, the folders in it; not
+    those that match ``exclude``, hidden ones (a dot in front), ``target`` where it lies inside ``source``, and folders
+    behind symbolic links.
+    The tree of folders is kept. An output has the input's name, with another suffix where ``format`` asks for it or the
+    input's format cannot be written (then PNG); or the name that the template ``name`` says
+    (``{stem}_x{scale}{suffix}``, see `srgan.batch.NAME_FIELDS`).
+
+    What was done is kept in a journal in ``target``: a run that was stopped or killed at any moment goes on when it is
+    begun again, and no picture is made twice. ``existing`` says what becomes of outputs that exist: ``skip``,
+    ``overwrite`` or ``rename``, see `srgan.batch.Rules`. With ``retry_failed`` only what failed the last time is done.
+
+    With ``watch`` it goes on until it is stopped, and takes what is new or changed once it has not changed for
+    ``settle`` seconds. ``workers`` pictures are in work at a time: while one is read or written, another has the
+    network. ``progress`` is called with each outcome, how many there are so far, and how many there will be, from the
+    calling thread. Ctrl-C, ``stop`` when it is set, or `Cancelled` raised by ``progress`` stops the run: what is under
+    way is given up or finished, no half file is left, and the report says so (``interrupted``). When the disk is full
+    it stops by itself.
+
+    ``report`` names files that are written whatever happens, as a table for ``.csv`` and else as JSON.
+    ``contact_sheet`` names an HTML file that shows inputs and outputs side by side, the least alike first.
+
+    Raises `InvalidConfig` or `CannotWrite` when nothing can be begun at all, also while another process works on
+    ``target``.
+    """
+    began = time.perf_counter()
+    source, target = Path(source), Path(target)
+    reports = [Path(path) for path in ([report] if isinstance(report, str | os.PathLike) else report)]
+    _check(workers, settle, existing)
+    upscaler.output_size((1, 1), **size)  # refuses sizes that make no sense for any picture
+    options = Options(size=size, resample=resample, limits=limits or Limits(), quality=quality)
+    naming = _naming(name, format, upscaler, options)
+    _prepare(source, target, [*reports, *([contact_sheet] if contact_sheet else [])])
+    work = _work(source, upscaler, options, format)
+    with Journal(target) as journal:
+        sheet = Sheet() if contact_sheet else None
+        worker = Worker(
+            upscaler=upscaler, options=options, journal=journal, work=work, sheet=sheet, stop=stop or threading.Event()
+        )
+        run = _Run(
+            source=source,
+            target=target,
+            selection=Selection(recursive=recursive, include=include, exclude=exclude, without=target),
+            naming=naming,
+            rules=Rules(existing=existing, retry_failed=retry_failed, journal=journal, work=work, target=target),
+            worker=worker,
+            watcher=Watcher(settle) if watch else None,
+            any_case=_any_case(journal),
+            progress=progress or (lambda outcome, done, total: None),
+        )
+        interrupted = True
+        try:
+            journal.begin(work, existing)
+            interrupted = not run.go(workers)
+            if not interrupted:
+                journal.end()
+        finally:
+            result = BatchReport(
+                source=str(source),
+                target=str(target),
+                model=upscaler.info.model,
+                outcomes=tuple(run.outcomes[key] for key in sorted(run.outcomes)),
+                seconds=round(time.perf_counter() - began, 3),
+                interrupted=interrupted,
+                reason=worker.why,
+            )
+            for path in reports:
+                write_report(result, path)
+            if sheet is not None and contact_sheet is not None:
+                sheet.write(Path(contact_sheet), result)
+    return result
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """One run over a folder: what is under way, and what became of the rest."""
+
+    source: Path
+    target: Path
+    selection: Selection
+    naming: Naming
+    rules: Rules
+    worker: Worker
+    watcher: Watcher | None
+    any_case: bool
+    """Whether capitals make no difference in the names of outputs."""
+    progress: Progress
+    outcomes: dict[str, FileOutcome] = field(default_factory=dict)
+    _under_way: dict[str, Job] = field(default_factory=dict)
+    _finished: queue.SimpleQueue[FileOutcome] = field(default_factory=queue.SimpleQueue)
+    _shown: list[Future[None]] = field(default_factory=list)
+    _taken: dict[str, str] = field(default_factory=dict)
+    """For the key of each output's name, the input that has it."""
+
+    def go(self, workers: int) -> bool:
+        """Do all there is, and say whether the end was reached; a watched folder ends when it is stopped at rest."""
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="srgan")
+        try:
+            self._take_up(pool)
+            looked = time.monotonic()
+            while self._under_way or self.watcher:
+                self._collect()
+                if self.watcher and time.monotonic() - looked >= LOOK_EVERY:
+                    self._take_up(pool)
+                    looked = time.monotonic()
+            wait(self._shown)
+        except (KeyboardInterrupt, Cancelled):
+            return self.watcher is not None and not self._under_way and not self.worker.why
+        finally:
+            self.worker.stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            while not self._finished.empty():
+                self._enter(self._finished.get())
+            for job in self._under_way.values():
+                self.outcomes[job.name] = job.outcome("stopped", self.worker.why or STOPPED)
+        return not self.worker.why
+
+    def _take_up(self, pool: ThreadPoolExecutor) -> None:
+        """Look through the folder and hand out what is to be done."""
+        before = len(self.outcomes)
+        fresh: list[FileOutcome] = []
+        jobs = self._plan(fresh)
+        for outcome in fresh:
+            self.outcomes[outcome.source] = outcome
+        self._under_way.update((job.name, job) for job in jobs)
+        for outcome in fresh:
+            before += 1
+            self.progress(outcome, min(before, len(self.outcomes)), len(self.outcomes) + len(self._under_way))
+            if self.worker.sheet is not None and (outcome.state, outcome.reason) == ("skipped", DONE_BEFORE):
+                places = self.source / outcome.source, self.target / outcome.target
+                self._shown.append(pool.submit(self.worker.sheet.add, outcome.source, *places))
+        for job in jobs:
+            pool.submit(self._do, job)
+
+    def _do(self, job: Job) -> None:
+        self._finished.put(self.worker.outcome(job))
+
+    def _plan(self, fresh: list[FileOutcome]) -> list[Job]:
+        """The jobs to do. Files that need none get their outcome in ``fresh``, unless they had the same before."""
+
+        def tell(outcome: FileOutcome) -> None:
+            if self.outcomes.get(outcome.source) != outcome:
+                fresh.append(outcome)
+
+        def unreadable(name: str, reason: str) -> None:
+            tell(FileOutcome(source=name, target="", state="failed", reason=reason))
+
+        found = sorted(self.selection.find(self.source, unreadable))
+        names = [name for name in found if name not in self._under_way]
+        if self.watcher:
+            self.watcher.keep(found)
+            names = [name for name in names if self.watcher.takes(name, self.source / name)]
+        inputs = {os.path.realpath(self.source / name) for name in found} if names else set()
+        jobs = []
+        for name in names:
+            job = self._job(name, inputs)
+            if isinstance(job, Job):
+                jobs.append(job)
+            else:
+                tell(job)
+        return jobs
+
+    def _job(self, name: str, inputs: set[str]) -> Job | FileOutcome:
+        """What is to be done with one input, or what became of it without any work."""
+        place = self.source / name
+        try:
+            target_name, kind = self.naming.output(name, place)
+        except SrganError as error:
+            return FileOutcome(source=name, target="", state="failed", reason=str(error))
+        job = Job(source=place, target=self.target / target_name, name=name, target_name=target_name, kind=kind)
+        if place.exists() and not place.is_file():
+            return job.outcome("failed", "not a regular file")
+        if os.path.realpath(job.target) in inputs:
+            return job.outcome("failed", "its output would replace an input")
+        if self.rules.existing != "rename" and (first := self._owner(target_name, name)) != name:
+            return job.outcome("failed", f"its output would replace that of {first}")
+        judged = self.rules.judge(job, lambda text: self._owner(text, name, claim=False) == name)
+        self._owner(judged.target_name if isinstance(judged, Job) else judged.target, name)
+        return judged
+
+    def _owner(self, target_name: str, name: str, *, claim: bool = True) -> str:
+        """The input whose output has that name: ``name`` where it was free."""
+        key = same_name_key(target_name, any_case=self.any_case)
+        return self._taken.setdefault(key, name) if claim else self._taken.get(key, name)
+
+    def _collect(self) -> None:
+        """Wait for an outcome, but not for long: somebody may want to stop, and a watched folder is looked at."""
+        with suppress(queue.Empty):
+            outcome = self._finished.get(timeout=LOOK_EVERY / 4)
+            self._enter(outcome)
+            self.progress(outcome, len(self.outcomes), len(self.outcomes) + len(self._under_way))
+        if self.worker.stop.is_set() and self._finished.empty() and (self.watcher or not self.worker.why):
+            raise Cancelled
+
+    def _enter(self, outcome: FileOutcome) -> None:
+        del self._under_way[outcome.source]
+        self.outcomes[outcome.source] = outcome
+
+
+def _check(workers: int, settle: float, existing: str) -> None:
+    if workers < 1:
+        raise InvalidConfig(f"workers must be at least 1, not {workers}")
+    if not settle >= 0:
+        raise InvalidConfig(f"settle must be 0 seconds or more, not {settle}")
+    if existing not in get_args(Existing):
+        raise InvalidConfig(f"existing must be one of {', '.join(get_args(Existing))}, not {existing!r}")
+
+
+def _naming(template: str | None, format: str | None, upscaler: Upscaler, options: Options) -> Naming:
+    """How outputs are called, when the size is what ``options`` say."""
+    in_pixels = any(value is not None for key, value in options.size.items() if key != "scale")
+
+    def size_of(path: Path) -> tuple[int, int]:
+        picture = read_picture(path, limits=options.limits)
+        height, width = upscaler.output_size((picture.height, picture.width), **options.size)
+        return width, height
+
+    scale = None if in_pixels else options.size.get("scale") or upscaler.scale
+    return Naming(template=template, format=format, scale=scale, model=upscaler.info.model, size=size_of)
+
+
+def _work(source: Path, upscaler: Upscaler, options: Options, format: str | None) -> Work:
+    """What this run does to every picture. Where it runs, and in what portions, is not part of it."""
+    info = upscaler.info
+    model = " ".join(filter(None, (info.model, getattr(info, "version", ""), getattr(info, "sha256", ""))))
+    scale = options.size.get("scale") or upscaler.scale
+    settings = {
+        **{"scale": scale, **options.size},
+        "resample": options.resample,
+        "quality": options.quality,
+        "format": format,
+    }
+    given = {key: value for key, value in settings.items() if value is not None}
+    digest = hashlib.blake2b(json.dumps(given, sort_keys=True).encode(), digest_size=16).hexdigest()
+    return Work(os.path.realpath(source), model, digest)
+
+
+def _prepare(source: Path, target: Path, files: Sequence[str | os.PathLike[str]]) -> None:
+    """Make the output folder, and refuse what cannot end well."""
+    if not source.is_dir():
+        raise InvalidConfig(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        if target.samefile(source):
+            raise InvalidConfig(f"{target}: input and output are the same folder")
+    except OSError as error:
+        raise CannotWrite(f"{target}: {error.strerror or error}") from error
+    if not os.access(target, os.W_OK | os.X_OK):
+        raise CannotWrite(f"{target}: the folder cannot be written to")
+    for path in files:
+        check_target(path, overwrite=True)
+
+
+def _any_case(journal: Journal) -> bool:
+    """Whether the output folder's file system takes names that differ in capitals for the same."""
+    try:
+        return (journal.folder / JOURNAL.upper()).samefile(journal.folder / JOURNAL)
+    except OSError:
+        return False

@@ -1,0 +1,174 @@
+"""The contact sheet: every picture before and after, the ones to look at first on top."""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import html
+import io
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srgan.batch.report import BatchReport, write_whole
+from srgan.errors import SrganError
+from srgan.imaging import Limits, read_picture, resize, to_uint8
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MOST = 500
+"""Pairs shown: a page with more is no longer opened with pleasure. The worst are kept."""
+THUMB = 320
+"""Longer side of a thumbnail, in pixels."""
+COMPARED = 1024
+"""Longer side at which input and output are compared: the input's own, but not more than this."""
+BLOCK = 32
+"""Side of the blocks that are compared."""
+_ANY = Limits(max_bytes=2**62, max_pixels=2**62, max_side=2**31)
+
+
+@dataclass(order=True)
+class _Pair:
+    distance: float
+    name: str
+    text: str = field(compare=False)
+    before: str = field(compare=False)
+    after: str = field(compare=False)
+
+
+class Sheet:
+    """Collects pairs of thumbnails while a run goes on. `add` may be called from several threads."""
+
+    def __init__(self) -> None:
+        self._pairs: list[_Pair] = []
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def add(self, name: str, source: Path, target: Path) -> None:
+        """Take in the picture ``name`` before (``source``) and after (``target``); raises nothing."""
+        try:
+            pair = _pair(name, source, target)
+        except (SrganError, OSError, ValueError, MemoryError) as error:
+            pair = _Pair(float("inf"), name, f"cannot be compared: {error}", "", "")
+        with self._lock:
+            self._count += 1
+            (heapq.heappush if len(self._pairs) < MOST else heapq.heappushpop)(self._pairs, pair)
+
+    def write(self, path: Path, report: BatchReport) -> None:
+        """Write the page: one file that needs no other. Raises `CannotWrite`."""
+        with self._lock:
+            pairs = sorted(self._pairs, reverse=True)
+        shown = "" if len(pairs) == self._count else f" The {len(pairs)} least alike of {self._count} are shown."
+        failed = [outcome for outcome in report.outcomes if outcome.state == "failed"]
+        parts = [
+            _HEAD,
+            f"<h1>{_text(Path(report.target).name or report.target)}</h1>\n<p>{_text(report.summary())}. ",
+            f"Model {_text(report.model)}. {_EXPLAINED}{shown}</p>\n",
+        ]
+        if failed:
+            rows = "".join(f"<li><b>{_text(f.source)}</b> {_text(f.reason)}</li>\n" for f in failed[:MOST])
+            parts.append(f"<details open><summary>{len(failed)} failed</summary><ul>\n{rows}</ul></details>\n")
+        parts += ["<main>\n", *(_figure(pair) for pair in pairs), "</main>\n"]
+        write_whole(path, "".join(parts))
+
+
+def difference(before: NDArray[np.float32], after: NDArray[np.float32]) -> float:
+    """How far ``after``, shrunk to the size of ``before``, is from it: 0 when it is the same.
+
+    Root mean square over the block of `BLOCK` x `BLOCK` pixels that differs most, in levels of 255. It needs no
+    reference, and says whether the enlarged picture is still the same picture (colours, position, tiles gone wrong),
+    not whether it is a beautiful one. Both are H x W x C in [0, 1] with the same C.
+    """
+    import numpy as np
+
+    height, width = before.shape[:2]
+    squares = ((resize(after, height, width, "box") - before) ** 2).mean(axis=2)
+    rows, columns = np.arange(0, height, BLOCK), np.arange(0, width, BLOCK)
+    sums = np.add.reduceat(np.add.reduceat(squares, rows, axis=0), columns, axis=1)
+    sizes = np.outer(np.diff(rows, append=height), np.diff(columns, append=width))
+    return float(255 * np.sqrt((sums / sizes).max()))
+
+
+def _pair(name: str, source: Path, target: Path) -> _Pair:
+    before, after = _pixels(source), _pixels(target)
+    text = f"{before.shape[1]} x {before.shape[0]} → {after.shape[1]} x {after.shape[0]}"
+    if before.shape[2] != after.shape[2]:  # gray that was written as RGB, or the other way round
+        before, after = (pixels[..., :1].repeat(3, 2) if pixels.shape[2] == 1 else pixels for pixels in (before, after))
+    before = _at_most(before, COMPARED)
+    distance = difference(before, after)
+    return _Pair(distance, name, f"{text}, difference {distance:.1f}", _thumb(before), _thumb(after))
+
+
+def _pixels(path: Path) -> NDArray[np.float32]:
+    """The picture at ``path``, on gray where it is transparent."""
+    import numpy as np
+
+    picture = read_picture(path, limits=_ANY)
+    alpha = picture.alpha
+    if alpha is None:
+        return picture.colour
+    return picture.colour * alpha + (1 - alpha) * np.float32(0.5)
+
+
+def _at_most(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    height, width = pixels.shape[:2]
+    factor = side / max(height, width)
+    if factor >= 1:
+        return pixels
+    return resize(pixels, max(1, round(height * factor)), max(1, round(width * factor)), "box")
+
+
+def _thumb(pixels: NDArray[np.float32]) -> str:
+    """A JPEG in a ``data:`` address."""
+    from PIL import Image
+
+    values = to_uint8(_at_most(pixels, THUMB))
+    stream = io.BytesIO()
+    Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(stream, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def _text(text: str) -> str:
+    """``text`` as it may stand in the page, whatever a file is called."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return html.escape(shown)
+
+
+def _figure(pair: _Pair) -> str:
+    images = "".join(
+        f'<img src="{data}" alt="{what}" loading="lazy">'
+        for data, what in ((pair.before, "before"), (pair.after, "after"))
+        if data
+    )
+    return (
+        f"<figure><div>{images}</div><figcaption><b>{_text(pair.name)}</b> {_text(pair.text)}</figcaption></figure>\n"
+    )
+
+
+_EXPLAINED = (
+    "Left before, right after; the least alike first. The difference is that between the input and the output shrunk "
+    f"to its size, where it is largest ({BLOCK} x {BLOCK} pixels), in levels of 255: it shows what went wrong, not "
+    "what is beautiful."
+)
+
+_HEAD = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>Before and after</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem; background: Canvas; color: CanvasText; }
+h1 { font-size: 1.3rem; margin: 0; overflow-wrap: anywhere; }
+p { max-width: 60rem; margin: .3rem 0 1rem; }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); gap: 1.2rem; }
+figure { margin: 0; }
+figure div { display: flex; gap: .4rem; align-items: flex-start; }
+img { width: calc(50% - .2rem); background: #808080; }
+figcaption, li { font-size: .85rem; overflow-wrap: anywhere; }
+</style>
+"""

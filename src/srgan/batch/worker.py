@@ -1,0 +1,188 @@
+"""One picture: read, enlarged, written, checked, put into its place and entered in the journal."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srgan.batch.journal import Journal, Made, Work, stamp
+from srgan.batch.plan import Job
+from srgan.batch.report import FileOutcome
+from srgan.errors import Cancelled, CannotWrite, InvalidImage, SrganError
+from srgan.imaging import Kernel, Limits, probe_picture, read_picture, write_strips
+from srgan.upscaler import Size, Upscaler
+
+if TYPE_CHECKING:
+    from srgan.batch.sheet import Sheet
+
+logger = logging.getLogger("srgan")
+
+STOPPED = "the run was stopped"
+
+HOPELESS = 3
+"""Files in a row that found no room on the disk, after which the run is stopped."""
+_NO_ROOM = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a picture is enlarged and written."""
+
+    size: Size
+    resample: Kernel
+    limits: Limits
+    quality: int | None
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """What is done to every picture, until ``stop`` is set. Used by several threads."""
+
+    upscaler: Upscaler
+    options: Options
+    journal: Journal
+    work: Work
+    sheet: Sheet | None
+    stop: threading.Event = field(default_factory=threading.Event)
+    why: str = ""
+    """Why no more is done, when that was not somebody's wish."""
+    _without_room: int = 0
+
+    def outcome(self, job: Job) -> FileOutcome:
+        """Do one job and say what became of it; raises nothing."""
+        began = time.perf_counter()
+        try:
+            width, height = self._make(job)
+        except Cancelled:
+            return job.outcome("stopped", self.why or STOPPED)
+        except SrganError as error:
+            self._count(error)
+            return self._failed(job, str(error), began)
+        except Exception as error:  # a fault of ours in one file must not cost the others
+            logger.exception("%s: unexpected error", job.source)
+            return self._failed(job, f"unexpected {type(error).__name__}: {error}", began)
+        self._without_room = 0
+        seconds = round(time.perf_counter() - began, 3)
+        if self.sheet is not None:
+            self.sheet.add(job.name, job.source, job.target)
+        return job.outcome("done", job.reason, seconds=seconds, width=width, height=height)
+
+    def _failed(self, job: Job, reason: str, began: float) -> FileOutcome:
+        try:
+            self.journal.fail(job.name, job.target_name, reason)
+        except CannotWrite as error:
+            self._count(error)
+        return job.outcome("failed", reason, seconds=round(time.perf_counter() - began, 3))
+
+    def _make(self, job: Job) -> tuple[int, int]:
+        """Read, enlarge and write one picture; width and height of the result."""
+        self._look()
+        probe_picture(job.source, limits=self.options.limits)  # what is none, or too large, is not hashed
+        try:
+            # Before it is read: what changes from here on shows as a change the next time.
+            before = stamp(job.source)
+        except OSError as error:
+            raise InvalidImage(f"{job.source}: cannot be opened: {error.strerror or error}") from error
+        try:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+            real, part = self._places(job.target)
+        except OSError as error:
+            raise CannotWrite(f"{job.target.parent}: {error.strerror or error}") from error
+        try:
+            try:
+                size = enlarge(self.upscaler, job.source, part, job.kind, self.options, self._look)
+            except SrganError as error:
+                if str(part) not in str(error):
+                    raise
+                raise type(error)(str(error).replace(str(part), str(job.target))) from error  # a name people know
+            self._look()
+            made = Made(job.name, job.target_name, before, stamp(part), self.work)
+            self.journal.written(made)
+            _place(part, real, replace=job.replace)
+            if not made.output.is_of(real):
+                raise CannotWrite(f"{job.target}: was changed by somebody else while it was written")
+        except FileExistsError as error:
+            raise CannotWrite(f"{job.target}: was made by somebody else meanwhile, and is left as it is") from error
+        except OSError as error:
+            raise CannotWrite(f"{job.target}: {error.strerror or error}") from error
+        finally:
+            part.unlink(missing_ok=True)
+        try:
+            self.journal.done(job.target_name)
+        except CannotWrite as error:  # the picture is in its place, and will be found there the next time
+            logger.warning("%s", error)
+        return size
+
+    def _places(self, target: Path) -> tuple[Path, Path]:
+        """Where ``target`` really is (a link is kept, what it points to is replaced), and where it is made: in the
+        journal's folder, or beside it where that is another disk."""
+        real = Path(os.path.realpath(target))
+        near = os.stat(real.parent).st_dev == os.stat(self.journal.folder).st_dev
+        folder = self.journal.folder if near else real.parent
+        return real, folder / f".srgan-{secrets.token_hex(8)}.part"
+
+    def _look(self, done: int = 0, total: int = 0) -> None:
+        if self.stop.is_set():
+            raise Cancelled
+
+    def _count(self, error: SrganError) -> None:
+        """Stop the run when the disk is full: ten thousand files would fail in the same way."""
+        if not isinstance(error, CannotWrite) or not _is_without_room(error):
+            self._without_room = 0
+            return
+        self._without_room += 1
+        if self._without_room >= HOPELESS and not self.stop.is_set():
+            self.why = (
+                f"{HOPELESS} files in a row could not be written ({_is_without_room(error)}); make room, "
+                "then the same command goes on"
+            )
+            self.stop.set()
+
+
+def enlarge(
+    upscaler: Upscaler, source: Path, target: Path, kind: str, options: Options, look: Callable[[int, int], None]
+) -> tuple[int, int]:
+    """Read ``source``, enlarge it and write it to ``target``, which does not exist; width and height of the result.
+
+    ``look`` is called now and then with the work done and in all; what it raises stops the work. Raises `SrganError`.
+    """
+    picture = read_picture(source, limits=options.limits)
+    height, width = upscaler.output_size((picture.height, picture.width), **options.size)
+    strips = upscaler.strips(picture.pixels, resample=options.resample, progress=look, **options.size)
+    write_strips(strips, (height, width), target, like=picture, format=kind, quality=options.quality)
+    return width, height
+
+
+def _place(part: Path, real: Path, *, replace: bool) -> None:
+    """Give a finished file its name: over what has it, or only when nothing has. Raises OSError."""
+    if replace:
+        if real.exists():
+            os.chmod(part, real.stat().st_mode & 0o7777)
+        os.replace(part, real)
+        return
+    try:
+        os.link(part, real)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(real):
+            raise FileExistsError(real) from None
+        os.rename(part, real)
+
+
+def _is_without_room(error: BaseException) -> str:
+    """What the system says, when the reason is a disk that takes no more; else nothing."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+            return cause.strerror or str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return next((text for code in _NO_ROOM if (text := os.strerror(code)) in str(error)), "")
