@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal, Protocol
+from functools import cache, lru_cache
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srgan.errors import InvalidImage
 from srgan.imaging import icc
+from srgan.imaging.picture import from_uint16, to_uint16
 
 Pixels = NDArray[np.float32]
 
@@ -24,6 +26,14 @@ _FALL = 1 / 256
 """How far a rising curve may fall back (badly measured tables do) and still be taken for rising."""
 _BLOCK_VALUES = 1 << 16
 """Values looked up at a time: with the tables they stay within the second-level cache."""
+_WIDE = ((0.67348, 0.27904, -0.00193), (0.16567, 0.67534, 0.02998), (0.12505, 0.04561, 0.79685))
+"""Red, green and blue of ITU-R BT.2020, adapted to D50: they enclose what printers and displays can show."""
+_TRUE = 0.75
+"""Mean error, in units of CIE Lab, of the way into a profile of tables that needs no mending."""
+_FALSE = 10.0
+"""Mean error from which a profile's two directions have nothing to do with each other."""
+_ROUNDS = 3
+"""How often the way into a profile of tables is mended at most."""
 
 
 class ColourSpace(Protocol):
@@ -56,11 +66,16 @@ class ColourSpace(Protocol):
 def space_of(icc_profile: bytes | None, model: Literal["GRAY", "RGB", "CMYK"]) -> ColourSpace | None:
     """The space of a file whose values are ``model`` and whose embedded profile is ``icc_profile``.
 
-    None when the values can stay as they are: without a profile, and with one whose curves are that of sRGB (sRGB
-    itself, Display P3). A profile that is damaged, or of another model than the file, is left alone with a warning,
-    and the file taken as untagged. Never raises.
+    None when the values can stay as they are: of gray and RGB without a profile, and with one whose curves are that
+    of sRGB (sRGB itself, Display P3). A profile that is damaged, or for another model, is left alone with a warning,
+    and the file taken as untagged. Untagged CMYK is never None. Never raises.
+
+    Curves of channels are followed exactly. Profiles of tables, all those of CMYK among them, go through LittleCMS:
+    relative colorimetric, black to black, to the primaries of BT.2020. Their way back is mended until it comes
+    out where it should by the profile's own account, since the tables of many profiles do not.
     """
-    return _space_of(bytes(icc_profile), model) if icc_profile else None
+    space = _space_of(bytes(icc_profile), model) if icc_profile else None
+    return _PlainInk() if space is None and model == "CMYK" else space
 
 
 @lru_cache(maxsize=8)
@@ -69,7 +84,9 @@ def _space_of(data: bytes, model: Literal["GRAY", "RGB", "CMYK"]) -> ColourSpace
         profile = icc.read_profile(data)
         if profile.model != model:
             raise icc.UnusableProfile(f"for {profile.model}, in a picture that is {model}")
-        return _toned(profile)
+        # Tables come first by the standard; where they lead one way only, there may be a matrix that leads both ways.
+        tables = profile.has_tables or icc.colorants(profile) is None
+        return _managed(data, model) if model != "GRAY" and tables else _toned(profile)
     except icc.UnusableProfile as reason:
         _log.warning("The colour profile cannot be used (%s); the picture is taken as if it had none.", reason)
         return None
@@ -78,8 +95,6 @@ def _space_of(data: bytes, model: Literal["GRAY", "RGB", "CMYK"]) -> ColourSpace
 def _toned(profile: icc.Profile) -> ColourSpace | None:
     """The space of a profile that has a curve for each channel."""
     primaries = icc.colorants(profile)
-    if profile.model == "RGB" and primaries is None:
-        raise icc.UnusableProfile("without a matrix")
     names = (b"kTRC",) if profile.model == "GRAY" else (b"rTRC", b"gTRC", b"bTRC")
     curves = {tag: _Curve.of(tag, profile.lab) for tag in {profile.tags.get(name, b"") for name in names}}
     if all(curve is None for curve in curves.values()):
@@ -143,6 +158,148 @@ class _Curve:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class _Managed:
+    """A space of tables. ``black`` is the luminance of its darkest colour, which is 0 in the working space.
+
+    That shift, LittleCMS's black-point compensation done here, costs no colour (the tables' own is inexact both ways)
+    and shows a network the whole range.
+    """
+
+    model: Literal["RGB", "CMYK"]
+    profile: bytes
+    black: float = 0.0
+    rounds: int = 0
+    """How often colours on the way back are looked at and corrected."""
+
+    @property
+    def working_profile(self) -> bytes:
+        return _wide_profile()
+
+    def to_working(self, values: Pixels) -> Pixels:
+        wide = from_uint16(_into(self.to_lab(values), _wide_profile()))
+        return _by_channel([self._shifted(1 / (1 - self.black), -self.black / (1 - self.black))], wide, warped=False)
+
+    def from_working(self, pixels: Pixels) -> Pixels:
+        wide = _by_channel([self._shifted(1 - self.black, self.black)], pixels, warped=False)
+        return self.from_lab(_out_of(to_uint16(wide), _wide_profile(), "rgb16"))
+
+    def to_lab(self, values: Pixels) -> Pixels:
+        """To CIE Lab, D50."""
+        return _out_of(to_uint16(values), self.profile, "cmyk" if self.model == "CMYK" else "rgb16")
+
+    def from_lab(self, lab: Pixels) -> Pixels:
+        """The values that the profile gives for ``lab``, and for ``lab`` moved by what they miss it by."""
+        best = _into(lab, self.profile)
+        if self.rounds == 0:
+            return from_uint16(best)
+        aim, miss = lab, lab - self.to_lab(from_uint16(best))
+        for _ in range(self.rounds):
+            aim = aim + miss
+            values = _into(aim, self.profile)
+            missed = lab - self.to_lab(from_uint16(values))
+            better = (_squares(missed) < _squares(miss))[..., None]  # beyond what the inks can do, it is not
+            np.copyto(best, values, where=better)
+            np.copyto(miss, missed, where=better)
+        return from_uint16(best)
+
+    def _shifted(self, slope: float, offset: float) -> NDArray[np.float32]:
+        """The table of an encoded channel whose luminance is multiplied and moved."""
+        x = np.linspace(0, 1, _STEPS + 1)
+        linear = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+        table = _encode(np.clip(linear * slope + offset, 0, 1))
+        return np.append(table, table[-1]).astype(np.float32)
+
+
+def _managed(data: bytes, model: Literal["RGB", "CMYK"]) -> _Managed:
+    """Raises `UnusableProfile` when LittleCMS cannot follow the profile both ways, or they are not each other's way."""
+    space = _Managed(model, data)
+    count = 4 if model == "CMYK" else 3
+    axis = np.linspace(0, 1, 6 if model == "CMYK" else 12)
+    inks = np.stack(np.meshgrid(*[axis] * count), axis=-1).astype(np.float32).reshape(-1, 36, count)
+    try:
+        # With a profile it cannot open, libvips reads by one of its own; only the way back says that.
+        _into(np.zeros((1, 1, 3), np.float32), data)
+        lab = space.to_lab(inks)
+        shown = space.from_lab(lab)  # colours that the way back leads to
+        aim = space.to_lab(shown)
+        for rounds in range(_ROUNDS + 1):
+            space = _Managed(model, data, _luminance(float(aim[..., 0].min())), rounds)
+            error = float(np.linalg.norm(space.to_lab(space.from_lab(aim)) - aim, axis=2).mean())
+            if error <= _TRUE:
+                break
+    except InvalidImage as problem:
+        raise icc.UnusableProfile(str(problem)) from problem
+    if error > _FALSE or space.black > 0.5:
+        raise icc.UnusableProfile("its two directions contradict each other")
+    return space
+
+
+@cache
+def _wide_profile() -> bytes:
+    return icc.srgb_like_profile("BT.2020 primaries with the sRGB tone curve", np.array(_WIDE))
+
+
+def _luminance(lightness: float) -> float:
+    """Of CIE 1976 L*, 0 to 100; white is 1."""
+    t = (min(max(lightness, 0.0), 100.0) + 16) / 116
+    return t**3 if t > 6 / 29 else (t - 4 / 29) * 3 * (6 / 29) ** 2
+
+
+def _out_of(values: NDArray[np.uint16], profile: bytes, interpretation: str) -> Pixels:
+    """To CIE Lab. Raises `InvalidImage`."""
+    lab: Pixels = _by_vips("icc_import", values, profile, interpretation, embedded=True)
+    return lab
+
+
+def _into(lab: Pixels, profile: bytes) -> NDArray[np.uint16]:
+    """From CIE Lab. Raises `InvalidImage`."""
+    values: NDArray[np.uint16] = _by_vips("icc_export", lab, profile, "lab", depth=16)
+    return values
+
+
+def _squares(lab: Pixels) -> Pixels:
+    """The squared length of each colour."""
+    squares: Pixels = np.einsum("hwc,hwc->hw", lab, lab)
+    return squares
+
+
+def _by_vips(operation: str, values: NDArray[Any], profile: bytes, interpretation: str, **options: Any) -> Any:
+    import pyvips
+
+    try:
+        image = pyvips.Image.new_from_array(np.ascontiguousarray(values), interpretation=interpretation).copy()
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        return getattr(image, operation)(intent="relative", pcs="lab", **options).numpy()
+    except pyvips.Error as error:
+        reason = error.detail.strip().splitlines() or ["no reason given"]
+        raise InvalidImage(f"LittleCMS cannot apply the colour profile: {reason[-1]}") from error
+
+
+@dataclass(frozen=True)
+class _PlainInk:
+    """CMYK that no profile explains: red is (1 - cyan) (1 - black), and so on; the result is taken as sRGB.
+
+    Back, black takes over all that the three inks have in common, so that text and grays in black alone remain so.
+    """
+
+    model: Literal["CMYK"] = "CMYK"
+    working_profile: None = None
+
+    def to_working(self, values: Pixels) -> Pixels:
+        light = 1 - _clipped(values)
+        return light[..., :3] * light[..., 3:]
+
+    def from_working(self, pixels: Pixels) -> Pixels:
+        light = _clipped(pixels)
+        brightest = light.max(axis=2, keepdims=True)
+        out = np.empty((*light.shape[:2], 4), np.float32)
+        np.subtract(1, light / np.where(brightest > 0, brightest, 1), out=out[..., :3], where=brightest > 0)
+        np.copyto(out[..., :3], 0, where=brightest <= 0)
+        np.subtract(1, brightest, out=out[..., 3:])
+        return out
+
+
 def _encode(linear: NDArray[np.float64]) -> NDArray[np.float64]:
     """The tone curve of sRGB, IEC 61966-2-1."""
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
@@ -162,8 +319,7 @@ def _by_channel(tables: list[NDArray[np.float32] | None], values: Pixels, *, war
 
 
 def _look_up(table: NDArray[np.float32] | None, values: Pixels, *, warped: bool) -> Pixels:
-    x = np.fmax(values, np.float32(0))  # NaN becomes 0
-    np.minimum(x, np.float32(1), out=x)
+    x = _clipped(values)
     if table is None:
         return x
     if warped:
@@ -177,3 +333,9 @@ def _look_up(table: NDArray[np.float32] | None, values: Pixels, *, warped: bool)
     x *= table.take(index) - low
     x += low
     return x
+
+
+def _clipped(values: Pixels) -> Pixels:
+    """A copy within [0, 1]; NaN becomes 0."""
+    x = np.fmax(values, np.float32(0))
+    return np.minimum(x, np.float32(1), out=x)

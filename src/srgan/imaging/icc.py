@@ -37,6 +37,13 @@ class Profile:
     """Whether it leads to CIE Lab; otherwise to CIE XYZ."""
     tags: dict[bytes, bytes]
 
+    @property
+    def has_tables(self) -> bool:
+        """Whether multi-dimensional tables lead to the profile's connection space and from it."""
+        return any(name[:3] in (b"A2B", b"D2B") for name in self.tags) and any(
+            name[:3] in (b"B2A", b"B2D") for name in self.tags
+        )
+
 
 def read_profile(data: bytes) -> Profile:
     """Raises `UnusableProfile`; never anything else, whatever the bytes are."""
