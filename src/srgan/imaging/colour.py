@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage
 from srgan.imaging import icc
-from srgan.imaging.picture import from_uint16, to_uint16
 
 Pixels = NDArray[np.float32]
 
@@ -177,31 +176,31 @@ class _Managed:
         return _wide_profile()
 
     def to_working(self, values: Pixels) -> Pixels:
-        wide = from_uint16(_into(self.to_lab(values), _wide_profile()))
+        wide = _from_integers(_into(self.to_lab(values), _wide_profile()))
         return _by_channel([self._shifted(1 / (1 - self.black), -self.black / (1 - self.black))], wide, warped=False)
 
     def from_working(self, pixels: Pixels) -> Pixels:
         wide = _by_channel([self._shifted(1 - self.black, self.black)], pixels, warped=False)
-        return self.from_lab(_out_of(to_uint16(wide), _wide_profile(), "rgb16"))
+        return self.from_lab(_out_of(_to_integers(wide), _wide_profile(), "rgb16"))
 
     def to_lab(self, values: Pixels) -> Pixels:
         """To CIE Lab, D50."""
-        return _out_of(to_uint16(values), self.profile, "cmyk" if self.model == "CMYK" else "rgb16")
+        return _out_of(_to_integers(values), self.profile, "cmyk" if self.model == "CMYK" else "rgb16")
 
     def from_lab(self, lab: Pixels) -> Pixels:
         """The values that the profile gives for ``lab``, and for ``lab`` moved by what they miss it by."""
         best = _into(lab, self.profile)
         if self.rounds == 0:
-            return from_uint16(best)
-        aim, miss = lab, lab - self.to_lab(from_uint16(best))
+            return _from_integers(best)
+        aim, miss = lab, lab - self.to_lab(_from_integers(best))
         for _ in range(self.rounds):
             aim = aim + miss
             values = _into(aim, self.profile)
-            missed = lab - self.to_lab(from_uint16(values))
+            missed = lab - self.to_lab(_from_integers(values))
             better = (_squares(missed) < _squares(miss))[..., None]  # beyond what the inks can do, it is not
             np.copyto(best, values, where=better)
             np.copyto(miss, missed, where=better)
-        return from_uint16(best)
+        return _from_integers(best)
 
     def _shifted(self, slope: float, offset: float) -> NDArray[np.float32]:
         """The table of an encoded channel whose luminance is multiplied and moved."""
@@ -339,3 +338,15 @@ def _clipped(values: Pixels) -> Pixels:
     """A copy within [0, 1]; NaN becomes 0."""
     x = np.fmax(values, np.float32(0))
     return np.minimum(x, np.float32(1), out=x)
+
+
+def _to_integers(values: Pixels) -> NDArray[np.uint16]:
+    """As `srgan.imaging.to_uint16` does, which cannot be asked from here: `Picture` knows this module."""
+    x = _clipped(values)
+    x *= 65535
+    x += 0.5
+    return x.astype(np.uint16)
+
+
+def _from_integers(values: NDArray[np.uint16]) -> Pixels:
+    return np.divide(values, np.float32(65535), dtype=np.float32)
