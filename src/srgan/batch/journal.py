@@ -2,7 +2,7 @@
 
 The journal is a file of lines of JSON that only grows, in the hidden folder `FOLDER` of the output folder. Lines, not a
 database: a line is written by one call and is there or is not, whatever kills the process; a half line at the end is
-passed over; any file system will do, also those where the locks of databases do not hold; and people can read it.
+removed; any file system will do, also those where the locks of databases do not hold; and people can read it.
 
 An output is made in `FOLDER`, and then goes through three steps: a line ``written`` with its size and hash; its
 renaming to its place; a line ``done``. A run that died between two of them is put right when the folder is opened
@@ -227,20 +227,19 @@ class Journal:
             raise CannotWrite(f"{self.folder / JOURNAL}: {error.strerror or error}") from error
 
     def _read(self, path: Path, *, mend: bool) -> None:
-        """Take in all that the file says. Lines that say nothing are passed over; half a line at the end is ended."""
+        """Take in all that the file says. Lines that say nothing are passed over, half a line at the end is removed."""
         with open(path, "rb") as stream:
             data = stream.read()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data) and mend:
+            os.ftruncate(self._file, whole)
         damaged = 0
-        for line in data.splitlines():
+        for line in data[:whole].splitlines():
             try:
                 self._take(json.loads(line))
             except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
                 damaged += 1
-        if data and not data.endswith(b"\n"):
-            damaged -= 1  # what a kill leaves
-            if mend:
-                os.write(self._file, b"\n")
-        if damaged > 0 and mend:
+        if damaged and mend:
             logger.warning("%s: %d lines that cannot be read were passed over", path, damaged)
 
     def _take(self, line: dict[str, Any]) -> None:

@@ -59,77 +59,62 @@ def process_folder(
 ) -> BatchReport:
     """Enlarge the pictures in the folder ``source`` into the folder ``target``, and say what became of each.
 
-    Files named like pictures (`srgan.imaging.PICTURE_SUFFIXES`), or those whose path in the folder or name matches one
-    of ``include`` (``*.png``, ``holiday/*``), are read from the folder and, with ``recursive``, the folders in it; not
-    those that match ``exclude``, hidden ones (a dot in front), ``target`` where it lies inside ``source``, and folders
-    behind symbolic links.
-    The tree of folders is kept. An output has the input's name, with another suffix where ``format`` asks for it or the
-    input's format cannot be written (then PNG); or the name that the template ``name`` says
-    (``{stem}_x{scale}{suffix}``, see `srgan.batch.NAME_FIELDS`).
+    Pictures are files named like ones (`srgan.imaging.PICTURE_SUFFIXES`), or those whose name or path in the folder
+    matches one of ``include`` (``*.png``, ``holiday/*``), less those that match ``exclude``, in the folder and with
+    ``recursive`` below it. The tree is kept, and so are the names, but for a suffix that ``format`` or a format that
+    cannot be written (it becomes PNG) asks for; or ``name`` is a template, ``{stem}_x{scale}{suffix}``, of
+    `NAME_FIELDS`. ``existing`` says what becomes of outputs that exist, see `Rules`, and ``retry_failed`` leaves out
+    all that did not fail the last time. ``workers`` pictures are in work at a time: one is read or written while
+    another has the network.
 
-    What was done is kept in a journal in ``target``: a run that was stopped or killed at any moment goes on when it is
-    begun again, and no picture is made twice. ``existing`` says what becomes of outputs that exist: ``skip``,
-    ``overwrite`` or ``rename``, see `srgan.batch.Rules`. With ``retry_failed`` only what failed the last time is done.
+    A journal in ``target`` knows what was done: a run that was stopped or killed at any moment goes on when it is begun
+    again, and makes no picture twice. With ``watch`` it goes on until it is stopped, with what is new or changed and
+    has rested for ``settle`` seconds. ``progress`` is called with each outcome, how many there are so far, and how many
+    there will be, from the calling thread. Ctrl-C, ``stop`` when it is set, or `Cancelled` raised by ``progress`` stops
+    the run, and so does a full disk; no half file is left, and the report says so. ``report`` names files that are
+    written whatever happens (a table for ``.csv``, else JSON), ``contact_sheet`` a page of all before and after.
 
-    With ``watch`` it goes on until it is stopped, and takes what is new or changed once it has not changed for
-    ``settle`` seconds. ``workers`` pictures are in work at a time: while one is read or written, another has the
-    network. ``progress`` is called with each outcome, how many there are so far, and how many there will be, from the
-    calling thread. Ctrl-C, ``stop`` when it is set, or `Cancelled` raised by ``progress`` stops the run: what is under
-    way is given up or finished, no half file is left, and the report says so (``interrupted``). When the disk is full
-    it stops by itself.
-
-    ``report`` names files that are written whatever happens, as a table for ``.csv`` and else as JSON.
-    ``contact_sheet`` names an HTML file that shows inputs and outputs side by side, the least alike first.
-
-    Raises `InvalidConfig` or `CannotWrite` when nothing can be begun at all, also while another process works on
-    ``target``.
+    Raises `InvalidConfig` or `CannotWrite` when nothing can be begun, also while another process works on ``target``.
     """
-    began = time.perf_counter()
-    source, target = Path(source), Path(target)
-    reports = [Path(path) for path in ([report] if isinstance(report, str | os.PathLike) else report)]
-    _check(workers, settle, existing)
-    upscaler.output_size((1, 1), **size)  # refuses sizes that make no sense for any picture
-    options = Options(size=size, resample=resample, limits=limits or Limits(), quality=quality)
-    naming = _naming(name, format, upscaler, options)
-    _prepare(source, target, [*reports, *([contact_sheet] if contact_sheet else [])])
-    work = _work(source, upscaler, options, format)
-    with Journal(target) as journal:
-        sheet = Sheet() if contact_sheet else None
-        worker = Worker(
-            upscaler=upscaler, options=options, journal=journal, work=work, sheet=sheet, stop=stop or threading.Event()
-        )
-        run = _Run(
-            source=source,
-            target=target,
-            selection=Selection(recursive=recursive, include=include, exclude=exclude, without=target),
-            naming=naming,
-            rules=Rules(existing=existing, retry_failed=retry_failed, journal=journal, work=work, target=target),
-            worker=worker,
-            watcher=Watcher(settle) if watch else None,
-            any_case=_any_case(journal),
-            progress=progress or (lambda outcome, done, total: None),
-        )
-        interrupted = True
-        try:
-            journal.begin(work, existing)
-            interrupted = not run.go(workers)
-            if not interrupted:
-                journal.end()
-        finally:
-            result = BatchReport(
-                source=str(source),
-                target=str(target),
-                model=upscaler.info.model,
-                outcomes=tuple(run.outcomes[key] for key in sorted(run.outcomes)),
-                seconds=round(time.perf_counter() - began, 3),
-                interrupted=interrupted,
-                reason=worker.why,
-            )
-            for path in reports:
-                write_report(result, path)
-            if sheet is not None and contact_sheet is not None:
-                sheet.write(Path(contact_sheet), result)
-    return result
+    options = Options(size=size, resample=resample, limits=limits or Limits(), quality=quality, format=format)
+    _check(workers, existing, upscaler, options)
+    run = _Run(
+        source=Path(source),
+        target=Path(target),
+        upscaler=upscaler,
+        options=options,
+        selection=Selection(recursive=recursive, include=include, exclude=exclude, without=Path(target)),
+        naming=_naming(name, upscaler, options),
+        watcher=Watcher(settle) if watch else None,
+        progress=progress or (lambda outcome, done, total: None),
+        stop=stop or threading.Event(),
+    )
+    return run.process(existing, retry_failed, workers, _Accounts.of(report, contact_sheet))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Accounts:
+    """What is written about a run at its end."""
+
+    reports: Sequence[Path]
+    sheet: Sheet | None
+    sheet_path: Path
+
+    @classmethod
+    def of(cls, report: Paths, contact_sheet: str | os.PathLike[str] | None) -> _Accounts:
+        reports = [report] if isinstance(report, str | os.PathLike) else report
+        sheet = None if contact_sheet is None else Sheet()
+        return cls(reports=[Path(path) for path in reports], sheet=sheet, sheet_path=Path(contact_sheet or ""))
+
+    def check(self) -> None:
+        for path in (*self.reports, *([self.sheet_path] if self.sheet else [])):
+            check_target(path, overwrite=True)
+
+    def write(self, result: BatchReport) -> None:
+        for path in self.reports:
+            write_report(result, path)
+        if self.sheet is not None:
+            self.sheet.write(self.sheet_path, result)
 
 
 @dataclass(kw_only=True)
@@ -138,22 +123,62 @@ class _Run:
 
     source: Path
     target: Path
+    upscaler: Upscaler
+    options: Options
     selection: Selection
     naming: Naming
-    rules: Rules
-    worker: Worker
     watcher: Watcher | None
-    any_case: bool
-    """Whether capitals make no difference in the names of outputs."""
     progress: Progress
+    stop: threading.Event
     outcomes: dict[str, FileOutcome] = field(default_factory=dict)
+    rules: Rules = field(init=False)
+    worker: Worker = field(init=False)
+    _any_case: bool = False
+    """Whether capitals make no difference in the names of outputs."""
     _under_way: dict[str, Job] = field(default_factory=dict)
     _finished: queue.SimpleQueue[FileOutcome] = field(default_factory=queue.SimpleQueue)
     _shown: list[Future[None]] = field(default_factory=list)
     _taken: dict[str, str] = field(default_factory=dict)
     """For the key of each output's name, the input that has it."""
 
-    def go(self, workers: int) -> bool:
+    def process(self, existing: Existing, retry_failed: bool, workers: int, accounts: _Accounts) -> BatchReport:
+        """Hold the output folder, do all there is, and write the accounts, whatever happens."""
+        began = time.perf_counter()
+        _prepare(self.source, self.target)
+        accounts.check()
+        work = _work(self.source, self.upscaler, self.options)
+        with Journal(self.target) as journal:
+            self._any_case = _any_case(journal)
+            self.rules = Rules(
+                existing=existing, retry_failed=retry_failed, journal=journal, work=work, target=self.target
+            )
+            self.worker = Worker(
+                upscaler=self.upscaler,
+                options=self.options,
+                journal=journal,
+                work=work,
+                sheet=accounts.sheet,
+            )
+            interrupted = True
+            try:
+                journal.begin(work, existing)
+                interrupted = not self._go(workers)
+                if not interrupted:
+                    journal.end()
+            finally:
+                result = BatchReport(
+                    source=str(self.source),
+                    target=str(self.target),
+                    model=self.upscaler.info.model,
+                    outcomes=tuple(self.outcomes[key] for key in sorted(self.outcomes)),
+                    seconds=round(time.perf_counter() - began, 3),
+                    interrupted=interrupted,
+                    reason=self.worker.why,
+                )
+                accounts.write(result)
+        return result
+
+    def _go(self, workers: int) -> bool:
         """Do all there is, and say whether the end was reached; a watched folder ends when it is stopped at rest."""
         pool = ThreadPoolExecutor(workers, thread_name_prefix="srgan")
         try:
@@ -241,7 +266,7 @@ class _Run:
 
     def _owner(self, target_name: str, name: str, *, claim: bool = True) -> str:
         """The input whose output has that name: ``name`` where it was free."""
-        key = same_name_key(target_name, any_case=self.any_case)
+        key = same_name_key(target_name, any_case=self._any_case)
         return self._taken.setdefault(key, name) if claim else self._taken.get(key, name)
 
     def _collect(self) -> None:
@@ -250,7 +275,10 @@ class _Run:
             outcome = self._finished.get(timeout=LOOK_EVERY / 4)
             self._enter(outcome)
             self.progress(outcome, len(self.outcomes), len(self.outcomes) + len(self._under_way))
-        if self.worker.stop.is_set() and self._finished.empty() and (self.watcher or not self.worker.why):
+        full = self.watcher is not None and bool(
+            self.worker.why
+        )  # without watching, the rest comes to its end by itself
+        if self.stop.is_set() or (full and self._finished.empty()):
             raise Cancelled
 
     def _enter(self, outcome: FileOutcome) -> None:
@@ -258,16 +286,15 @@ class _Run:
         self.outcomes[outcome.source] = outcome
 
 
-def _check(workers: int, settle: float, existing: str) -> None:
+def _check(workers: int, existing: str, upscaler: Upscaler, options: Options) -> None:
     if workers < 1:
         raise InvalidConfig(f"workers must be at least 1, not {workers}")
-    if not settle >= 0:
-        raise InvalidConfig(f"settle must be 0 seconds or more, not {settle}")
     if existing not in get_args(Existing):
         raise InvalidConfig(f"existing must be one of {', '.join(get_args(Existing))}, not {existing!r}")
+    upscaler.output_size((1, 1), **options.size)  # refuses sizes that make no sense for any picture
 
 
-def _naming(template: str | None, format: str | None, upscaler: Upscaler, options: Options) -> Naming:
+def _naming(template: str | None, upscaler: Upscaler, options: Options) -> Naming:
     """How outputs are called, when the size is what ``options`` say."""
     in_pixels = any(value is not None for key, value in options.size.items() if key != "scale")
 
@@ -277,26 +304,21 @@ def _naming(template: str | None, format: str | None, upscaler: Upscaler, option
         return width, height
 
     scale = None if in_pixels else options.size.get("scale") or upscaler.scale
-    return Naming(template=template, format=format, scale=scale, model=upscaler.info.model, size=size_of)
+    return Naming(template=template, format=options.format, scale=scale, model=upscaler.info.model, size=size_of)
 
 
-def _work(source: Path, upscaler: Upscaler, options: Options, format: str | None) -> Work:
+def _work(source: Path, upscaler: Upscaler, options: Options) -> Work:
     """What this run does to every picture. Where it runs, and in what portions, is not part of it."""
     info = upscaler.info
     model = " ".join(filter(None, (info.model, getattr(info, "version", ""), getattr(info, "sha256", ""))))
-    scale = options.size.get("scale") or upscaler.scale
-    settings = {
-        **{"scale": scale, **options.size},
-        "resample": options.resample,
-        "quality": options.quality,
-        "format": format,
-    }
+    size = options.size or {"scale": upscaler.scale}
+    settings = {**size, "resample": options.resample, "quality": options.quality, "format": options.format}
     given = {key: value for key, value in settings.items() if value is not None}
     digest = hashlib.blake2b(json.dumps(given, sort_keys=True).encode(), digest_size=16).hexdigest()
     return Work(os.path.realpath(source), model, digest)
 
 
-def _prepare(source: Path, target: Path, files: Sequence[str | os.PathLike[str]]) -> None:
+def _prepare(source: Path, target: Path) -> None:
     """Make the output folder, and refuse what cannot end well."""
     if not source.is_dir():
         raise InvalidConfig(f"{source}: {'not a folder' if source.exists() else 'no such folder'}")
@@ -308,8 +330,6 @@ def _prepare(source: Path, target: Path, files: Sequence[str | os.PathLike[str]]
         raise CannotWrite(f"{target}: {error.strerror or error}") from error
     if not os.access(target, os.W_OK | os.X_OK):
         raise CannotWrite(f"{target}: the folder cannot be written to")
-    for path in files:
-        check_target(path, overwrite=True)
 
 
 def _any_case(journal: Journal) -> bool:

@@ -7,14 +7,19 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from srgan.errors import InvalidConfig
+
 
 class Watcher:
     """Says of each file once that it has come to rest: its size and time have been the same for ``settle`` seconds.
 
-    Looking again and again needs nothing of the system and works on every file system, network shares too.
+    Looking again and again needs nothing of the system and works on every file system, network shares too. Raises
+    `InvalidConfig` for a time that is none.
     """
 
     def __init__(self, settle: float, clock: Callable[[], float] = time.monotonic) -> None:
+        if not settle >= 0:
+            raise InvalidConfig(f"settle must be 0 seconds or more, not {settle}")
         self._settle = settle
         self._clock = clock
         self._seen: dict[str, tuple[tuple[int, int], float, bool]] = {}

@@ -40,6 +40,7 @@ class Options:
     resample: Kernel
     limits: Limits
     quality: int | None
+    format: str | None
 
 
 @dataclass(kw_only=True)

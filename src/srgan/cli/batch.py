@@ -108,23 +108,31 @@ def batch(
     code is 1 at the end.
     """
     settings = options.read_settings(ctx)
-    if overwrite:
-        if existing not in (None, "overwrite"):
-            raise InvalidConfig(f"--overwrite and --existing {existing} contradict each other; give one of them")
-        existing = "overwrite"
     more = {
         "include": include or (),
         "exclude": exclude or (),
-        "existing": existing or settings.batch.existing,
+        "existing": _existing(settings, existing, overwrite),
         "retry_failed": retry_failed,
         "watch": watch,
         "report": report or (),
         "contact_sheet": contact_sheet,
     }
-    result = _process(settings, source, target, options.read_size(ctx), more)
+    _conclude(_process(settings, source, target, options.read_size(ctx), more), as_json)
+
+
+def _existing(settings: Settings, existing: str | None, overwrite: bool) -> str:
+    if not overwrite:
+        return settings.batch.existing
+    if existing not in (None, "overwrite"):
+        raise InvalidConfig(f"--overwrite and --existing {existing} contradict each other; give one of them")
+    return "overwrite"
+
+
+def _conclude(result: BatchReport, as_json: bool) -> None:
+    """Print what became of it all, and end with the exit code that says the same."""
     emit(result.to_json().rstrip("\n") if as_json else result.summary())
     if result.reason:
-        raise CannotWrite(f"{target}: {result.reason}")
+        raise CannotWrite(f"{result.target}: {result.reason}")
     if result.interrupted:
         say("The same command goes on from here.")
         raise typer.Exit(STOPPED)
