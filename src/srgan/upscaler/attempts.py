@@ -167,14 +167,17 @@ def is_cpu(info: SessionInfo) -> bool:
 
 
 def place(target: Pixels, tile: Pixels, row: tiling.Span, column: tiling.Span, scale: int, top: int = 0) -> None:
-    """Copy what is kept of an enlarged ``tile`` into ``target``, whose first row is the enlarged input row ``top``."""
+    """Copy what is kept of an enlarged ``tile``, clipped to [0, 1], into ``target``.
+
+    The first row of ``target`` is the enlarged input row ``top``.
+    """
     rows = slice((row.keep_start - row.start) * scale, (row.keep_stop - row.start) * scale)
     columns = slice((column.keep_start - column.start) * scale, (column.keep_stop - column.start) * scale)
     down, right = (row.keep_start - top) * scale, column.keep_start * scale
     kept = tile[rows, columns]
     place = target[down : down + kept.shape[0], right : right + kept.shape[1]]
     for channel in range(kept.shape[2]):  # sessions give planes: one at a time is copied twice as fast
-        place[..., channel] = kept[..., channel]
+        np.clip(kept[..., channel], 0, 1, out=place[..., channel])
 
 
 def fault_of(batch: Pixels, enlarged: Pixels, scale: int) -> str | None:

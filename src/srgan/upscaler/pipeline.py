@@ -6,9 +6,10 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeGuard, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, Unpack, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,16 @@ from srgan.upscaler.sizes import Size, count_runs, needed_scale, output_size
 if TYPE_CHECKING:
     from srgan.models import Bundle
 
+Job = TypeVar("Job")
+Made = TypeVar("Made")
+
 Pixels = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
-MOST_BY_DEFAULT = 4 << 30
-"""Bytes that tiles may use when no limit is given: twice as much would make tiled work 2 % faster."""
+MOST_BY_DEFAULT = 1 << 30
+"""Bytes that tiles may use when no limit is given: four times as much would make tiled work a few percent faster."""
+ON_A_DEVICE = 4 << 30
+"""Likewise on a GPU, whose free memory is not known; tiles that do not fit are halved."""
 UNKNOWN_MEMORY = 1 << 30
 """Bytes that tiles may use when nobody knows how much memory is free."""
 
@@ -40,7 +46,7 @@ class Upscaler:
     when a call names none, and picks the member of a family; without it, it is the model's own. ``backend``,
     ``device``, ``precision`` and ``threads`` are those of `srgan.open_session`. ``tile`` fixes the side of the tiles in
     input pixels (raised where the network needs more); without it they are as large as ``memory_limit`` bytes allow,
-    or without that, half of what is free, 4 GiB at most. ``reopen`` opens a given session's model again, for the
+    or without that, half of what is free, 1 GiB at most. ``reopen`` opens a given session's model again, for the
     retries that `upscale` describes.
 
     An Upscaler may be used from several threads: they take turns at the network, tile by tile. Raises `SrganError`.
@@ -113,7 +119,8 @@ class Upscaler:
         grow is only resampled, unless the model is one that restores without enlarging.
 
         ``progress`` is called with the work done so far and in all (in pixels the network has to look at) before every
-        run and at the end; what it raises stops the work, and nothing is left behind.
+        run and at the end, perhaps from another thread, never from two at once; what it raises stops the work, and nothing
+        is left behind.
 
         Every tile is checked. One that the engine could not make, or that came out with NaN, of a wrong shape, black or
         flat, is made again in fp32, then in smaller tiles, then on the CPU; one that does not fit into memory in
@@ -171,18 +178,26 @@ class Upscaler:
         columns = tiling.spans(width, window_width, needs)
         rows = tiling.Rows(source)
         factor = attempts.scale
-        for row in tiling.spans(height, window_height, needs):
-            top = max(0, row.start - reach)
-            seen = rows.take(top, min(height, row.stop + reach))
-            if has_alpha:
-                seen = extend_colour(seen, reach)
-            seen = tiling.pad_to(seen[row.start - top : row.stop - top], row.stop - row.start, columns[-1].stop)
-            strip = np.empty(((row.keep_stop - row.keep_start) * factor, width * factor, channels), np.float32)
-            for column in columns:
-                for first, tile in self._tile_through(attempts, seen[:, column.start : column.stop]):
-                    place(strip[..., first:], tile, row, column, factor, top=row.keep_start)
-                work.done += (row.keep_stop - row.keep_start) * (column.keep_stop - column.keep_start)
-            yield np.clip(strip, 0, 1, out=strip)
+
+        def windows() -> Iterator[tuple[tiling.Span, tiling.Span, Pixels]]:
+            for row in tiling.spans(height, window_height, needs):
+                top = max(0, row.start - reach)
+                seen = rows.take(top, min(height, row.stop + reach))
+                if has_alpha:
+                    seen = extend_colour(seen, reach)
+                seen = tiling.pad_to(seen[row.start - top : row.stop - top], row.stop - row.start, columns[-1].stop)
+                for column in columns:
+                    yield row, column, seen[:, column.start : column.stop]
+
+        strip = np.empty((0, 0, channels), np.float32)
+        for (row, column, _), tile in _ahead(lambda job: list(self._tile_through(attempts, job[2])), windows()):
+            if column is columns[0]:
+                strip = np.empty(((row.keep_stop - row.keep_start) * factor, width * factor, channels), np.float32)
+            for first, planes in tile:
+                place(strip[..., first:], planes, row, column, factor, top=row.keep_start)
+            work.done += (row.keep_stop - row.keep_start) * (column.keep_stop - column.keep_start)
+            if column is columns[-1]:
+                yield strip
 
     def _tile_through(self, attempts: Attempts, window: Pixels) -> Iterator[tuple[int, Pixels]]:
         """One window through the network: colour as the network takes it, alpha as a gray picture of its own.
@@ -216,7 +231,7 @@ class Upscaler:
         if self._memory_limit is not None:
             return self._memory_limit
         if not is_cpu(self.info):
-            return MOST_BY_DEFAULT  # a device's free memory is not known; tiles that do not fit are halved
+            return ON_A_DEVICE
         free = tiling.available_memory()
         return UNKNOWN_MEMORY if free is None else min(MOST_BY_DEFAULT, free // 2)
 
@@ -237,6 +252,25 @@ def _checked(pixels: Pixels) -> Pixels:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InvalidImage("the picture holds values that are not numbers")
     return pixels if low >= 0 and high <= 1 else np.clip(pixels, 0, 1)
+
+
+def _ahead(work: Callable[[Job], Made], jobs: Iterator[Job]) -> Iterator[tuple[Job, Made]]:
+    """Each of ``jobs`` with what ``work`` makes of it, in order; the next one is under way while one is used.
+
+    The jobs are drawn in the caller's thread, the work is done in another, one at a time.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="srgan-tile") as pool:
+        waiting: tuple[Job, Future[Made]] | None = None
+        try:
+            for job in jobs:
+                future = pool.submit(work, job)
+                if waiting is not None:
+                    yield waiting[0], waiting[1].result()
+                waiting = job, future
+            if waiting is not None:
+                yield waiting[0], waiting[1].result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 class _Work:

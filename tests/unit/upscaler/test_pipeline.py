@@ -249,8 +249,8 @@ def test_memory_decides_over_the_tiles() -> None:
 @pytest.mark.parametrize(
     ("device", "free", "budget"),
     [
-        ("cpu", 3 << 30, 3 << 29),
-        ("cpu", 100 << 30, 4 << 30),
+        ("cpu", 1 << 30, 1 << 29),
+        ("cpu", 100 << 30, 1 << 30),
         ("cpu", None, 1 << 30),
         ("cuda:0", 3 << 30, 4 << 30),
     ],
@@ -271,7 +271,7 @@ def test_strips_of_a_wide_picture_stay_within_the_limit_and_come_one_by_one() ->
 
     assert first.shape[1:] == (2000, 3)
     assert first.nbytes <= 1_000_000
-    assert len(session.shapes) == 1
+    assert len(session.shapes) <= 2  # the next one is under way
     assert len(first) + sum(map(len, strips)) == 256
     assert len(session.shapes) > 4
 
@@ -318,7 +318,7 @@ def test_progress_may_stop_the_work() -> None:
 
     with pytest.raises(Cancelled):
         upscaler.upscale(Picture(pixels=pixels(32, 32, 3)), progress=stop)
-    assert len(session.shapes) == 1
+    assert len(session.shapes) <= 2  # the next one is under way
     assert upscaler.upscale(Picture(pixels=pixels(2, 2, 3))).width == 4
 
 
@@ -440,3 +440,29 @@ def test_a_model_is_opened_by_name_with_all_that_was_asked_for(monkeypatch: pyte
         ("fast", {**same, "backend": "testing", "device": "vulkan:0", "precision": "fp32"}),
         ("fast", {**same, "backend": "testing", "device": "cpu", "precision": "fp32"}),
     ]
+
+
+def test_the_next_tile_is_under_way_while_a_strip_is_used() -> None:
+    started = threading.Event()
+
+    class Watched(NearestSession):
+        def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+            if len(self.shapes) >= 1:
+                started.set()
+            return super().run(batch)
+
+    strips = Upscaler(Watched(2), tile=16).strips(np.zeros((64, 16, 3), np.float32))
+    next(strips)
+
+    assert started.wait(20)
+    strips.close()  # type: ignore[attr-defined]
+
+
+def test_work_that_is_given_up_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
+    strips = Upscaler(NearestSession(2), tile=16).strips(np.zeros((256, 16, 3), np.float32))
+    next(strips)
+    assert set(threading.enumerate()) - before
+    strips.close()  # type: ignore[attr-defined]
+
+    assert not set(threading.enumerate()) - before

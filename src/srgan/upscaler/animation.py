@@ -1,0 +1,87 @@
+"""Animations enlarged frame by frame, from file to file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
+
+from srgan.imaging import Kernel, Limits, Picture, blank, check_target
+from srgan.imaging.animation import Animation, Frame, open_animation
+from srgan.imaging.animation_writing import animated_format_of, check_animation, write_animation
+from srgan.upscaler.pipeline import Progress, Upscaler
+from srgan.upscaler.sizes import Size
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+_LIMITS = Limits()
+
+
+def enlarge_animation(
+    upscaler: Upscaler,
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    target: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    quality: int | None = None,
+    overwrite: bool = False,
+    resample: Kernel = "lanczos",
+    limits: Limits = _LIMITS,
+    progress: Progress | None = None,
+    describe: Callable[[Picture], Picture] = lambda like: like,
+    **size: Unpack[Size],
+) -> Path:
+    """Enlarge the animated GIF, PNG or WebP in ``source``, write it to ``target`` and return that path.
+
+    Frames, their times and the number of plays stay as they are; the formats may differ. Each frame goes through
+    `Upscaler.upscale` as it looks on the screen, transparency included; equal frames in a row are enlarged once, and
+    two or three are in memory at a time. ``describe`` changes what is written beside the pixels: it gets and returns a
+    picture that has `blank` pixels. ``size`` is as in `Upscaler.upscale`.
+
+    ``progress`` is called as there, with the work of all frames in all; what it raises stops the work, and nothing is
+    left behind. Raises `InvalidConfig` for a ``target`` of a format without animation (save the first frame with
+    `srgan.upscale` instead), and what `open_animation`, `Upscaler.upscale` and `write_animation` raise.
+    """
+    kind = animated_format_of(target, format)
+    check_target(target, overwrite=overwrite)
+    with open_animation(source, limits=limits) as animation:
+        height, width = upscaler.output_size(animation.size, **size)
+        channels = animation.like.pixels.shape[2]
+        check_animation(kind, width, height, channels)
+        return write_animation(
+            _enlarged(upscaler, animation, resample, progress or (lambda done, total: None), size),
+            target,
+            size=(height, width),
+            like=replace(describe(animation.like), pixels=blank(height, width, channels)),
+            loop=animation.loop,
+            background=animation.background,
+            format=kind,
+            quality=quality,
+            overwrite=overwrite,
+        )
+
+
+def _enlarged(
+    upscaler: Upscaler, animation: Animation, resample: Kernel, progress: Progress, size: Size
+) -> Iterator[Frame]:
+    before: Picture | None = None
+    after: Picture | None = None
+    work = 1
+    for number, frame in enumerate(animation.frames):
+
+        def tell(done: int, total: int, number: int = number) -> None:
+            nonlocal work
+            work = total
+            progress(number * total + done, animation.count * total)
+
+        if before is None or after is None or not np.array_equal(frame.picture.pixels, before.pixels):
+            before = frame.picture
+            after = upscaler.upscale(before, resample=resample, progress=tell, **size)
+        else:
+            tell(work, work)
+        yield replace(frame, picture=after)
