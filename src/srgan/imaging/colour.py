@@ -145,12 +145,13 @@ class _Curve:
             return None
         falling = forward[0] > forward[-1]  # ink, not light: some gray profiles
         rising = np.maximum.accumulate(forward[::-1] if falling else forward)
-        if np.abs(rising - (forward[::-1] if falling else forward)).max() > _FALL or rising[-1] - rising[0] < 0.5:
+        if np.abs(rising - (forward[::-1] if falling else forward)).max() > _FALL or rising[-1] - rising[0] < 0.1:
             raise icc.UnusableProfile("with a curve that cannot be inverted")
-        # Of values that look alike, the first; but white stays white.
-        keep = np.flatnonzero(np.diff(rising, prepend=-1) > 0)
-        keep[-1] = _STEPS
-        inverse = np.interp(x**4, rising[keep], (x[::-1] if falling else x)[keep])
+        # Of values that look alike, the one in the middle; but black and white stay what they are.
+        levels, first, counts = np.unique(rising, return_index=True, return_counts=True)
+        places = (first + (counts - 1) / 2) / _STEPS
+        places[0], places[-1] = 0, 1
+        inverse = np.interp(x**4, levels, 1 - places if falling else places)
         forward = rising[::-1] if falling else rising
         return cls(
             np.append(forward, forward[-1]).astype(np.float32), np.append(inverse, inverse[-1]).astype(np.float32)
