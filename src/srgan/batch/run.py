@@ -23,7 +23,7 @@ from srgan.batch.sheet import Sheet
 from srgan.batch.watch import Watcher
 from srgan.batch.worker import STOPPED, Options, Worker
 from srgan.errors import Cancelled, CannotWrite, InvalidConfig, SrganError
-from srgan.imaging import Kernel, Limits, check_target, read_picture
+from srgan.imaging import Kernel, Limits, check_target, open_scan
 from srgan.upscaler import Size, Upscaler
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -299,8 +299,8 @@ def _naming(template: str | None, upscaler: Upscaler, options: Options) -> Namin
     in_pixels = any(value is not None for key, value in options.size.items() if key != "scale")
 
     def size_of(path: Path) -> tuple[int, int]:
-        picture = read_picture(path, limits=options.limits)
-        height, width = upscaler.output_size((picture.height, picture.width), **options.size)
+        with open_scan(path, limits=options.limits) as scan:
+            height, width = upscaler.output_size((scan.like.height, scan.like.width), **options.size)
         return width, height
 
     scale = None if in_pixels else options.size.get("scale") or upscaler.scale

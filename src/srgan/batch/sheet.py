@@ -7,13 +7,15 @@ import heapq
 import html
 import io
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srgan.batch.report import BatchReport, write_whole
 from srgan.errors import SrganError
-from srgan.imaging import Limits, read_picture, resize, to_uint8
+from srgan.imaging import Limits, open_scan, resize, resize_strips, to_uint8
+from srgan.tiling import Rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +29,7 @@ COMPARED = 1024
 """Longer side at which input and output are compared: the input's own, but not more than this."""
 BLOCK = 32
 """Side of the blocks that are compared."""
+HeightWidth = tuple[int, int]
 _ANY = Limits(max_bytes=2**62, max_pixels=2**62, max_side=2**31)
 
 
@@ -93,39 +96,46 @@ def difference(before: NDArray[np.float32], after: NDArray[np.float32]) -> float
 
 
 def _pair(name: str, source: Path, target: Path) -> _Pair:
-    before, after = _pixels(source), _pixels(target)
-    text = f"{before.shape[1]} x {before.shape[0]} → {after.shape[1]} x {after.shape[0]}"
+    before, size = _shrunk(source, lambda size: _at_most(COMPARED, size))
+    same = before.shape[0], before.shape[1]
+    after, new_size = _shrunk(target, lambda new: same)
+    thumb = after if max(same) >= THUMB else _shrunk(target, lambda new: _at_most(THUMB, new))[0]
+    sizes = f"{size[1]} x {size[0]} → {new_size[1]} x {new_size[0]}"
     if before.shape[2] != after.shape[2]:  # gray that was written as RGB, or the other way round
         before, after = (pixels[..., :1].repeat(3, 2) if pixels.shape[2] == 1 else pixels for pixels in (before, after))
-    before = _at_most(before, COMPARED)
     distance = difference(before, after)
-    return _Pair(distance, name, f"{text}, difference {distance:.1f}", _thumb(before), _thumb(after))
+    return _Pair(distance, name, f"{sizes}, difference {distance:.1f}", _jpeg(before), _jpeg(thumb))
 
 
-def _pixels(path: Path) -> NDArray[np.float32]:
-    """The picture at ``path``, on gray where it is transparent."""
+def _shrunk(path: Path, wanted: Callable[[HeightWidth], HeightWidth]) -> tuple[NDArray[np.float32], HeightWidth]:
+    """The picture at ``path``, on gray where it is transparent, in the height and width that ``wanted`` says for its
+    own; and its own. It is read strip by strip: a large one takes no more memory than a small one."""
     import numpy as np
 
-    picture = read_picture(path, limits=_ANY)
-    alpha = picture.alpha
-    if alpha is None:
-        return picture.colour
-    return picture.colour * alpha + (1 - alpha) * np.float32(0.5)
+    with open_scan(path, limits=_ANY) as scan:
+        size, channels = (scan.like.height, scan.like.width), scan.like.pixels.shape[2]
+        colours = channels - 1 if scan.like.has_alpha else channels
+        opaque = (
+            strip
+            if colours == channels
+            else strip[..., :-1] * strip[..., -1:] + (1 - strip[..., -1:]) * np.float32(0.5)
+            for strip in scan.strips
+        )
+        strips = resize_strips(Rows(opaque).take, size, *wanted(size), colours, "box")
+        return np.concatenate(list(strips)), size
 
 
-def _at_most(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    height, width = pixels.shape[:2]
-    factor = side / max(height, width)
-    if factor >= 1:
-        return pixels
-    return resize(pixels, max(1, round(height * factor)), max(1, round(width * factor)), "box")
+def _at_most(side: int, size: HeightWidth) -> HeightWidth:
+    """``size`` less as much as its longer side goes beyond ``side``."""
+    factor = min(1, side / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def _thumb(pixels: NDArray[np.float32]) -> str:
-    """A JPEG in a ``data:`` address."""
+def _jpeg(pixels: NDArray[np.float32]) -> str:
+    """A thumbnail as a JPEG in a ``data:`` address."""
     from PIL import Image
 
-    values = to_uint8(_at_most(pixels, THUMB))
+    values = to_uint8(resize(pixels, *_at_most(THUMB, (pixels.shape[0], pixels.shape[1])), "box"))
     stream = io.BytesIO()
     Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(stream, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
