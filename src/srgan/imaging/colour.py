@@ -70,8 +70,9 @@ def space_of(icc_profile: bytes | None, model: Literal["GRAY", "RGB", "CMYK"]) -
     and the file taken as untagged. Untagged CMYK is never None. Never raises.
 
     Curves of channels are followed exactly. Profiles of tables, all those of CMYK among them, go through LittleCMS:
-    relative colorimetric, black to black, to the primaries of BT.2020. Their way back is mended until it comes
-    out where it should by the profile's own account, since the tables of many profiles do not.
+    relative colorimetric (perceptual where they have nothing else), black to black, to the primaries of BT.2020.
+    Their way back is mended until it comes out where it should by the profile's own account, since the tables of many
+    profiles do not.
     """
     space = _space_of(bytes(icc_profile), model) if icc_profile else None
     return _PlainInk() if space is None and model == "CMYK" else space
@@ -83,9 +84,9 @@ def _space_of(data: bytes, model: Literal["GRAY", "RGB", "CMYK"]) -> ColourSpace
         profile = icc.read_profile(data)
         if profile.model != model:
             raise icc.UnusableProfile(f"for {profile.model}, in a picture that is {model}")
-        # Tables come first by the standard; where they lead one way only, there may be a matrix that leads both ways.
-        tables = profile.has_tables or icc.colorants(profile) is None
-        return _managed(data, model) if model != "GRAY" and tables else _toned(profile)
+        if model != "GRAY" and profile.tables:  # by the standard, they come before a matrix
+            return _managed(model, data, profile.tables)
+        return _toned(profile)
     except icc.UnusableProfile as reason:
         _log.warning("The colour profile cannot be used (%s); the picture is taken as if it had none.", reason)
         return None
@@ -94,6 +95,8 @@ def _space_of(data: bytes, model: Literal["GRAY", "RGB", "CMYK"]) -> ColourSpace
 def _toned(profile: icc.Profile) -> ColourSpace | None:
     """The space of a profile that has a curve for each channel."""
     primaries = icc.colorants(profile)
+    if primaries is None and profile.model != "GRAY":
+        raise icc.UnusableProfile("without a matrix, or tables that lead both ways")
     names = (b"kTRC",) if profile.model == "GRAY" else (b"rTRC", b"gTRC", b"bTRC")
     curves = {tag: _Curve.of(tag, profile.lab) for tag in {profile.tags.get(name, b"") for name in names}}
     if all(curve is None for curve in curves.values()):
@@ -168,6 +171,8 @@ class _Managed:
 
     model: Literal["RGB", "CMYK"]
     profile: bytes
+    intent: Literal["relative", "perceptual"]
+    """libvips takes another profile in silence when this one has no tables for the intent."""
     black: float = 0.0
     rounds: int = 0
     """How often colours on the way back are looked at and corrected."""
@@ -177,26 +182,27 @@ class _Managed:
         return _wide_profile()
 
     def to_working(self, values: Pixels) -> Pixels:
-        wide = _from_integers(_into(self.to_lab(values), _wide_profile()))
+        wide = _from_integers(_into(self.to_lab(values), _wide_profile(), "relative"))
         return _by_channel([self._shifted(1 / (1 - self.black), -self.black / (1 - self.black))], wide, warped=False)
 
     def from_working(self, pixels: Pixels) -> Pixels:
         wide = _by_channel([self._shifted(1 - self.black, self.black)], pixels, warped=False)
-        return self.from_lab(_out_of(_to_integers(wide), _wide_profile(), "rgb16"))
+        return self.from_lab(_out_of(_to_integers(wide), _wide_profile(), "relative", "rgb16"))
 
     def to_lab(self, values: Pixels) -> Pixels:
         """To CIE Lab, D50."""
-        return _out_of(_to_integers(values), self.profile, "cmyk" if self.model == "CMYK" else "rgb16")
+        interpretation = "cmyk" if self.model == "CMYK" else "rgb16"
+        return _out_of(_to_integers(values), self.profile, self.intent, interpretation)
 
     def from_lab(self, lab: Pixels) -> Pixels:
         """The values that the profile gives for ``lab``, and for ``lab`` moved by what they miss it by."""
-        best = _into(lab, self.profile)
+        best = _into(lab, self.profile, self.intent)
         if self.rounds == 0:
             return _from_integers(best)
         aim, miss = lab, lab - self.to_lab(_from_integers(best))
         for _ in range(self.rounds):
             aim = aim + miss
-            values = _into(aim, self.profile)
+            values = _into(aim, self.profile, self.intent)
             missed = lab - self.to_lab(_from_integers(values))
             better = (_squares(missed) < _squares(miss))[..., None]  # beyond what the inks can do, it is not
             np.copyto(best, values, where=better)
@@ -211,20 +217,20 @@ class _Managed:
         return np.append(table, table[-1]).astype(np.float32)
 
 
-def _managed(data: bytes, model: Literal["RGB", "CMYK"]) -> _Managed:
+def _managed(model: Literal["RGB", "CMYK"], data: bytes, intent: Literal["relative", "perceptual"]) -> _Managed:
     """Raises `UnusableProfile` when LittleCMS cannot follow the profile both ways, or they are not each other's way."""
-    space = _Managed(model, data)
+    space = _Managed(model, data, intent)
     count = 4 if model == "CMYK" else 3
     axis = np.linspace(0, 1, 6 if model == "CMYK" else 12)
     inks = np.stack(np.meshgrid(*[axis] * count), axis=-1).astype(np.float32).reshape(-1, 36, count)
     try:
         # With a profile it cannot open, libvips reads by one of its own; only the way back says that.
-        _into(np.zeros((1, 1, 3), np.float32), data)
+        _into(np.zeros((1, 1, 3), np.float32), data, intent)
         lab = space.to_lab(inks)
         shown = space.from_lab(lab)  # colours that the way back leads to
         aim = space.to_lab(shown)
         for rounds in range(_ROUNDS + 1):
-            space = _Managed(model, data, _luminance(float(aim[..., 0].min())), rounds)
+            space = _Managed(model, data, intent, _luminance(float(aim[..., 0].min())), rounds)
             error = float(np.linalg.norm(space.to_lab(space.from_lab(aim)) - aim, axis=2).mean())
             if error <= _TRUE:
                 break
@@ -246,15 +252,15 @@ def _luminance(lightness: float) -> float:
     return t**3 if t > 6 / 29 else (t - 4 / 29) * 3 * (6 / 29) ** 2
 
 
-def _out_of(values: NDArray[np.uint16], profile: bytes, interpretation: str) -> Pixels:
+def _out_of(values: NDArray[np.uint16], profile: bytes, intent: str, interpretation: str) -> Pixels:
     """To CIE Lab. Raises `InvalidImage`."""
-    lab: Pixels = _by_vips("icc_import", values, profile, interpretation, embedded=True)
+    lab: Pixels = _by_vips("icc_import", values, profile, interpretation, intent=intent, embedded=True)
     return lab
 
 
-def _into(lab: Pixels, profile: bytes) -> NDArray[np.uint16]:
+def _into(lab: Pixels, profile: bytes, intent: str) -> NDArray[np.uint16]:
     """From CIE Lab. Raises `InvalidImage`."""
-    values: NDArray[np.uint16] = _by_vips("icc_export", lab, profile, "lab", depth=16)
+    values: NDArray[np.uint16] = _by_vips("icc_export", lab, profile, "lab", intent=intent, depth=16)
     return values
 
 
@@ -270,7 +276,7 @@ def _by_vips(operation: str, values: NDArray[Any], profile: bytes, interpretatio
     try:
         image = pyvips.Image.new_from_array(np.ascontiguousarray(values), interpretation=interpretation).copy()
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-        return getattr(image, operation)(intent="relative", pcs="lab", **options).numpy()
+        return getattr(image, operation)(pcs="lab", **options).numpy()
     except pyvips.Error as error:
         reason = error.detail.strip().splitlines() or ["no reason given"]
         raise InvalidImage(f"LittleCMS cannot apply the colour profile: {reason[-1]}") from error

@@ -38,11 +38,11 @@ class Profile:
     tags: dict[bytes, bytes]
 
     @property
-    def has_tables(self) -> bool:
-        """Whether multi-dimensional tables lead to the profile's connection space and from it."""
-        return any(name[:3] in (b"A2B", b"D2B") for name in self.tags) and any(
-            name[:3] in (b"B2A", b"B2D") for name in self.tags
-        )
+    def tables(self) -> Literal["relative", "perceptual"] | None:
+        """The rendering intent with tables that lead both ways, to the connection space and from it."""
+        if {b"A2B1", b"B2A1"} <= self.tags.keys():
+            return "relative"
+        return "perceptual" if {b"A2B0", b"B2A0"} <= self.tags.keys() else None
 
 
 def read_profile(data: bytes) -> Profile:
