@@ -1,0 +1,268 @@
+"""One picture at a time: what stands in the way of writing it, and that nothing is lost or left behind."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from srgan.batch import BatchReport, process_folder, run, worker
+from srgan.batch.journal import FOLDER, JOURNAL
+from srgan.errors import CannotWrite
+from srgan.testing import NearestSession
+from srgan.upscaler import Upscaler
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for index in range(12):
+        Image.new("RGB", (4 + index, 3)).save(folder / f"{index:02}.png")
+    return folder
+
+
+@pytest.fixture
+def process(source: Path, tmp_path: Path) -> Callable[..., BatchReport]:
+    def processing(**options: Any) -> BatchReport:
+        return process_folder(source, tmp_path / "out", Upscaler(NearestSession(2)), **options)
+
+    return processing
+
+
+def files(top: Path) -> list[str]:
+    return sorted(path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file())
+
+
+def events(tmp_path: Path) -> list[tuple[str, str]]:
+    lines = (tmp_path / "out" / FOLDER / JOURNAL).read_text().splitlines()
+    told = [json.loads(line) for line in lines]
+    return [(line["is"], line["target"]) for line in told if "target" in line]
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, wanted: Callable[[Path], bool], fault: Callable[[], Exception]) -> None:
+    """Writing a picture fails for the sources that are ``wanted``."""
+    enlarge = worker.enlarge
+
+    def enlarging(upscaler: Upscaler, source: Path, *more: Any) -> tuple[int, int]:
+        if wanted(source):
+            raise fault()
+        return enlarge(upscaler, source, *more)
+
+    monkeypatch.setattr(worker, "enlarge", enlarging)
+
+
+def no_room() -> CannotWrite:
+    error = CannotWrite("out: No space left on device")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    return error
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_a_full_disk_stops_the_run_instead_of_failing_every_file(
+    process: Any, monkeypatch: pytest.MonkeyPatch, watch: bool
+) -> None:
+    failing(monkeypatch, lambda source: source.name >= "02", no_room)
+
+    report = process(workers=1, watch=watch, settle=0)
+
+    assert report.interrupted
+    assert not report.ok
+    assert "3 files in a row could not be written (No space left on device); make room" in report.reason
+    assert [report.count(state) for state in ("done", "failed", "stopped")] == [2, 3, 7]
+    assert {outcome.reason for outcome in report.outcomes if outcome.state == "stopped"} == {report.reason}
+    monkeypatch.undo()
+    report = process()
+    assert [report.count(state) for state in ("done", "skipped")] == [10, 2]
+
+
+def test_a_file_that_finds_room_begins_the_count_anew(process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, lambda source: source.name[:2] in ("00", "01", "03", "04", "06"), no_room)
+
+    report = process(workers=1)
+    assert [report.count(state) for state in ("done", "failed", "stopped")] == [7, 5, 0]
+    assert (report.reason, report.interrupted) == ("", False)
+
+
+def test_other_failures_to_write_stop_nothing(process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, lambda source: True, lambda: CannotWrite("out: is a folder"))
+
+    report = process()
+    assert report.count("failed") == 12
+    assert not report.interrupted
+
+
+def test_a_disk_that_is_full_for_the_journal_only_loses_nothing(process: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    write = os.write
+
+    def without_room(file: int, data: bytes) -> int:
+        if b'"done"' in data:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", without_room)
+    assert process().count("done") == 12, "the pictures are in their places"
+    monkeypatch.undo()
+    assert process().count("skipped") == 12
+    assert len(events(tmp_path)) == 24
+
+
+def test_an_output_that_appears_meanwhile_is_left_as_it_is(
+    process: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    enlarge = worker.enlarge
+
+    def enlarging(upscaler: Upscaler, source: Path, *more: Any) -> tuple[int, int]:
+        if source.name == "00.png":
+            (tmp_path / "out/00.png").write_text("somebody else's")
+        return enlarge(upscaler, source, *more)
+
+    monkeypatch.setattr(worker, "enlarge", enlarging)
+    report = process()
+
+    assert [report.count(state) for state in ("done", "failed")] == [11, 1]
+    assert "was made by somebody else meanwhile" in report.outcomes[0].reason
+    assert (tmp_path / "out/00.png").read_text() == "somebody else's"
+    assert process().outcomes[0].reason == "the output exists"
+
+
+def test_messages_name_the_output_and_no_file_that_nobody_knows(process: Any, source: Path, tmp_path: Path) -> None:
+    Image.new("L", (9000, 1)).save(source / "wide.webp")
+
+    reason = process().outcomes[-1].reason
+
+    assert str(tmp_path / "out/wide.webp") in reason
+    assert ".part" not in reason
+
+
+def test_a_file_that_vanishes_before_its_turn_is_its_own_failure(process: Any, source: Path) -> None:
+    def take_away(outcome: object, done: int, total: int) -> None:
+        (source / "11.png").unlink(missing_ok=True)
+
+    report = process(workers=1, progress=take_away)
+
+    assert [report.count(state) for state in ("done", "failed")] == [11, 1]
+    assert report.outcomes[-1].reason.endswith("11.png: no such file")
+
+
+def test_an_input_that_changes_while_it_is_worked_on_is_made_again(
+    process: Any, source: Path, monkeypatch: Any
+) -> None:
+    enlarge = worker.enlarge
+
+    def enlarging(upscaler: Upscaler, source: Path, *more: Any) -> tuple[int, int]:
+        done = enlarge(upscaler, source, *more)
+        if source.name == "00.png":
+            Image.new("RGB", (30, 20)).save(source)
+        return done
+
+    monkeypatch.setattr(worker, "enlarge", enlarging)
+    process()
+    monkeypatch.undo()
+
+    assert process().outcomes[0].reason == "made again: the input changed"
+    assert process().outcomes[0].reason == "done before"
+
+
+def test_links_in_the_output_folder_are_kept(process: Any, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "kept.png").write_text("old")
+    (tmp_path / "kept.png").chmod(0o600)
+    (tmp_path / "out/00.png").symlink_to(tmp_path / "kept.png")
+
+    process(existing="overwrite")
+
+    assert (tmp_path / "out/00.png").is_symlink()
+    with Image.open(tmp_path / "kept.png") as picture:
+        assert picture.size == (8, 6)
+    assert (tmp_path / "kept.png").stat().st_mode & 0o777 == 0o600
+
+
+def test_nothing_unfinished_is_left_whatever_fails(process: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    def fails(*arguments: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(worker.os, "link", fails)
+    monkeypatch.setattr(worker.os, "rename", fails)
+    report = process()
+
+    assert {outcome.reason.rpartition(": ")[2] for outcome in report.outcomes} == {"Input/output error"}
+    assert files(tmp_path / "out") == [f"{FOLDER}/{JOURNAL}"]
+    assert [kind for kind, _ in events(tmp_path)].count("failed") == 12
+
+
+def test_on_another_disk_a_picture_is_made_beside_its_place(process: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    parts = []
+    enlarge = worker.enlarge
+
+    def enlarging(upscaler: Upscaler, source: Path, target: Path, *more: Any) -> tuple[int, int]:
+        parts.append(target.parent)
+        return enlarge(upscaler, source, target, *more)
+
+    class Elsewhere:
+        st_dev = -1
+
+    stat = os.stat
+    folder = str(tmp_path / "out" / FOLDER)
+    monkeypatch.setattr(worker, "enlarge", enlarging)
+    monkeypatch.setattr(worker.os, "stat", lambda path, **o: Elsewhere() if str(path) == folder else stat(path, **o))
+    assert process().ok
+    assert set(parts) == {tmp_path / "out"}
+
+
+def test_every_name_a_file_system_takes_goes_through(process: Any, source: Path, tmp_path: Path) -> None:
+    names = [
+        "new\nline.png",
+        "tab\t.png",
+        "-rf.png",
+        "{stem}.png",
+        "%s.png",
+        "a\u202eb.png",
+        "x" * 251 + ".png",
+        "‮.png",
+    ]
+    for name in [*names, "caf\u00e9.png", "cafe\u0301.png", os.fsdecode(b"\xff\xfe.png")]:
+        Image.new("RGB", (4, 3)).save(source / name)
+    reports = [tmp_path / "r.json", tmp_path / "r.csv"]
+
+    report = process(report=reports, contact_sheet=tmp_path / "r.html")
+
+    assert report.ok, [outcome for outcome in report.outcomes if outcome.state != "done"]
+    assert process(report=reports).count("skipped") == 23
+    assert len(json.loads(reports[0].read_bytes())["outcomes"]) == 23
+
+
+def test_names_that_differ_in_capitals_only_do_not_replace_each_other(
+    process: Any, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "_any_case", lambda journal: True)
+    Image.new("RGB", (4, 3)).save(source / "A.png")
+    Image.new("RGB", (4, 3)).save(source / "a.png")
+
+    told = {outcome.source: outcome.reason for outcome in process().outcomes}
+    assert told["A.png"] == ""
+    assert told["a.png"] == "its output would replace that of A.png"
+    told = {outcome.source: outcome.target for outcome in process(existing="rename").outcomes}
+    assert (told["A.png"], told["a.png"]) == ("A.png", "a (2).png")
+
+
+def test_a_name_that_is_too_long_is_that_files_own_failure(process: Any, source: Path) -> None:
+    Image.new("RGB", (4, 3)).save(source / "x.png")
+
+    report = process(name="{stem}" * 130, include=["00.png", "x.png"])
+
+    assert [outcome.state for outcome in report.outcomes] == ["failed", "done"]
+    assert "longer than 255 bytes" in report.outcomes[0].reason
+
+
+def test_a_path_that_is_too_long_for_the_system_is_that_files_own_failure(process: Any, tmp_path: Path) -> None:
+    report = process(name="/".join(["d" * 200] * 25) + "/{stem}", include=["00.png"])
+
+    assert [outcome.state for outcome in report.outcomes] == ["failed"]
+    assert "File name too long" in report.outcomes[0].reason
