@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import random
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -136,3 +139,114 @@ def test_an_interrupted_run_leaves_whole_files_and_the_same_command_goes_on(
     assert report["counts"]["done"] == len(made)
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, timeout=120, check=True)
     assert f"{12 - len(made)} done, {len(made)} skipped of 12".encode() in done.stdout
+
+
+def test_a_run_that_is_killed_goes_on_with_nothing_lost_halved_or_made_twice(command: str, tmp_path: Path) -> None:
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    names = {f"{'deep/' if index % 2 else ''}{index:02}.png" for index in range(60)}
+    for index, name in enumerate(sorted(names)):
+        Image.effect_noise((60 + index, 50), 60).save(tmp_path / "in" / name)
+    arguments = [command, "batch", "in", "out", "--model", "bicubic", "--scale", "4", "--report", "report.json"]
+    chance = random.Random(7)
+    for _ in range(3):
+        count = len(tree(tmp_path / "out")) if (tmp_path / "out").exists() else 0
+        process = subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        until = time.monotonic() + 60
+        while len(list((tmp_path / "out").rglob("*.png"))) <= count and process.poll() is None:
+            assert time.monotonic() < until
+        time.sleep(chance.uniform(0, 0.15))
+        process.kill()
+        process.communicate()
+        for path in (tmp_path / "out").rglob("*.png"):
+            with Image.open(path) as picture:
+                picture.load()
+    before = len(list((tmp_path / "out").rglob("*.png")))
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert 3 <= before < 60
+    assert tree(tmp_path / "out") == names
+    assert not list((tmp_path / "out" / ".srgan").glob("*.part"))
+    journal = (tmp_path / "out" / ".srgan" / "journal.jsonl").read_text().splitlines()
+    made = Counter(line["target"] for line in map(json.loads, journal) if line["is"] == "done")
+    assert made == Counter(names), "each is made once"
+    counts = json.loads((tmp_path / "report.json").read_text())["counts"]
+    assert counts == {"done": 60 - before, "skipped": before, "failed": 0, "stopped": 0}
+
+
+def test_a_second_process_on_one_folder_is_refused(command: str, srgan, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    first = subprocess.Popen(
+        [command, "batch", "in", "out", *BICUBIC, "--watch"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        until = time.monotonic() + 60
+        while not (tmp_path / "out" / ".srgan" / "journal.jsonl").exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        second = srgan("batch", "in", "out", *BICUBIC)
+        assert second.returncode == 7
+        assert f"another srgan (process {first.pid}) works on this folder".encode() in second.stderr
+    finally:
+        first.send_signal(signal.SIGINT)
+        out, err = first.communicate(timeout=60)
+    assert (first.returncode, out) == (0, b"in: no pictures\n"), err
+
+
+def test_a_watched_folder_is_worked_on_until_it_is_stopped_and_then_reported(command: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    options = ["--watch", "--settle", "0.1", "--report", "report.csv", "--report", "report.json"]
+    process = subprocess.Popen(
+        [command, "batch", "in", "out", *BICUBIC, *options],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    for name in ("a.png", "b.png"):
+        Image.effect_noise((9, 6), 60).save(tmp_path / "in" / name)
+        until = time.monotonic() + 60
+        while not (tmp_path / "out" / name).exists() and process.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.startswith(b"2 done of 2 in ")
+    assert err.startswith(b"Watching in. Ctrl-C ends it.\n")
+    with open(tmp_path / "report.csv", newline="") as stream:
+        assert [row["state"] for row in csv.DictReader(stream)] == ["done", "done"]
+    assert json.loads((tmp_path / "report.json").read_text())["interrupted"] is False
+
+
+def test_names_policies_and_retries_come_from_options(srgan, folder: Path, tmp_path: Path) -> None:
+    options = [*BICUBIC, "--name", "{stem}_x{scale}", "--exclude", "deeper"]
+    assert srgan("batch", "in", "out", *options).returncode == 1
+    assert tree(tmp_path / "out") == {"a_x2.png", "deep/b_x2.jpg"}
+    assert srgan("batch", "in", "out", *options, "--existing", "rename").stdout.startswith(b"2 skipped, 1 failed")
+    assert srgan("batch", "in", "out", *options, "--existing", "overwrite").stdout.startswith(b"2 done, 1 failed")
+    Image.effect_noise((9, 6), 60).save(folder / "deep" / "damaged.png")
+    assert srgan("batch", "in", "out", *options, "--retry-failed").stdout.startswith(b"1 done, 2 skipped of 3")
+    sheet = srgan("batch", "in", "out", *options, "--contact-sheet", "sheet.html")
+    assert sheet.stdout.startswith(b"3 skipped of 3")
+    assert (tmp_path / "sheet.html").read_text().count("<figure>") == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--name", "{stem}/../../{stem}"], "does not lie in the output folder"),
+        (["--name", "{nonsense}"], "{nonsense}"),
+        (["--existing", "replace"], "batch.existing"),
+        (["--overwrite", "--existing", "rename"], "contradict"),
+        (["--contact-sheet", "none/x.html"], "none"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_the_work(arguments: list[str], named: str, srgan, folder: Path) -> None:
+    before = tree(folder.parent)
+    done = srgan("batch", "in", "out", *BICUBIC, *arguments)
+    assert done.returncode in (2, 7)
+    assert named in done.stderr.decode()
+    assert done.stderr.count(b"\n") == 1
+    assert tree(folder.parent) == before

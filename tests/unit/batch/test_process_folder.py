@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import threading
@@ -312,6 +313,21 @@ def test_the_report_tells_everything_in_json(folder: Any, tmp_path: Path, upscal
     assert path.read_text("utf-8") == report.to_json()
     assert report.summary().startswith("2 done, 1 failed of 3 in ")
     assert files(tmp_path) == sorted(["report.json", *(f"in/{n}.png" for n in "abö"), "out/a.png", "out/ö.png"])
+
+
+def test_the_report_is_a_table_for_csv_and_both_may_be_wanted(folder: Any, tmp_path: Path, upscaler: Upscaler) -> None:
+    source = folder("a.png", 'with "quotes", and\nlines.png')
+    (source / "b.png").write_bytes(b"bad")
+
+    paths = [tmp_path / "report.CSV", tmp_path / "report.json"]
+    process_folder(source, tmp_path / "out", upscaler, report=paths)
+
+    with open(paths[0], encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    told = json.loads(paths[1].read_text("utf-8"))["outcomes"]
+    assert list(rows[0]) == ["source", "target", "state", "reason", "seconds", "width", "height"]
+    assert rows == [{key: "" if value is None else str(value) for key, value in entry.items()} for entry in told]
+    assert [row["state"] for row in rows] == ["done", "failed", "done"]
 
 
 def test_a_name_that_is_not_unicode_can_be_reported(folder: Any, tmp_path: Path, upscaler: Upscaler) -> None:
