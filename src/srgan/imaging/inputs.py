@@ -1,0 +1,154 @@
+"""Inputs from strangers: what they are called, how large they may be, and which format their first bytes announce."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from srgan.errors import InvalidImage, LimitExceeded, MissingDependency, OutOfMemory, SrganError
+
+Source = str | os.PathLike[str] | bytes | BinaryIO
+
+READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "PFM", "AVIF", "HEIC", "JXL")
+"""Formats that `srgan.imaging.read_picture` reads; of an animation the first frame, of a document the first page.
+HEIC and JXL need the extra ``formats``; PPM stands for PBM and PGM too."""
+
+PICTURE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".heic", ".heif", ".jxl"}
+)
+"""How such files are usually named, in lower case: what a search through a folder looks for."""
+
+HEAD_BYTES = 64
+"""What `sniff` needs."""
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What an input may be at most. Checked before its pixels are decoded."""
+
+    max_bytes: int = 1 << 30
+    """Bytes of the file."""
+    max_pixels: int = 250_000_000
+    """Width times height."""
+    max_side: int = 200_000
+    """Width or height."""
+    max_frames: int = 10_000
+    """Frames of an animation."""
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raises `InvalidImage` for no pixels and `LimitExceeded` for too many; the message does not name the input."""
+        if width < 1 or height < 1:
+            raise InvalidImage(f"has no pixels ({width} x {height})")
+        if max(width, height) > self.max_side:
+            raise LimitExceeded(f"{width} x {height} pixels, the limit is {self.max_side:,} a side")
+        if width * height > self.max_pixels:
+            raise LimitExceeded(f"{width} x {height} pixels, the limit is {self.max_pixels:,} in all")
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def name_of(source: object) -> str:
+    """What messages call the input: always one printable line."""
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+    else:
+        name = getattr(source, "name", None)
+        name = name if isinstance(name, str) else "the input"
+    return name if name.isprintable() and name else ascii(name)
+
+
+def opened(source: Source, name: str, limits: Limits) -> BinaryIO:
+    """A seekable stream over at most ``limits.max_bytes`` bytes. Pipes are read into memory, regular files are not."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        _check_bytes(len(source), name, limits)
+        return io.BytesIO(source)
+    if not isinstance(source, str | os.PathLike):
+        return _drained(source, name, limits)
+    try:
+        stream = open(source, "rb")  # noqa: SIM115 (handed to the caller, who closes it)
+    except FileNotFoundError as error:
+        raise InvalidImage(f"{name}: no such file") from error
+    except IsADirectoryError as error:
+        raise InvalidImage(f"{name}: is a folder, not a picture") from error
+    except (OSError, ValueError) as error:
+        raise InvalidImage(f"{name}: cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+    status = os.fstat(stream.fileno())
+    if stat.S_ISREG(status.st_mode):
+        try:
+            _check_bytes(status.st_size, name, limits)
+        except SrganError:
+            stream.close()
+            raise
+        return stream
+    with stream:
+        return _drained(stream, name, limits)
+
+
+def _drained(stream: BinaryIO, name: str, limits: Limits) -> io.BytesIO:
+    """What is left of ``stream``, in memory. Piece by piece: one large read would ask for the whole limit at once."""
+    pieces, count = [], 0
+    try:
+        while count <= limits.max_bytes and (piece := stream.read(1 << 20)):
+            pieces.append(bytes(piece))
+            count += len(piece)
+    except (OSError, ValueError, TypeError) as error:
+        raise InvalidImage(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    _check_bytes(count, name, limits)
+    return io.BytesIO(b"".join(pieces))
+
+
+def _check_bytes(count: int, name: str, limits: Limits) -> None:
+    if count == 0:
+        raise InvalidImage(f"{name}: is empty")
+    if count > limits.max_bytes:
+        raise LimitExceeded(f"{name}: larger than the limit of {limits.max_bytes:,} bytes")
+
+
+def sniff(head: bytes) -> str | None:
+    """The format, one of `READABLE`, that the first `HEAD_BYTES` bytes announce; None for any other."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "GIF"
+    if head[4:8] == b"ftyp":
+        brands = [head[8:12], *(head[i : i + 4] for i in range(16, min(len(head), int.from_bytes(head[:4], "big")), 4))]
+        if b"avif" in brands or b"avis" in brands:
+            return "AVIF"
+        return "HEIC" if any(brand in _HEIC_BRANDS for brand in brands) else None
+    if head[:2] == b"\xff\x0a" or head[:12] == b"\0\0\0\x0cJXL \r\n\x87\n":
+        return "JXL"
+    if head[:1] == b"P" and head[1:2] in b"123456Ff" and head[2:3].isspace():
+        return "PFM" if head[1:2] in b"Ff" else "PPM"
+    return "BMP" if head.startswith(b"BM") else None
+
+
+@contextmanager
+def translated(name: str, kind: str) -> Iterator[None]:
+    """Whatever a decoder raises in the block becomes one of our errors, in one line that names the input."""
+    try:
+        yield
+    except MissingDependency:
+        raise
+    except SrganError as error:
+        raise type(error)(str(error) if str(error).startswith(name) else f"{name}: {error}") from error
+    except MemoryError as error:
+        raise OutOfMemory(f"{name}: too large for this machine's memory") from error
+    except Exception as error:  # whatever a reader raises on hostile bytes, the input is at fault
+        if type(error).__name__.startswith("DecompressionBomb"):
+            raise LimitExceeded(f"{name}: larger than Pillow decodes: {error}") from error
+        detail = "".join(c for c in " ".join(str(error).split()) if c.isprintable()) or type(error).__name__
+        raise InvalidImage(f"{name}: damaged or truncated {kind}: {detail[:200]}") from error

@@ -1,0 +1,54 @@
+"""`Stored`: a picture as its file has it, header read and pixels waiting. What every decoder hands to the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from numpy.typing import NDArray
+
+Rows = Callable[[int], Iterator[NDArray[Any]]]
+"""From a number of rows: strips of that many rows (the last has what is left) x width x channels, top to bottom.
+Starts anew with each call. Raises whatever the decoder raises on damaged data."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """What a file says beside its pixels, as it says it: nothing has been checked or applied."""
+
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    """With or without the prefix ``Exif``."""
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    text: tuple[tuple[str, str], ...] = ()
+    dpi: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Width and height are as stored, before orientation."""
+
+    format: str
+    width: int
+    height: int
+    model: Literal["GRAY", "RGB", "CMYK"]
+    """What the colour channels are: 1, 3 or 4 of them."""
+    alpha: bool
+    """Whether one more channel follows."""
+    bit_depth: int
+    """As in `srgan.imaging.Picture`."""
+    top: float | None
+    """The value that stands for 1; None: the values have no known range, or are floating point."""
+    rows: Rows
+    premultiplied: bool = False
+    inverted: bool = False
+    """Whether 0 is white."""
+    orientation: int | None = None
+    """Where the format itself states it, whatever EXIF and XMP say; None: they decide."""
+    metadata: Metadata = field(default_factory=Metadata)
+
+    @property
+    def channels(self) -> int:
+        return {"GRAY": 1, "RGB": 3, "CMYK": 4}[self.model] + self.alpha
