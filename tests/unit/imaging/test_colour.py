@@ -205,6 +205,14 @@ def test_each_8_bit_level_comes_back_through_noise_of_a_network(curve: bytes) ->
     assert np.array_equal(np.floor(back * 255 + 0.5), np.floor(values * 255 + 0.5))
 
 
+@pytest.mark.parametrize("falling", [False, True])
+def test_black_and_white_come_back_where_a_curve_has_dead_ends(falling: bool) -> None:
+    samples = np.clip(np.linspace(-0.3, 1.3, 200), 0, 1)
+    space = opened(gray_profile(table(samples[::-1] if falling else samples)), "GRAY")
+    ends = np.array([[[0], [1]]], np.float32)
+    np.testing.assert_array_equal(space.from_working(ends), ends[:, ::-1] if falling else ends)
+
+
 def test_values_between_levels_and_beyond_the_ends() -> None:
     space = opened(rgb_profile(LINEAR))
     values = np.array([[[1e-6, 2e-6, 0.3000001], [-0.5, 1.5, np.nan]]], np.float32)

@@ -289,6 +289,14 @@ def test_cmyk_with_a_bad_profile_follows_the_plain_formula(name: str, caplog: py
     assert "cannot be used" in caplog.text
 
 
+def test_tables_that_swap_channels_on_the_way_back_are_not_followed(caplog: pytest.LogCaptureFixture) -> None:
+    tags = icc.read_profile(rgb_tables()).tags
+    way = tags[b"B2A1"]
+    cube = np.frombuffer(way[64:-12], ">u2").reshape(-1, 3)[:, ::-1].tobytes()
+    assert space_of(packed(rgb_tables(), tags | {b"B2A1": way[:64] + cube + way[-12:]}), "RGB") is None
+    assert "contradict each other" in caplog.text
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.booleans(), st.lists(st.tuples(st.integers(0, 700), st.binary(min_size=1, max_size=3)), min_size=1, max_size=4)
