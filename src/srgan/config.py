@@ -41,10 +41,13 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+_OTHER_NAMES = {"jpg": "jpeg", "tif": "tiff", "heif": "heic", "pgm": "ppm", "pnm": "ppm"}
+
+
 def _format_name(value: Any) -> Any:
     """`JPG` and `.tif` mean what people mean by them."""
     name = value.lower().lstrip(".") if isinstance(value, str) else value
-    return {"jpg": "jpeg", "tif": "tiff"}.get(name, name) if isinstance(name, str) else name
+    return _OTHER_NAMES.get(name, name) if isinstance(name, str) else name
 
 
 class UpscaleSettings(Section):
@@ -67,11 +70,19 @@ class UpscaleSettings(Section):
     resample: Literal["lanczos", "bicubic", "bilinear", "nearest", "box"] = Field(
         default="lanczos", description="Filter for the last step, from the model's own scale to the size asked for."
     )
-    format: Annotated[Literal["png", "jpeg", "webp", "tiff", "bmp"] | None, BeforeValidator(_format_name)] = Field(
-        default=None, description="File format of the output. Without it, by the suffix of the output's name."
+    format: Annotated[
+        Literal["png", "jpeg", "webp", "tiff", "bmp", "gif", "ppm", "pfm", "avif", "heic", "jxl"] | None,
+        BeforeValidator(_format_name),
+    ] = Field(
+        default=None,
+        description="File format of the output (heic and jxl take the extra `formats`). Without it, by the suffix of "
+        "the output's name.",
     )
     quality: int | None = Field(
-        default=None, ge=1, le=100, description="Quality of JPEG and WebP output. Without it, that of the format."
+        default=None,
+        ge=1,
+        le=100,
+        description="Quality of JPEG, WebP, AVIF, HEIC and JPEG XL output. Without it, that of the format.",
     )
 
 

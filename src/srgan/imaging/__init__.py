@@ -1,18 +1,11 @@
 """Pictures in and out: reading, writing, resampling, and what a picture is in memory."""
 
+from srgan.imaging.formats import WRITABLE, check_format, estimate_bytes, format_of
 from srgan.imaging.picture import Picture, Scan, blank, from_uint8, from_uint16, to_uint8, to_uint16
 from srgan.imaging.reading import PICTURE_SUFFIXES, READABLE, Header, Limits, open_scan, probe_picture, read_picture
 from srgan.imaging.resize import Kernel, resize, resize_strips
-from srgan.imaging.writing import (
-    WRITABLE,
-    check_format,
-    check_target,
-    encode_picture,
-    encode_strips,
-    format_of,
-    write_picture,
-    write_strips,
-)
+from srgan.imaging.targets import check_space, check_target, remove_leftovers
+from srgan.imaging.writing import encode_picture, encode_strips, write_picture, write_strips
 
 __all__ = [
     "PICTURE_SUFFIXES",
@@ -25,15 +18,18 @@ __all__ = [
     "Scan",
     "blank",
     "check_format",
+    "check_space",
     "check_target",
     "encode_picture",
     "encode_strips",
+    "estimate_bytes",
     "format_of",
     "from_uint8",
     "from_uint16",
     "open_scan",
     "probe_picture",
     "read_picture",
+    "remove_leftovers",
     "resize",
     "resize_strips",
     "to_uint8",

@@ -23,6 +23,8 @@ _STRIP_BYTES = 1 << 20
 _SAMPLE_BYTES = 1 << 16
 """Bytes of a strip that are compressed on trial to choose its filter."""
 _NONE, _SUB, _UP = 0, 1, 2
+_LONG_TEXT = 1024
+"""Characters of a text from which on it is compressed."""
 
 
 class _Deflater(Protocol):
@@ -30,7 +32,7 @@ class _Deflater(Protocol):
     def flush(self) -> bytes: ...
 
 
-def _deflate() -> tuple[Callable[[], _Deflater], Callable[[bytes, int], int]]:
+def deflate() -> tuple[Callable[[], _Deflater], Callable[[bytes, int], int]]:
     """The fastest deflate there is, and its CRC-32."""
     try:
         from isal import isal_zlib
@@ -43,8 +45,10 @@ class PngWriter:
     """Writes one PNG picture to ``stream``, top to bottom, holding one strip of it at a time.
 
     ``channels`` is 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA; ``bit_depth`` 8 or 16. ``exif`` is a bare TIFF stream,
-    ``dpi`` pixels per inch. Rows come by `write_rows`; `finish` ends the picture. The stream is neither closed nor
-    flushed; what it raises passes through. Raises ValueError for what is no PNG picture or for rows that do not fit.
+    ``dpi`` pixels per inch, ``text`` keywords with their texts (those whose keyword is none in PNG are left out).
+    ``iptc`` goes where ImageMagick keeps it, for want of a place in the standard. Rows come by `write_rows`; `finish`
+    ends the picture. The stream is neither closed nor flushed; what it raises passes through. Raises ValueError for
+    what is no PNG picture or for rows that do not fit.
     """
 
     def __init__(
@@ -58,12 +62,14 @@ class PngWriter:
         icc_profile: bytes | None = None,
         exif: bytes | None = None,
         xmp: bytes | None = None,
+        iptc: bytes | None = None,
+        text: tuple[tuple[str, str], ...] = (),
         dpi: tuple[float, float] | None = None,
     ) -> None:
         if not (0 < width < 2**31 and 0 < height < 2**31) or channels not in _COLOUR_TYPES or bit_depth not in (8, 16):
             raise ValueError(f"no PNG picture: {width} x {height}, {channels} channels of {bit_depth} bit")
         self._stream = stream
-        self._new_deflater, self._crc = _deflate()
+        self._new_deflater, self._crc = deflate()
         self._deflater = self._new_deflater()
         self._shape = (width, channels)
         self._dtype = np.dtype(np.uint8 if bit_depth == 8 else np.uint16)
@@ -81,6 +87,11 @@ class PngWriter:
             self._chunk(b"eXIf", exif)
         if xmp is not None:
             self._chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
+        if iptc:
+            self._chunk(b"zTXt", _raw_profile(iptc))
+        for keyword, words in text:
+            if chunk := _text_chunk(keyword, words):
+                self._chunk(*chunk)
 
     def write_rows(self, rows: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
         """Append ``rows``, n x width x channels, uint8 or uint16 as the bit depth says."""
@@ -142,3 +153,35 @@ class PngWriter:
         self._stream.write(struct.pack(">I", len(data)) + kind)
         self._stream.write(data)
         self._stream.write(struct.pack(">I", self._crc(data, zlib.crc32(kind))))
+
+
+def _text_chunk(keyword: str, words: str) -> tuple[bytes, bytes] | None:
+    """The plain chunk where Latin-1 has all the characters, the one for UTF-8 elsewhere; long texts are compressed."""
+    try:
+        name = keyword.encode("latin-1")
+    except UnicodeEncodeError:
+        return None
+    printable = all(32 <= byte < 127 or byte > 160 for byte in name)
+    if not 0 < len(name) < 80 or not printable or name != name.strip(b" ") or b"  " in name:
+        return None
+    words = words.replace("\0", "").replace("\r\n", "\n")
+    long = len(words) > _LONG_TEXT
+    try:
+        data = words.encode("latin-1")
+    except UnicodeEncodeError:
+        data = words.encode("utf-8", "replace")
+        return b"iTXt", name + bytes((0, long, 0, 0, 0)) + (zlib.compress(data) if long else data)
+    return (b"zTXt", name + b"\0\0" + zlib.compress(data)) if long else (b"tEXt", name + b"\0" + data)
+
+
+def _raw_profile(iptc: bytes) -> bytes:
+    """A profile as ImageMagick writes it and many programs read it: a text of hexadecimal digits in lines."""
+    resource = photoshop_resource(iptc)
+    digits = resource.hex()
+    lines = "\n".join(digits[start : start + 72] for start in range(0, len(digits), 72))
+    return b"Raw profile type iptc\0\0" + zlib.compress(f"\niptc\n{len(resource):8}\n{lines}\n".encode())
+
+
+def photoshop_resource(iptc: bytes) -> bytes:
+    """IPTC records as one of Photoshop's resources, number 0x0404, without a name."""
+    return struct.pack(">4sHHI", b"8BIM", 0x0404, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)
