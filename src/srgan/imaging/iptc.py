@@ -1,0 +1,35 @@
+"""IPTC records in Photoshop's image resources, the way that JPEG carries them."""
+
+from __future__ import annotations
+
+_JPEG_NAME = b"Photoshop 3.0\0"
+_SIGNATURES = (b"8BIM", b"MeSa", b"PHUT", b"AgHg", b"DCSR")
+_IPTC = 0x0404
+
+
+def iptc_of_photoshop(*segments: bytes) -> bytes | None:
+    """The IPTC records (resource 0x0404) in Photoshop's resources; None when there are none.
+
+    ``segments`` are the payloads of JPEG's APP13, in the order of the file, or the one value of TIFF's tag 34377. A
+    resource may run on from one segment into the next. What is damaged, and what follows it, is left out.
+    """
+    data = b"".join(segment.removeprefix(_JPEG_NAME) for segment in segments)
+    at = 0
+    while data[at : at + 4] in _SIGNATURES and at + 12 <= len(data):
+        name = 1 + data[at + 6]
+        size_at = at + 6 + name + name % 2
+        size = int.from_bytes(data[size_at : size_at + 4], "big")
+        start = size_at + 4
+        if start + size > len(data):
+            return None
+        if int.from_bytes(data[at + 4 : at + 6], "big") == _IPTC and size:
+            return data[start : start + size]
+        at = start + size + size % 2
+    return None
+
+
+def photoshop_of_iptc(iptc: bytes) -> bytes:
+    """The payload of JPEG's APP13 that holds ``iptc``; it may have at most 65,533 bytes there, which are 65,507 of
+    IPTC."""
+    head = _JPEG_NAME + b"8BIM" + _IPTC.to_bytes(2, "big") + b"\0\0" + len(iptc).to_bytes(4, "big")
+    return head + iptc + bytes(len(iptc) % 2)
