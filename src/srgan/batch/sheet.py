@@ -178,7 +178,7 @@ p { max-width: 60rem; margin: .3rem 0 1rem; }
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); gap: 1.2rem; }
 figure { margin: 0; }
 figure div { display: flex; gap: .4rem; align-items: flex-start; }
-img { width: calc(50% - .2rem); background: #808080; }
+img { width: calc(50% - .2rem); max-height: 18rem; object-fit: contain; object-position: left top; }
 figcaption, li { font-size: .85rem; overflow-wrap: anywhere; }
 </style>
 """
