@@ -1,5 +1,7 @@
 """Pictures in and out: reading, writing, resampling, and what a picture is in memory."""
 
+from srgan.imaging.animation import Animation, Frame, count_frames, open_animation
+from srgan.imaging.animation_writing import animated_format_of, encode_animation, write_animation
 from srgan.imaging.formats import WRITABLE, check_format, estimate_bytes, format_of
 from srgan.imaging.picture import Picture, Scan, blank, from_uint8, from_uint16, to_uint8, to_uint16
 from srgan.imaging.reading import PICTURE_SUFFIXES, READABLE, Header, Limits, open_scan, probe_picture, read_picture
@@ -11,21 +13,27 @@ __all__ = [
     "PICTURE_SUFFIXES",
     "READABLE",
     "WRITABLE",
+    "Animation",
+    "Frame",
     "Header",
     "Kernel",
     "Limits",
     "Picture",
     "Scan",
+    "animated_format_of",
     "blank",
     "check_format",
     "check_space",
     "check_target",
+    "count_frames",
+    "encode_animation",
     "encode_picture",
     "encode_strips",
     "estimate_bytes",
     "format_of",
     "from_uint8",
     "from_uint16",
+    "open_animation",
     "open_scan",
     "probe_picture",
     "read_picture",
@@ -34,6 +42,7 @@ __all__ = [
     "resize_strips",
     "to_uint8",
     "to_uint16",
+    "write_animation",
     "write_picture",
     "write_strips",
 ]

@@ -20,8 +20,9 @@ import numpy as np
 
 from srgan.errors import InvalidImage, LimitExceeded, OutOfMemory, SrganError
 from srgan.imaging.frames import Blend, Disposal, Index, Part
+from srgan.imaging.inputs import DEFAULT_LIMITS, Limits, Source, name_of, opened
 from srgan.imaging.picture import Picture, blank
-from srgan.imaging.reading import Limits, _name_of, _opened, read_picture
+from srgan.imaging.reading import read_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,10 +34,6 @@ ANIMATED = ("GIF", "PNG", "WEBP")
 
 _TIMES_MAX_PIXELS = 16
 """All frames together have at most this many times the pixels that one picture may have."""
-
-_LIMITS = Limits()
-
-Source = str | os.PathLike[str] | bytes | BinaryIO
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,7 +70,7 @@ class Animation:
     """The frames in order, decoded as they are asked for. Raises what reading a picture raises."""
 
 
-def count_frames(source: Source, *, limits: Limits = _LIMITS) -> int:
+def count_frames(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> int:
     """Number of frames of a GIF, PNG or WebP file, without decoding; 1 for every other file, whatever it is.
 
     An open file is left where it stood. Raises `InvalidImage` for a file that cannot be opened or whose animation ends
@@ -81,9 +78,9 @@ def count_frames(source: Source, *, limits: Limits = _LIMITS) -> int:
     """
     seekable = not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) and source.seekable()
     start = source.tell() if seekable else 0  # type: ignore[union-attr]
-    name = _name_of(source)
+    name = name_of(source)
     try:
-        with _opened(source, name, limits) as stream, _named(name, "file"):
+        with opened(source, name, limits) as stream, _named(name, "file"):
             index = _index(stream, limits)
             return 1 if index is None else max(len(index.parts), 1)
     finally:
@@ -92,15 +89,15 @@ def count_frames(source: Source, *, limits: Limits = _LIMITS) -> int:
 
 
 @contextmanager
-def open_animation(source: Source, *, limits: Limits = _LIMITS) -> Iterator[Animation]:
+def open_animation(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Animation]:
     """The animation at a path, in bytes or in an open binary file, as long as the block lasts.
 
     A GIF of one frame is an animation of one; a still PNG or WebP is none. Checked before anything is decoded:
     ``limits``, for each frame and the canvas; `Limits.max_frames`; and that all frames together have no more than 16
     times `Limits.max_pixels`. Raises `InvalidImage` and `LimitExceeded`.
     """
-    name = _name_of(source)
-    with _opened(source, name, limits) as stream:
+    name = name_of(source)
+    with opened(source, name, limits) as stream:
         with _named(name, "animation"):
             index = _index(stream, limits)
             if index is None:

@@ -10,16 +10,25 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from srgan.imaging import Kernel, Limits, Picture, blank, check_target
-from srgan.imaging.animation import Animation, Frame, open_animation
-from srgan.imaging.animation_writing import animated_format_of, check_animation, write_animation
+from srgan.imaging import (
+    Animation,
+    Frame,
+    Kernel,
+    Limits,
+    Picture,
+    animated_format_of,
+    blank,
+    check_format,
+    check_target,
+    open_animation,
+    write_animation,
+)
+from srgan.imaging.inputs import DEFAULT_LIMITS
 from srgan.upscaler.pipeline import Progress, Upscaler
 from srgan.upscaler.sizes import Size
 
 if TYPE_CHECKING:
     from typing import BinaryIO
-
-_LIMITS = Limits()
 
 
 def enlarge_animation(
@@ -31,7 +40,7 @@ def enlarge_animation(
     quality: int | None = None,
     overwrite: bool = False,
     resample: Kernel = "lanczos",
-    limits: Limits = _LIMITS,
+    limits: Limits = DEFAULT_LIMITS,
     progress: Progress | None = None,
     describe: Callable[[Picture], Picture] = lambda like: like,
     **size: Unpack[Size],
@@ -52,7 +61,7 @@ def enlarge_animation(
     with open_animation(source, limits=limits) as animation:
         height, width = upscaler.output_size(animation.size, **size)
         channels = animation.like.pixels.shape[2]
-        check_animation(kind, width, height, channels)
+        check_format(kind, width, height, channels)
         return write_animation(
             _enlarged(upscaler, animation, resample, progress or (lambda done, total: None), size),
             target,
