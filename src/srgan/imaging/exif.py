@@ -140,7 +140,8 @@ def fit_exif(exif: bytes, most: int) -> tuple[bytes | None, list[str]]:
     """``exif`` in at most ``most`` bytes, and what had to go for it, in words; None when nothing is left.
 
     The thumbnail goes first; then the stream is laid out anew without gaps, the maker note where it was if that can be;
-    then the maker note goes, then the largest value, one after the other. The losses are logged as a warning.
+    then the maker note goes, then the largest value, one after the other, those of GPS last. The losses are logged
+    as a warning.
     """
     if len(exif) <= most:
         return exif, []
@@ -165,14 +166,15 @@ def _thin_out(tree: Tree, most: int) -> list[str]:
     parts = [tree, *(value for value in tree.values() if isinstance(value, dict))]
     parts += [value for part in parts[1:] for value in part.values() if isinstance(value, dict)]
     values = [(tag, value, part) for part in parts for tag, value in part.items() if isinstance(value, Value)]
-    values.sort(key=lambda found: (found[0] == MAKER_NOTE, len(found[1].data)))
+    place = tree.get(GPS)  # where the picture was taken is short and dear: it goes last
+    values.sort(key=lambda found: (found[0] == MAKER_NOTE, found[2] is not place, len(found[1].data)))
     size = 8 + 32 * len(parts) + sum(_room(value) for _, value, _ in values)
     lost = []
     while size > most and values:
         tag, value, part = values.pop()
         size -= _room(value)
         del part[tag]
-        lost.append(_NAMES.get(tag, f"tag 0x{tag:04X}"))
+        lost.append(f"GPS tag {tag}" if part is place else _NAMES.get(tag, f"tag 0x{tag:04X}"))
     for part in reversed(parts):
         for tag in [tag for tag, value in part.items() if value == {}]:
             del part[tag]

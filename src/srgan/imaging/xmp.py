@@ -245,7 +245,11 @@ def _without(packet: Packet, name: str) -> list[tuple[int, int, bytes]]:
     for node in packet.descriptions:
         held = [child for child in node.properties if child.name == name]
         alone = len(held) == len(node.properties) and all(place.name == f"{RDF} about" for place in node.plain)
-        edits += [(place.start, place.stop, b"") for place in ([node] if held and alone else held)]
+        for place in [node] if held and alone else held:
+            start = place.start
+            while packet.text[start - 1 : start].isspace():
+                start -= 1
+            edits.append((start, place.stop, b""))
     return edits
 
 
