@@ -53,7 +53,8 @@ def open_png(stream: BinaryIO, limits: Limits) -> Stored:
     large = header.width * header.height > _WHOLE_PIXELS
     if header.bits != 16 and not large and header.plain:
         return _stored(_image(stream, "PNG"), "PNG", header.metadata)
-    image = open_vips(stream, "pngload", unlimited=True)
+    opened = open_vips(stream, "pngload", unlimited=True)
+    image = opened.image
     _check_same(image, header.width, header.height)
     deep = image.format == "ushort"
     return Stored(
@@ -79,7 +80,7 @@ def open_jpeg(stream: BinaryIO, limits: Limits) -> Stored:
 
     def rows(count: int) -> Iterator[NDArray[Any]]:
         decoded = open_vips(stream, "jpegload")
-        _check_same(decoded, width, height)
+        _check_same(decoded.image, width, height)
         return rows_of(decoded, count)
 
     return dataclasses.replace(stored, rows=rows)
@@ -196,7 +197,8 @@ def _dpi(info: dict[Any, Any]) -> tuple[float, float] | None:
 
 def _deep_avif(stream: BinaryIO, stored: Stored) -> Stored:
     """Ten or twelve bits, which Pillow cuts to eight. libvips turns the picture upright itself."""
-    image = open_vips(stream, "heifload")
+    opened = open_vips(stream, "heifload")
+    image = opened.image
     return dataclasses.replace(
         stored,
         width=image.width,

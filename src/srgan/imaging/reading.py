@@ -215,10 +215,12 @@ def _levels(stored: Stored) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = math.inf, -math.inf
     for strip in stored.rows(_rows_for(stored)):
-        colour = _straight(strip, stored)[..., : stored.channels - stored.alpha]
-        low, high = min(low, float(colour.min())), max(high, float(colour.max()))
-        if not (math.isfinite(float(strip.min())) and math.isfinite(float(strip.max()))):
+        with np.errstate(over="ignore"):
+            values = _straight(strip, stored)
+        if not (math.isfinite(float(values.min())) and math.isfinite(float(values.max()))):
             raise InvalidImage("holds values that are no numbers (NaN or infinity)")
+        colour = values[..., : stored.channels - stored.alpha]
+        low, high = min(low, float(colour.min())), max(high, float(colour.max()))
     low = low if low < 0 or low > 1 else 0.0
     high = high if high > 1 or high < 0 else 1.0
     return (low, high) if high > low else (low, low + 1.0)

@@ -92,15 +92,11 @@ class _Directory:
             raise InvalidImage(f"damaged or truncated TIFF: a directory of {count:,} entries")
         return range(place + width, place + width + step * count, step)
 
-    def has_more_pages(self) -> bool:
-        """Whether another directory follows; one that leads back to the first does not count."""
+    def next_page(self) -> tuple[int, int, int]:
+        """Where the place of the next directory stands, in how many bytes, and what stands there; 0: no more."""
         end = self._entry_places(self.place).stop
         width = 8 if self.big else 4
-        if end + width > self.size:
-            return False
-        return 8 <= self._number(self._at(end, width)) < self.size and (
-            self._number(self._at(end, width)) != self.place
-        )
+        return end, width, self._number(self._at(end, width)) if end + width <= self.size else 0
 
     def numbers(self, tag: int) -> tuple[int, ...]:
         """The values of a tag of whole numbers, 64 at most; empty when it is absent."""
@@ -151,7 +147,7 @@ def open_tiff(stream: BinaryIO, limits: Limits) -> Stored:
     width, height = directory.number(256, 0), directory.number(257, 0)
     limits.check_size(width, height)
     layout = _layout(directory)
-    if directory.has_more_pages():
+    if directory.next_page()[2]:
         _log.warning("The file has several pages; only the first is read.")
     known = layout.sample == _UNSIGNED and layout.bits <= 16
     return Stored(
@@ -164,8 +160,7 @@ def open_tiff(stream: BinaryIO, limits: Limits) -> Stored:
         top=None if not known else 255 if layout.bits <= 8 else float((1 << layout.bits) - 1),
         rows=_rows(stream, directory, layout, (height, width)),
         premultiplied=layout.premultiplied,
-        # libvips turns integers over itself.
-        inverted=directory.number(262, 1) == 0 and not (known and layout.bits in (1, 2, 4, 8, 16)),
+        inverted=directory.number(262, 1) == 0 and not _turned_by_vips(layout),
         orientation=directory.number(274, 1) if 1 <= directory.number(274, 1) <= 8 else 1,
         metadata=_metadata(stream, directory),
     )
@@ -222,18 +217,39 @@ def _rows(stream: BinaryIO, directory: _Directory, layout: _Layout, size: tuple[
         return lambda count: map(chosen, _by_tifffile(stream, size, count, planar=layout.planar))
     if layout.bits == 12:
         return lambda count: _by_pillow(stream, count)
-    entry = directory.entries.get(338)
-    # libvips would divide by alpha in integers, rounded down: it is told that alpha is straight.
-    straight = struct.pack(f"{directory.order}H", 2)
-    patch = (entry.place, straight) if entry is not None and entry.kind == 3 and layout.premultiplied else None
+    patches = _patches(directory, layout)
 
     def rows(count: int) -> Iterator[NDArray[Any]]:
-        image = open_vips(stream, "tiffload", patch=patch, page=0, n=1, unlimited=True)
+        opened = open_vips(stream, "tiffload", patches=patches, page=0, n=1, unlimited=True)
+        image = opened.image
         if (image.height, image.width) != size or image.bands < len(channels):
             raise InvalidImage("damaged or truncated TIFF: its tags contradict each other")
-        return map(chosen, rows_of(image, count))
+        return map(chosen, rows_of(opened, count))
 
     return rows
+
+
+def _turned_by_vips(layout: _Layout) -> bool:
+    """Whether libvips itself turns over a picture whose zero is white."""
+    return layout.sample == _UNSIGNED and layout.bits in (1, 2, 4, 8, 16)
+
+
+def _patches(directory: _Directory, layout: _Layout) -> list[tuple[int, bytes]]:
+    """What libvips shall see otherwise than it stands in the file."""
+    patches = []
+    entry = directory.entries.get(338)
+    if layout.premultiplied and layout.alpha is not None and entry is not None:
+        # It would divide by alpha in integers, rounded down: to it, alpha is straight.
+        width = _SIZES[entry.kind]
+        straight = (2).to_bytes(width, "little" if directory.order == "<" else "big")
+        patches.append((entry.place + width * (layout.alpha - layout.colours), straight))
+    entry = directory.entries.get(262)
+    if entry is not None and directory.number(262, 1) == 0 and not _turned_by_vips(layout):
+        patches.append((entry.place, (1).to_bytes(_SIZES[entry.kind], "little" if directory.order == "<" else "big")))
+    place, width, following = directory.next_page()
+    if following:  # It would go through all the pages, however many there are or where they lead.
+        patches.append((place, bytes(width)))
+    return patches
 
 
 def _by_tifffile(stream: BinaryIO, size: tuple[int, int], count: int, *, planar: bool) -> Iterator[NDArray[Any]]:

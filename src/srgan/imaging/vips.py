@@ -8,7 +8,11 @@ made for strangers' files are blocked, in the whole process. Strips are computed
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import logging
+import mmap
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO
 
@@ -27,35 +31,51 @@ _TYPES = {
 }
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A picture that libvips reads."""
+
+    image: Any
+    """The `pyvips.Image`."""
+    kept: tuple[object, ...]
+    """What libvips reads from without owning it: it must live as long as the image."""
+
+
 @lru_cache(maxsize=1)
 def library() -> Any:
     """The module pyvips, set up for untrusted input."""
     import pyvips
 
+    logging.getLogger("pyvips").setLevel(logging.ERROR)  # what is wrong with a file we say ourselves
     pyvips.cache_set_max(0)
     pyvips.block_untrusted_set(True)
     return pyvips
 
 
-def open_vips(stream: BinaryIO, loader: str, *, patch: tuple[int, bytes] | None = None, **options: Any) -> Any:
-    """The `pyvips.Image` in ``stream``, which nobody else may use until it has been read; no pixel is decoded yet.
+def open_vips(stream: BinaryIO, loader: str, *, patches: Sequence[tuple[int, bytes]] = (), **options: Any) -> Opened:
+    """The picture in ``stream``, which nobody else may use from now on; no pixel is decoded yet.
 
-    ``loader`` is `pngload` and so on. ``patch``: libvips is shown these bytes at that place of the file. Raises
-    `pyvips.Error`; truncated or damaged data does so when its rows are asked for, and never becomes gray pixels.
+    ``loader`` is `pngload` and so on. ``patches``: places of the file with the bytes that libvips shall see there.
+    Raises `pyvips.Error`; truncated or damaged data does so when its rows are asked for, and never becomes gray pixels.
     """
     pyvips = library()
-    stream.seek(0)
-    if patch is not None:
-        source = _patched(stream, *patch)
+    data: object = None
+    if patches:
+        data = _patched(stream, patches)
+        source = pyvips.Source.new_from_memory(data)
     elif isinstance(stream, io.BytesIO):
-        source = pyvips.Source.new_from_memory(stream.getvalue())
+        data = stream.getvalue()
+        source = pyvips.Source.new_from_memory(data)
     else:
+        os.lseek(stream.fileno(), 0, os.SEEK_SET)  # what the stream has buffered does not count
         source = pyvips.Source.new_from_descriptor(stream.fileno())
-    return pyvips.Operation.call(f"{loader}_source", source, access="sequential", fail_on="error", **options)
+    image = pyvips.Operation.call(f"{loader}_source", source, access="sequential", fail_on="error", **options)
+    return Opened(image, (source, data))
 
 
-def rows_of(image: Any, rows: int) -> Iterator[NDArray[Any]]:
-    """The pixels of ``image`` once, as `srgan.imaging.stored.Rows` says."""
+def rows_of(opened: Opened, rows: int) -> Iterator[NDArray[Any]]:
+    """The pixels once, as `srgan.imaging.stored.Rows` says."""
+    image = opened.image
     region = library().Region.new(image)
     dtype, width, bands = _TYPES[image.format], image.width, image.bands
     for top in range(0, image.height, rows):
@@ -63,18 +83,12 @@ def rows_of(image: Any, rows: int) -> Iterator[NDArray[Any]]:
         yield np.frombuffer(region.fetch(0, top, width, count), dtype).reshape(count, width, bands)
 
 
-def _patched(stream: BinaryIO, place: int, content: bytes) -> Any:
-    source = library().SourceCustom()
-
-    def read(size: int) -> bytes:
-        start = stream.tell()
-        data = bytearray(stream.read(size))
-        if start < place + len(content) and place < start + len(data):
-            for offset, value in enumerate(content, place - start):
-                if 0 <= offset < len(data):
-                    data[offset] = value
-        return bytes(data)
-
-    source.on_read(read)
-    source.on_seek(stream.seek)
-    return source
+def _patched(stream: BinaryIO, patches: Sequence[tuple[int, bytes]]) -> bytearray | mmap.mmap:
+    """The file with other bytes at some places; of a file on disk only the pages that differ are copied."""
+    if isinstance(stream, io.BytesIO):
+        data: bytearray | mmap.mmap = bytearray(stream.getvalue())
+    else:
+        data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+    for place, content in patches:
+        data[place : place + len(content)] = content
+    return data
