@@ -56,7 +56,7 @@ class UpscaleSettings(Section):
     model: str = Field(
         default="fast",
         description="Model: a name or family that `srgan models list` shows, the path of a bundle, or a plain "
-        "resampler: bicubic, lanczos, bilinear, nearest.",
+        "resampler: bicubic, lanczos, bilinear, nearest. `auto` chooses by the kind of picture.",
     )
     scale: float | None = Field(
         default=None,
@@ -84,6 +84,19 @@ class UpscaleSettings(Section):
         le=100,
         description="Quality of JPEG, WebP, AVIF, HEIC and JPEG XL output. Without it, that of the format.",
     )
+    alpha: Literal["network", "resample"] = Field(
+        default="network", description="What enlarges transparency: the network, or the filter of the last step."
+    )
+    tta: bool = Field(
+        default=False, description="Take the mean over eight orientations: a little better, eight times the work."
+    )
+    fix_colour: bool = Field(
+        default=False, description="Keep the colours of areas as they were, should the model shift them."
+    )
+    metadata: bool = Field(default=True, description="Keep EXIF with GPS, XMP, IPTC and texts.")
+    provenance: bool = Field(
+        default=True, description="Write into the result, as XMP, which model made it and with which settings."
+    )
 
 
 class RuntimeSettings(Section):
@@ -109,6 +122,8 @@ class LimitSettings(Section):
 
     max_bytes: int = Field(default=1 << 30, ge=1, description="Largest input file, in bytes.")
     max_pixels: int = Field(default=250_000_000, ge=1, description="Largest input picture, in pixels.")
+    max_side: int = Field(default=200_000, ge=1, description="Largest width and height of an input picture.")
+    max_frames: int = Field(default=10_000, ge=1, description="Most frames of an animation.")
 
 
 class BatchSettings(Section):

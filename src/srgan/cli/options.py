@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from srgan.config import Settings
     from srgan.imaging import Limits
     from srgan.upscaler import Size, Upscaler
+    from srgan.upscaler.files import Models, Saving
 
 _SETTING = "setting:"
 """What the help text of an option begins with, until help is asked for, when the rest of it is the key of a setting."""
@@ -119,6 +120,11 @@ Scale = Annotated[float | None, setting("upscale.scale", "--scale", "-s", metava
 Tile = Annotated[int | None, setting("upscale.tile", metavar="PIXELS")]
 Resample = Annotated[str | None, setting("upscale.resample")]
 Format = Annotated[str | None, setting("upscale.format", "--format", "-f")]
+Alpha = Annotated[str | None, setting("upscale.alpha")]
+Tta = Annotated[bool | None, setting("upscale.tta", "--tta/--no-tta")]
+FixColour = Annotated[bool | None, setting("upscale.fix_colour", "--fix-colour/--no-fix-colour")]
+Metadata = Annotated[bool | None, setting("upscale.metadata", "--metadata/--strip-metadata")]
+Provenance = Annotated[bool | None, setting("upscale.provenance", "--provenance/--no-provenance")]
 Quality = Annotated[int | None, setting("upscale.quality", metavar="1-100")]
 Backend = Annotated[str | None, setting("runtime.backend", metavar="NAME")]
 Device = Annotated[str | None, setting("runtime.device", metavar="NAME")]
@@ -157,7 +163,41 @@ def limits_of(settings: Settings) -> Limits:
     """What an input may be at most."""
     from srgan.imaging import Limits
 
-    return Limits(max_bytes=settings.limits.max_bytes, max_pixels=settings.limits.max_pixels)
+    return Limits(**settings.limits.model_dump())
+
+
+def open_models(settings: Settings, scale: float | None = None) -> Models:
+    """The model of the settings, or the choice between several, for pictures that are enlarged by ``scale``."""
+    from srgan.upscaler.files import Models
+
+    runtime, wanted = settings.runtime, settings.upscale
+    return Models(
+        wanted.model,
+        scale=wanted.scale if scale is None else scale,
+        backend=runtime.backend,
+        device=runtime.device,
+        precision=runtime.precision,
+        threads=runtime.threads,
+        tile=wanted.tile,
+        memory_limit=runtime.memory_limit,
+        tta=wanted.tta,
+        fix_colour=wanted.fix_colour,
+        alpha=wanted.alpha,
+    )
+
+
+def saving_of(settings: Settings, *, overwrite: bool = False) -> Saving:
+    """How results are written."""
+    from srgan.upscaler.files import Saving
+
+    wanted = settings.upscale
+    return Saving(
+        format=wanted.format,
+        quality=wanted.quality,
+        overwrite=overwrite,
+        metadata=wanted.metadata,
+        provenance=wanted.provenance,
+    )
 
 
 def open_upscaler(settings: Settings, scale: float | None, model: str | None = None) -> Upscaler:
@@ -174,6 +214,9 @@ def open_upscaler(settings: Settings, scale: float | None, model: str | None = N
         threads=runtime.threads,
         tile=settings.upscale.tile,
         memory_limit=runtime.memory_limit,
+        tta=settings.upscale.tta,
+        fix_colour=settings.upscale.fix_colour,
+        alpha=settings.upscale.alpha,
     )
 
 

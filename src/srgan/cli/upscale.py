@@ -15,13 +15,14 @@ from srgan.errors import CannotWrite, InvalidConfig
 
 if TYPE_CHECKING:
     from srgan.config import Settings
-    from srgan.imaging import Picture
-    from srgan.upscaler import Size, Upscaler
+    from srgan.upscaler import Size
+    from srgan.upscaler.files import Enlarged
 
 EXAMPLES = """\b
 Examples:
   srgan upscale small.png large.png
-  srgan upscale photo.jpg print.png --model quality --long-side 6000
+  srgan upscale photo.jpg print.tif --long-side 6000
+  srgan upscale drawing.webp drawing.png --model auto --tta
   curl -s https://example.org/small.png | srgan upscale - - --scale 2 > large.png
 """
 
@@ -58,6 +59,11 @@ def upscale(
     resample: options.Resample = None,
     format: options.Format = None,
     quality: options.Quality = None,
+    alpha: options.Alpha = None,
+    tta: options.Tta = None,
+    fix_colour: options.FixColour = None,
+    metadata: options.Metadata = None,
+    provenance: options.Provenance = None,
     overwrite: options.Overwrite = False,
     config: options.ConfigFile = None,
     sets: options.Sets = None,
@@ -65,10 +71,11 @@ def upscale(
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Enlarge one picture.
+    """Enlarge one picture, or an animation frame by frame.
 
     Any size from 1x1 goes in, and any size comes out: the network's own factor first, then a good resampler. Colour
-    profile, transparency and metadata are kept. The output appears when it is complete and checked, or not at all.
+    profile, depth, transparency and metadata are kept. The output appears when it is complete and checked, or not at
+    all.
     """
     began = time.perf_counter()
     settings = options.read_settings(ctx)
@@ -77,19 +84,17 @@ def upscale(
 
     from srgan.imaging import format_of
 
-    wanted = settings.upscale.format
-    kind = None if target == STREAM and wanted is None else format_of(target, wanted)
-    picture = _read(source, settings)
-    kind = kind or _same_format(picture)
-    upscaler = _open(picture, settings, size)
-    after, count = _enlarge(picture, kind, upscaler, settings, size, target, overwrite=overwrite)
+    if target != STREAM:
+        format_of(target, settings.upscale.format)  # refuses a suffix that says nothing, before the input is read
+    made, count = _enlarge(source, target, settings, size, overwrite=overwrite)
     report = {
-        "input": {"path": source, "width": picture.width, "height": picture.height, "format": picture.format},
-        "output": {"path": target, "width": after[1], "height": after[0], "format": kind, "bytes": count},
-        "model": upscaler.info.model,
-        "backend": upscaler.info.backend,
-        "device": upscaler.info.device,
-        "precision": upscaler.info.precision,
+        "input": _side(source, made.source_size, made.source_format),
+        "output": {**_side(target, made.size, made.format), "bytes": count},
+        "frames": made.frames,
+        "model": made.info.model,
+        "backend": made.info.backend,
+        "device": made.info.device,
+        "precision": made.info.precision,
         "seconds": round(time.perf_counter() - began, 3),
     }
     if as_json:
@@ -116,57 +121,37 @@ def _check_places(source: str, target: str, *, overwrite: bool, as_json: bool) -
     check_target(target, overwrite=overwrite)
 
 
-def _read(source: str, settings: Settings) -> Picture:
-    from srgan.imaging import read_picture
+def _enlarge(source: str, target: str, settings: Settings, size: Size, *, overwrite: bool) -> tuple[Enlarged, int]:
+    """Do it: what was made, and the bytes of its file."""
+    from srgan.upscaler.files import enlarge_bytes, enlarge_file
 
-    return read_picture(sys.stdin.buffer if source == STREAM else source, limits=options.limits_of(settings))
-
-
-def _same_format(picture: Picture) -> str:
-    """The format of the input where it can be written, else PNG."""
-    from srgan.imaging import WRITABLE
-
-    return picture.format if picture.format in WRITABLE else "PNG"
-
-
-def _open(picture: Picture, settings: Settings, size: Size) -> Upscaler:
-    """The model, of a family the member that reaches the size asked for."""
-    from srgan.upscaler import output_size
-    from srgan.upscaler.sizes import needed_scale
-
-    before = (picture.height, picture.width)
-    scale = needed_scale(before, output_size(before, **size)) if size else settings.upscale.scale
-    return options.open_upscaler(settings, scale)
-
-
-def _enlarge(
-    picture: Picture, kind: str, upscaler: Upscaler, settings: Settings, size: Size, target: str, *, overwrite: bool
-) -> tuple[tuple[int, int], int]:
-    """Write the enlarged picture, strip by strip: its height and width, and the bytes of its file.
-
-    Raises `LimitExceeded` when the format ``kind`` cannot hold it, before the work.
-    """
-    from srgan.imaging import check_format, encode_strips, write_strips
-
-    height, width = upscaler.output_size((picture.height, picture.width), **size)
-    check_format(kind, width, height, picture.pixels.shape[2])
-    quality = settings.upscale.quality
+    models = options.open_models(settings)
+    given = sys.stdin.buffer if source == STREAM else source
+    saving = options.saving_of(settings, overwrite=overwrite)
+    limits = options.limits_of(settings)
     with Progress("upscaling") as progress:
-        strips = upscaler.strips(picture.pixels, resample=settings.upscale.resample, progress=progress, **size)
+        resample = settings.upscale.resample
         if target != STREAM:
-            write_strips(
-                strips, (height, width), target, like=picture, format=kind, quality=quality, overwrite=overwrite
+            made = enlarge_file(
+                models, given, target, saving=saving, resample=resample, limits=limits, progress=progress, **size
             )
-            return (height, width), os.stat(target).st_size
-        data = encode_strips(strips, (height, width), kind, like=picture, quality=quality)
+            return made, os.stat(target).st_size
+        data, made = enlarge_bytes(
+            models, given, saving=saving, resample=resample, limits=limits, progress=progress, **size
+        )
     emit_bytes(data)
-    return (height, width), len(data)
+    return made, len(data)
+
+
+def _side(path: str, size: tuple[int, int], format: str) -> dict[str, Any]:
+    return {"path": path, "width": size[1], "height": size[0], "format": format}
 
 
 def _sentence(report: dict[str, Any]) -> str:
     before, after = report["input"], report["output"]
     name = "standard output" if after["path"] == STREAM else after["path"]
+    frames = f", {report['frames']} frames" if report["frames"] > 1 else ""
     return (
-        f"{name}: {before['width']}x{before['height']} -> {after['width']}x{after['height']}, "
+        f"{name}: {before['width']}x{before['height']} -> {after['width']}x{after['height']}{frames}, "
         f"{report['model']} on {report['backend']}/{report['device']}, {report['seconds']:.2f} s"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Annotated, Any
 
@@ -74,6 +75,15 @@ class ModelInfo(_Record):
         Annotated[str, Field(pattern=FILE_PATTERN)],
         Annotated[str, Field(pattern=SHA256_PATTERN)],
     ] = Field(default_factory=dict, description="Each file of the bundle with its SHA-256.")
+
+    @property
+    def digest(self) -> str:
+        """One SHA-256 for all weights: that of the lines ``name hash`` of all files in the order of their names.
+
+        Empty when the bundle lists no files.
+        """
+        lines = "".join(f"{name} {digest}\n" for name, digest in sorted(self.files.items()))
+        return hashlib.sha256(lines.encode()).hexdigest() if lines else ""
 
 
 def info_from_toml(text: str, where: str) -> ModelInfo:

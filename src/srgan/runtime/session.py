@@ -17,6 +17,10 @@ class SessionInfo:
 
     model: str
     """Name of the model, for messages and provenance."""
+    version: str = ""
+    """The model's own version; empty where there is none."""
+    sha256: str = ""
+    """What tells the model's weights from others, see `ModelInfo.digest`; empty where there are none."""
     scale: int
     """The output is this many times larger in both directions."""
     channels: int = 3
@@ -41,6 +45,8 @@ def describe(model: ModelInfo, *, backend: str, device: str, precision: str) -> 
     """The info of a session that runs ``model``."""
     return SessionInfo(
         model=model.name,
+        version=model.version,
+        sha256=model.digest,
         scale=model.scale,
         channels=model.channels,
         radius=model.radius,

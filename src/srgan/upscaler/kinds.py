@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -14,21 +14,19 @@ from numpy.typing import NDArray
 
 from srgan.errors import InvalidConfig, InvalidImage
 from srgan.imaging import (
-    WRITABLE,
     Kernel,
     Limits,
     Picture,
     check_target,
-    encode_strips,
     format_of,
     from_uint8,
     from_uint16,
-    read_picture,
-    write_strips,
+    open_scan,
 )
 from srgan.runtime.session import Session
-from srgan.upscaler.pipeline import Progress, Upscaler, is_session, join
-from srgan.upscaler.sizes import Size, needed_scale, output_size
+from srgan.upscaler.files import Models, Saving, enlarge_bytes, enlarge_file
+from srgan.upscaler.pipeline import Alpha, Progress, Upscaler, join
+from srgan.upscaler.sizes import Size, output_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,6 +47,9 @@ class Opening(TypedDict, total=False):
     threads: int
     tile: int | None
     memory_limit: int | None
+    tta: bool
+    fix_colour: bool
+    alpha: Alpha
 
 
 class Options(Size, Opening, total=False):
@@ -58,6 +59,8 @@ class Options(Size, Opening, total=False):
     progress: Progress | None
     limits: Limits
     quality: int | None
+    metadata: bool
+    provenance: bool
 
 
 @overload
@@ -97,12 +100,13 @@ def upscale(
       floats in [0, 1]: an array of the same type and number of axes
     - a `Picture`: a `Picture`
 
-    ``model`` is all that `Upscaler` takes, or an `Upscaler`, which saves opening the model anew for every call.
+    ``model`` is all that `Upscaler` takes, or ``auto`` to choose by the kind of picture, or an `Upscaler`, which saves
+    opening the model anew for every call.
 
     Options: ``scale``, ``width``, ``height``, ``long_side``, ``resample`` and ``progress`` as in `Upscaler.upscale`;
-    ``backend``, ``device``, ``precision``, ``threads``, ``tile`` and ``memory_limit`` as in `Upscaler`,
-    unless
-    ``model`` is one; ``limits`` (`Limits`) for what a file may be; ``quality`` of JPEG and WebP. Raises `SrganError`.
+    ``backend``, ``device``, ``precision``, ``threads``, ``tile``, ``memory_limit``, ``tta``, ``fix_colour`` and
+    ``alpha`` as in `Upscaler`, unless ``model`` is one; for files ``limits`` (`Limits`), and ``quality``, ``metadata``
+    and ``provenance`` as in `Saving`. Raises `SrganError`.
     """
     call = _Call.of(model, options)
     if isinstance(x, str | os.PathLike):
@@ -125,13 +129,12 @@ def upscale(
 class _Call:
     """One call of `upscale`, its options sorted by what they are for."""
 
-    model: AnyModel
+    models: Upscaler | Models
     size: Size
-    opening: Opening
     resample: Kernel
     progress: Progress | None
     limits: Limits
-    quality: int | None
+    saving: Saving
 
     @classmethod
     def of(cls, model: Any, options: Options) -> _Call:
@@ -142,40 +145,59 @@ class _Call:
         if opening and isinstance(model, Upscaler):
             raise InvalidConfig(f"{', '.join(opening)}: the Upscaler given as model is open already")
         return cls(
-            model=model,
+            models=model if isinstance(model, Upscaler) else Models(model, **cast("Any", opening)),
             size=cast(Size, {name: value for name, value in options.items() if name in Size.__annotations__}),
-            opening=cast(Opening, opening),
             resample=options.get("resample", "lanczos"),
             progress=options.get("progress"),
             limits=options.get("limits", Limits()),
-            quality=options.get("quality"),
+            saving=Saving(
+                quality=options.get("quality"),
+                metadata=options.get("metadata", True),
+                provenance=options.get("provenance", True),
+            ),
         )
 
     def file(self, source: Path, output: str | os.PathLike[str] | None, overwrite: bool) -> Path:
         if output is not None:
             format_of(output)
             check_target(output, overwrite=overwrite)
-        picture = read_picture(source, limits=self.limits)
-        upscaler, height, width = self._opened(picture.height, picture.width)
-        if output is not None:
-            target = Path(output)
-        elif any(value is not None for name, value in self.size.items() if name != "scale"):
-            target = source.with_name(f"{source.stem}_{width}x{height}.png")
-        else:
-            target = source.with_name(f"{source.stem}_x{self.size.get('scale') or upscaler.scale:g}.png")
-        strips = self._strips(upscaler, picture.pixels)
-        return write_strips(strips, (height, width), target, like=picture, quality=self.quality, overwrite=overwrite)
+        target = Path(output) if output is not None else self._beside(source)
+        enlarge_file(
+            self.models,
+            source,
+            target,
+            saving=replace(self.saving, overwrite=overwrite),
+            resample=self.resample,
+            limits=self.limits,
+            progress=self.progress,
+            **self.size,
+        )
+        return target
+
+    def _beside(self, source: Path) -> Path:
+        """The name of a result that was given none: it says how large it is."""
+        if (scale := self.size.get("scale")) is not None:
+            return source.with_name(f"{source.stem}_x{scale:g}.png")
+        with open_scan(source, limits=self.limits) as scan:
+            like = scan.like
+        if any(value is not None for value in self.size.values()):
+            height, width = output_size((like.height, like.width), **self.size)
+            return source.with_name(f"{source.stem}_{width}x{height}.png")
+        return source.with_name(f"{source.stem}_x{self._opened(like).scale:g}.png")
 
     def encoded(self, data: bytes) -> bytes:
-        picture = read_picture(data, limits=self.limits)
-        format = picture.format if picture.format in WRITABLE else "PNG"
-        upscaler, height, width = self._opened(picture.height, picture.width)
-        strips = self._strips(upscaler, picture.pixels)
-        return encode_strips(strips, (height, width), format, like=picture, quality=self.quality)
+        return enlarge_bytes(
+            self.models,
+            data,
+            saving=self.saving,
+            resample=self.resample,
+            limits=self.limits,
+            progress=self.progress,
+            **self.size,
+        )[0]
 
     def picture(self, picture: Picture) -> Picture:
-        upscaler, _, _ = self._opened(picture.height, picture.width)
-        return upscaler.upscale(picture, resample=self.resample, progress=self.progress, **self.size)
+        return self._opened(picture).upscale(picture, resample=self.resample, progress=self.progress, **self.size)
 
     def array(self, values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim not in (2, 3) or not values.size or (values.ndim == 3 and values.shape[2] > 4):
@@ -184,7 +206,8 @@ class _Call:
                 + ("; channels come last" if values.ndim == 3 and values.shape[0] <= 4 else "")
             )
         pixels = _to_float(values if values.ndim == 3 else values[..., None])
-        upscaler, height, width = self._opened(*pixels.shape[:2])
+        upscaler = self._opened(Picture(pixels=pixels))
+        height, width = upscaler.output_size((pixels.shape[0], pixels.shape[1]), **self.size)
         enlarged = join(
             self._strips(upscaler, pixels), (height, width, pixels.shape[2]), values.dtype.newbyteorder("=")
         )
@@ -200,20 +223,8 @@ class _Call:
         enlarged.info.update({key: value for key, value in image.info.items() if key in kept})
         return enlarged
 
-    def _opened(self, height: int, width: int) -> tuple[Upscaler, int, int]:
-        """The model, opened for a picture of this size, and height and width of the result.
-
-        A family is opened as its member that reaches the wanted size.
-        """
-        size = (height, width)
-        if isinstance(self.model, Upscaler):
-            upscaler = self.model
-        elif is_session(self.model) or all(value is None for value in self.size.values()):
-            upscaler = Upscaler(self.model, **self.opening)
-        else:
-            scale = self.size.get("scale") or needed_scale(size, output_size(size, **self.size))
-            upscaler = Upscaler(self.model, scale=scale, **self.opening)
-        return upscaler, *upscaler.output_size(size, **self.size)
+    def _opened(self, picture: Picture) -> Upscaler:
+        return self.models if isinstance(self.models, Upscaler) else self.models(picture, self.size)
 
     def _strips(self, upscaler: Upscaler, pixels: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         return upscaler.strips(pixels, resample=self.resample, progress=self.progress, **self.size)

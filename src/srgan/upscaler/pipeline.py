@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar, Unpack, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srgan import tiling
 from srgan.errors import InvalidConfig, InvalidImage, OutOfMemory, UnsupportedModel
-from srgan.imaging import Kernel, Picture, resize_strips, to_uint8, to_uint16
+from srgan.imaging import Kernel, Picture, Scan, resize, resize_strips, to_uint8, to_uint16
 from srgan.runtime.session import Session, SessionInfo
 from srgan.upscaler.alpha import bound_alpha, extend_colour, unweigh, weigh
 from srgan.upscaler.attempts import Attempts, Reopen, is_cpu, place
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Job = TypeVar("Job")
 Made = TypeVar("Made")
 
+Alpha = Literal["network", "resample"]
 Pixels = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
@@ -49,6 +50,10 @@ class Upscaler:
     or without that, half of what is free, 1 GiB at most. ``reopen`` opens a given session's model again, for the
     retries that `upscale` describes.
 
+    ``tta`` takes the mean over eight orientations of the picture: a little better, eight times the work. ``fix_colour``
+    keeps the colours of areas as they were, should the model shift them. ``alpha`` says what enlarges transparency: the
+    network, as a gray picture, or the resampler of `upscale`.
+
     An Upscaler may be used from several threads: they take turns at the network, tile by tile. Raises `SrganError`.
     """
 
@@ -63,8 +68,13 @@ class Upscaler:
         threads: int = 0,
         tile: int | None = None,
         memory_limit: int | None = None,
+        tta: bool = False,
+        fix_colour: bool = False,
+        alpha: Alpha = "network",
         reopen: Reopen | None = None,
     ) -> None:
+        if alpha not in get_args(Alpha):
+            raise InvalidConfig(f"alpha is enlarged by one of: {', '.join(get_args(Alpha))}; not by {alpha!r}")
         for name, value in (("tile", tile), ("memory_limit", memory_limit)):
             if value is not None and value < 1:
                 raise InvalidConfig(f"{name} must be at least 1, not {value}")
@@ -78,11 +88,15 @@ class Upscaler:
             opened = partial(open_session, named, scale=scale, threads=threads)
             self._session = opened(backend=backend, device=device, precision=precision)
             reopen = reopen or partial(opened, backend=self._session.info.backend or backend)
+        self._settings = {name: True for name, chosen in (("tta", tta), ("fix_colour", fix_colour)) if chosen}
+        self._wrappers = _wrappers(tta=tta, fix_colour=fix_colour)
+        self._session = self._wrapped(self._session)
         if self.info.channels not in (1, 3):
             raise UnsupportedModel(f"{self.info.model} has {self.info.channels} channels; pictures have 1 or 3")
         self._reopen = reopen
         self._reopened: dict[tuple[str, str], Session] = {}
         self._scale = float(self.info.scale if scale is None else scale)
+        self._alpha = alpha
         self._tile = tile
         self._memory_limit = memory_limit
         self._turn = threading.Lock()
@@ -96,6 +110,11 @@ class Upscaler:
     def scale(self) -> float:
         """The enlargement when a call names none."""
         return self._scale
+
+    @property
+    def settings(self) -> dict[str, bool | str]:
+        """What changes the result beside the model: engine, precision and options that are not the usual ones."""
+        return {"backend": self.info.backend, "precision": self.info.precision, **self._settings}
 
     def output_size(self, size: tuple[int, int], **wanted: Unpack[Size]) -> tuple[int, int]:
         """Height and width of the result for a picture of ``size`` (height, width). Raises `InvalidConfig`."""
@@ -119,8 +138,8 @@ class Upscaler:
         grow is only resampled, unless the model is one that restores without enlarging.
 
         ``progress`` is called with the work done so far and in all (in pixels the network has to look at) before every
-        run and at the end, perhaps from another thread, never from two at once; what it raises stops the work, and nothing
-        is left behind.
+        run and at the end, perhaps from another thread, never from two at once; what it raises stops the work, and
+        nothing is left behind.
 
         Every tile is checked. One that the engine could not make, or that came out with NaN, of a wrong shape, black or
         flat, is made again in fp32, then in smaller tiles, then on the CPU; one that does not fit into memory in
@@ -133,31 +152,47 @@ class Upscaler:
         return replace(picture, pixels=join(strips, (*size, picture.pixels.shape[2]), np.dtype(np.float32)))
 
     def strips(
-        self, pixels: Pixels, *, resample: Kernel = "lanczos", progress: Progress | None = None, **wanted: Unpack[Size]
+        self,
+        source: Pixels | Scan,
+        *,
+        resample: Kernel = "lanczos",
+        progress: Progress | None = None,
+        **wanted: Unpack[Size],
     ) -> Iterator[Pixels]:
         """`upscale` for pixels alone, as finished strips of rows, top to bottom.
 
-        ``pixels`` are float32, H x W x 1..4, and clipped to [0, 1]. Each strip is rows x width x channels, float32, in
-        [0, 1]; together they are the result. Beside ``pixels`` only the tiles at work and a few strips are in memory,
-        whatever the picture's size. Sizes are checked at once, errors of the network come with the strip they hit.
+        ``source`` is a scan, or pixels: float32, H x W x 1..4, clipped to [0, 1]. Each strip is rows x width x
+        channels, float32, in [0, 1]; together they are the result. Beside ``source`` only the tiles at work and a few
+        strips are in memory, whatever the picture's size. Sizes are checked at once, errors of reading and of the
+        network come with the strip they hit.
         """
-        pixels = _checked(pixels)
-        target = self.output_size(pixels.shape[:2], **wanted)
+        if isinstance(source, Scan):
+            shape = source.like.pixels.shape
+            strips: Iterator[Pixels] = map(_checked, source.strips)
+        else:
+            checked = _checked(source)
+            shape, strips = checked.shape, iter([checked])
+        height, width, channels = shape
+        target = self.output_size((height, width), **wanted)
         if resample not in get_args(Kernel):
             raise InvalidConfig(f"There is no filter {resample!r}. Choose one of: {', '.join(get_args(Kernel))}")
-        return self._strips(pixels, target, resample, progress or (lambda done, total: None))
+        return self._strips(strips, (height, width, channels), target, resample, progress or (lambda done, total: None))
 
     def _strips(
-        self, pixels: Pixels, target: tuple[int, int], resample: Kernel, progress: Progress
+        self,
+        strips: Iterator[Pixels],
+        shape: tuple[int, int, int],
+        target: tuple[int, int],
+        resample: Kernel,
+        progress: Progress,
     ) -> Iterator[Pixels]:
-        height, width, channels = pixels.shape
+        height, width, channels = shape
         factor = self.info.scale
         runs = count_runs(factor, needed_scale((height, width), target))
         work = _Work(sum(height * width * factor ** (2 * run) for run in range(runs)), progress)
         attempts = Attempts(self._session, self._open_again if self._reopen else None, self._turn, work.tell)
-        strips: Iterator[Pixels] = iter([pixels])
         for _ in range(runs):
-            strips = self._run(strips, (height, width, channels), attempts, work, self._budget() // runs)
+            strips = self._run(strips, (height, width, channels), attempts, work, self._budget() // runs, resample)
             height, width = height * factor, width * factor
         if (height, width) != target or not runs:
             strips = _resampled(strips, (height, width, channels), target, resample)
@@ -165,13 +200,19 @@ class Upscaler:
         work.finish()
 
     def _run(
-        self, source: Iterator[Pixels], shape: tuple[int, int, int], attempts: Attempts, work: _Work, budget: int
+        self,
+        source: Iterator[Pixels],
+        shape: tuple[int, int, int],
+        attempts: Attempts,
+        work: _Work,
+        budget: int,
+        resample: Kernel,
     ) -> Iterator[Pixels]:
         """One run of the network over a picture of ``shape`` that arrives in strips: the enlarged strips, clipped."""
         height, width, channels = shape
         has_alpha = channels in (2, 4)
-        # The bounds of alpha look one pixel around, so tiles must overlap at least that much.
-        needs = replace(attempts.needs, radius=max(attempts.needs.radius, 1)) if has_alpha else attempts.needs
+        # Alpha is seen three pixels around at most, by a resampler; so tiles must overlap at least that much.
+        needs = replace(attempts.needs, radius=max(attempts.needs.radius, 3)) if has_alpha else attempts.needs
         # What is visible of the result reaches a pixel into what was transparent, and looks a radius farther.
         reach = needs.radius + 1 if has_alpha else 0
         window_height, window_width = self._window(height, width, channels, needs, budget)
@@ -190,7 +231,9 @@ class Upscaler:
                     yield row, column, seen[:, column.start : column.stop]
 
         strip = np.empty((0, 0, channels), np.float32)
-        for (row, column, _), tile in _ahead(lambda job: list(self._tile_through(attempts, job[2])), windows()):
+        for (row, column, _), tile in _ahead(
+            lambda job: list(self._tile_through(attempts, job[2], resample)), windows()
+        ):
             if column is columns[0]:
                 strip = np.empty(((row.keep_stop - row.keep_start) * factor, width * factor, channels), np.float32)
             for first, planes in tile:
@@ -199,7 +242,7 @@ class Upscaler:
             if column is columns[-1]:
                 yield strip
 
-    def _tile_through(self, attempts: Attempts, window: Pixels) -> Iterator[tuple[int, Pixels]]:
+    def _tile_through(self, attempts: Attempts, window: Pixels, resample: Kernel) -> Iterator[tuple[int, Pixels]]:
         """One window through the network: colour as the network takes it, alpha as a gray picture of its own.
 
         Gives enlarged channels, each time with the number of the first.
@@ -214,6 +257,9 @@ class Upscaler:
             if alpha.min() == alpha.max():  # all that the bounds would leave of it
                 height, width = (side * attempts.scale for side in window.shape[:2])
                 yield colours, np.broadcast_to(alpha[:1, :1], (height, width, 1))
+            elif self._alpha == "resample":
+                height, width = (side * attempts.scale for side in window.shape[:2])
+                yield colours, resize(alpha, height, width, resample)
             else:
                 yield colours, bound_alpha(attempts.enlarge(alpha), alpha, attempts.scale)
 
@@ -235,11 +281,16 @@ class Upscaler:
         free = tiling.available_memory()
         return UNKNOWN_MEMORY if free is None else min(MOST_BY_DEFAULT, free // 2)
 
+    def _wrapped(self, session: Session) -> Session:
+        for wrap in self._wrappers:
+            session = wrap(session)
+        return session
+
     def _open_again(self, *, device: str, precision: str) -> Session:
         """The same model elsewhere; opened once, and only while it is this thread's turn."""
         assert self._reopen is not None
         if (device, precision) not in self._reopened:
-            self._reopened[device, precision] = self._reopen(device=device, precision=precision)
+            self._reopened[device, precision] = self._wrapped(self._reopen(device=device, precision=precision))
         return self._reopened[device, precision]
 
 
@@ -252,6 +303,20 @@ def _checked(pixels: Pixels) -> Pixels:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InvalidImage("the picture holds values that are not numbers")
     return pixels if low >= 0 and high <= 1 else np.clip(pixels, 0, 1)
+
+
+def _wrappers(*, tta: bool, fix_colour: bool) -> list[Callable[[Session], Session]]:
+    """What is put around every session that is opened, innermost first."""
+    wrappers: list[Callable[[Session], Session]] = []
+    if tta:
+        from srgan.runtime.selfensemble import SelfEnsemble
+
+        wrappers.append(SelfEnsemble)
+    if fix_colour:
+        from srgan.runtime.colourfix import FixColour
+
+        wrappers.append(FixColour)
+    return wrappers
 
 
 def _ahead(work: Callable[[Job], Made], jobs: Iterator[Job]) -> Iterator[tuple[Job, Made]]:

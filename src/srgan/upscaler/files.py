@@ -1,0 +1,334 @@
+"""A picture file enlarged into a picture file, still or animated, with everything that belongs to it.
+
+What the command line, the batch and `srgan.upscale` do with files is this and nothing else, so that all three give the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Unpack
+
+import numpy as np
+
+from srgan.errors import CannotWrite
+from srgan.imaging import (
+    WRITABLE,
+    Kernel,
+    Limits,
+    Picture,
+    Scan,
+    check_format,
+    check_space,
+    check_target,
+    encode_strips,
+    estimate_bytes,
+    format_of,
+    open_scan,
+    probe_picture,
+    write_strips,
+)
+from srgan.runtime.session import SessionInfo
+from srgan.upscaler.pipeline import Pixels, Progress, Upscaler
+from srgan.upscaler.sizes import Size, needed_scale, output_size
+
+if TYPE_CHECKING:
+    from srgan.imaging.writing import Verify
+
+FileSource = str | os.PathLike[str] | bytes | BinaryIO
+AUTO = "auto"
+"""The name of the model that means: choose one for this picture."""
+
+_SAMPLE_PIXELS = 16_000_000
+"""Pixels of a picture that a choice is made from; of a larger one, as many from its top."""
+_ANIMATED = ("GIF", "PNG", "WEBP")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saving:
+    """How a result is written."""
+
+    format: str | None = None
+    """Format by name or suffix; without it that of the target's suffix, else the source's where it can be written."""
+    quality: int | None = None
+    """Of the formats that have one, 1 to 100."""
+    overwrite: bool = False
+    """Whether an existing target is replaced."""
+    metadata: bool = True
+    """Whether EXIF, XMP, IPTC and texts are kept."""
+    provenance: bool = True
+    """Whether the result says, in XMP, which model made it and how."""
+    verify: Verify = "header"
+    """How closely the written file is looked at, see `srgan.imaging.write_picture`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enlarged:
+    """What became of a file."""
+
+    source_format: str
+    source_size: tuple[int, int]
+    """Height and width, upright."""
+    format: str
+    size: tuple[int, int]
+    """Height and width."""
+    frames: int
+    """1, or the number of pictures in the animation."""
+    info: SessionInfo
+    """What made it."""
+
+
+_AS_USUAL = Saving()
+_LIMITS = Limits()
+
+
+class Opener(Protocol):
+    """Gives the model for a picture."""
+
+    looks: bool
+    """Whether it looks at the pixels, or only at the size."""
+
+    def __call__(self, picture: Picture, size: Size) -> Upscaler: ...
+
+
+class Models:
+    """`Opener` of ``model`` (`auto`: chosen by the kind of picture), with the options of `Upscaler`.
+
+    What a family or a choice needs is opened once and kept. ``scale`` is the enlargement when a call names no size. May
+    be used from several threads.
+    """
+
+    def __init__(self, model: Any, *, scale: float | None = None, **opening: Any) -> None:
+        self.looks = isinstance(model, str) and model == AUTO
+        self._model = model
+        self._scale = scale
+        self._opening = opening
+        self._open: dict[str, Upscaler] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, picture: Picture, size: Size) -> Upscaler:
+        """Raises what `Upscaler` and `output_size` raise."""
+        before = picture.pixels.shape[0], picture.pixels.shape[1]
+        scale = self._scale
+        if any(value is not None for value in size.values()):
+            scale = size.get("scale") or needed_scale(before, output_size(before, **size))
+        model, key = self._named(picture, scale)
+        with self._lock:
+            if key not in self._open:
+                self._open[key] = Upscaler(model, scale=scale if self._scale is None else self._scale, **self._opening)
+            return self._open[key]
+
+    def _named(self, picture: Picture, scale: float | None) -> tuple[Any, str]:
+        """The model for the picture, and what tells it from others."""
+        from srgan.models import find_model
+        from srgan.runtime import RESIZE_MODELS
+
+        model = self._model
+        if self.looks:
+            from srgan.upscaler.choice import choose_model
+
+            model = choose_model(picture, scale)
+        if not isinstance(model, str | os.PathLike):
+            return model, ""
+        if model in RESIZE_MODELS:
+            return model, f"{model} {scale}"
+        return model, str(find_model(model, scale).path)
+
+
+def enlarge_file(
+    upscaler: Upscaler | Opener,
+    source: FileSource,
+    target: str | os.PathLike[str],
+    *,
+    saving: Saving = _AS_USUAL,
+    resample: Kernel = "lanczos",
+    limits: Limits = _LIMITS,
+    progress: Progress | None = None,
+    **size: Unpack[Size],
+) -> Enlarged:
+    """Enlarge the picture or animation in ``source`` and write it to ``target``, strip by strip, whole or not at all.
+
+    Profile, depth, transparency, metadata and animation are kept as far as the target's format has room for them (see
+    `srgan.imaging.encode_picture`). That the format can hold the result and the disk has room for it is checked before
+    the work. ``resample``, ``progress`` and ``size`` are those of `Upscaler.upscale`. Raises `SrganError`.
+    """
+    kind = format_of(target, saving.format)
+    check_target(target, overwrite=saving.overwrite)
+    source = _kept(source, limits)
+    if (frames := _frames(source, limits)) > 1:
+        from srgan.upscaler.animation import enlarge_animation
+
+        opened = _opened(upscaler, _first_frame(source, limits), size)
+        enlarge_animation(
+            opened,
+            source,
+            target,
+            format=kind,
+            quality=saving.quality,
+            overwrite=saving.overwrite,
+            resample=resample,
+            limits=limits,
+            progress=progress,
+            describe=_describer(opened, saving, size),
+            **size,
+        )
+        header = probe_picture(source, limits=limits)
+        before = header.height, header.width
+        return _account(opened, header.format, before, kind, opened.output_size(before, **size), frames)
+    with open_scan(source, limits=limits) as scan:
+        opened, scan, after = _begin(upscaler, scan, size)
+        channels = scan.like.pixels.shape[2]
+        check_format(kind, *after[::-1], channels)
+        check_space(target, estimate_bytes(after, channels, scan.like.bit_depth, kind))
+        like = _describer(opened, saving, size)(scan.like)
+        strips = opened.strips(scan, resample=resample, progress=progress, **size)
+        write_strips(
+            strips,
+            after,
+            target,
+            like=like,
+            format=kind,
+            quality=saving.quality,
+            overwrite=saving.overwrite,
+            verify=saving.verify,
+        )
+        return _account(opened, scan.like.format or "", (scan.like.height, scan.like.width), kind, after, 1)
+
+
+def enlarge_bytes(
+    upscaler: Upscaler | Opener,
+    source: FileSource,
+    *,
+    saving: Saving = _AS_USUAL,
+    resample: Kernel = "lanczos",
+    limits: Limits = _LIMITS,
+    progress: Progress | None = None,
+    **size: Unpack[Size],
+) -> tuple[bytes, Enlarged]:
+    """`enlarge_file` into the bytes of a file, of the source's format where none is asked for (PNG where that cannot be
+    written)."""
+    source = _kept(source, limits)
+    if _frames(source, limits) > 1:
+        found = probe_picture(source, limits=limits).format
+        kind = format_of(None, saving.format or (found if found in WRITABLE else "PNG"))
+        with tempfile.TemporaryDirectory(prefix="srgan-") as folder:
+            target = Path(folder, f"animation.{kind.lower()}")
+            made = enlarge_file(
+                upscaler,
+                source,
+                target,
+                saving=replace(saving, format=kind),
+                resample=resample,
+                limits=limits,
+                progress=progress,
+                **size,
+            )
+            return target.read_bytes(), made
+    with open_scan(source, limits=limits) as scan:
+        opened, scan, after = _begin(upscaler, scan, size)
+        found = scan.like.format or ""
+        kind = format_of(None, saving.format or (found if found in WRITABLE else "PNG"))
+        check_format(kind, *after[::-1], scan.like.pixels.shape[2])
+        like = _describer(opened, saving, size)(scan.like)
+        strips = opened.strips(scan, resample=resample, progress=progress, **size)
+        data = encode_strips(strips, after, kind, like=like, quality=saving.quality)
+        return data, _account(opened, found, (scan.like.height, scan.like.width), kind, after, 1)
+
+
+def _kept(source: FileSource, limits: Limits) -> FileSource:
+    """``source`` as something that can be read more than once: a stream is read into memory, a path stays one."""
+    if isinstance(source, str | os.PathLike | bytes):
+        return source
+    data = bytearray()
+    try:
+        # One byte beyond the limit is enough for the reader to refuse it.
+        while len(data) <= limits.max_bytes and (piece := source.read(1 << 20)):
+            data += piece
+    except OSError as error:
+        raise CannotWrite(f"the input cannot be read: {error.strerror or error}") from error
+    return bytes(data)
+
+
+def _frames(source: FileSource, limits: Limits) -> int:
+    """The number of pictures in an animation, 1 for a still one; nothing is decoded."""
+    if probe_picture(source, limits=limits).format not in _ANIMATED:
+        return 1
+    from srgan.imaging.animation import count_frames
+
+    return count_frames(source, limits=limits)
+
+
+def _first_frame(source: FileSource, limits: Limits) -> Picture:
+    from srgan.imaging.animation import open_animation
+
+    with open_animation(source, limits=limits) as animation:
+        return next(animation.frames).picture
+
+
+def _opened(upscaler: Upscaler | Opener, picture: Picture, size: Size) -> Upscaler:
+    return upscaler if isinstance(upscaler, Upscaler) else upscaler(picture, size)
+
+
+def _begin(upscaler: Upscaler | Opener, scan: Scan, size: Size) -> tuple[Upscaler, Scan, tuple[int, int]]:
+    """The model for the picture, the scan with nothing of it lost, and height and width of the result."""
+    seen = scan.like
+    if not isinstance(upscaler, Upscaler) and upscaler.looks:
+        seen, scan = _looked_at(scan)
+    opened = _opened(upscaler, seen, size)
+    return opened, scan, opened.output_size((scan.like.height, scan.like.width), **size)
+
+
+def _looked_at(scan: Scan) -> tuple[Picture, Scan]:
+    """The picture, or its top when it is large, and the scan as if nobody had looked."""
+    held: list[Pixels] = []
+    rows = 0
+    strips = iter(scan.strips)
+    for strip in strips:
+        held.append(strip)
+        rows += len(strip)
+        if rows * scan.like.width >= _SAMPLE_PIXELS:
+            break
+    again: Iterator[Pixels] = chain(held, strips)
+    return replace(scan.like, pixels=np.concatenate(held)), replace(scan, strips=again)
+
+
+def _describer(upscaler: Upscaler, saving: Saving, size: Size) -> Callable[[Picture], Picture]:
+    """What turns the description of a source into that of the result."""
+    import srgan
+    from srgan.imaging.metadata import finished, strip
+    from srgan.imaging.provenance import Provenance
+
+    info = upscaler.info
+    wanted = {name: value for name, value in size.items() if value is not None}
+    record = Provenance(
+        model=info.model,
+        version=info.version,
+        sha256=info.sha256,
+        settings={**(wanted or {"scale": upscaler.scale}), **upscaler.settings},  # type: ignore[dict-item]
+        tool_version=srgan.__version__,
+    )
+
+    def describe(like: Picture) -> Picture:
+        after = upscaler.output_size((like.height, like.width), **size)
+        return finished(like if saving.metadata else strip(like), after, record if saving.provenance else None)
+
+    return describe
+
+
+def _account(
+    upscaler: Upscaler, source_format: str, before: tuple[int, int], kind: str, after: tuple[int, int], frames: int
+) -> Enlarged:
+    return Enlarged(
+        source_format=source_format,
+        source_size=before,
+        format=kind,
+        size=after,
+        frames=frames,
+        info=upscaler.info,
+    )
