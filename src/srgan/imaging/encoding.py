@@ -175,9 +175,7 @@ def _plan(like: Picture, format: str) -> _Plan:
 
 
 def _dtype(bit_depth: int, held: Format) -> type[np.generic]:
-    bits = min(bit_depth, held.bits)
-    if held.suffixes == (".pfm",):
-        bits = 32
+    bits = max(held.least_bits, min(bit_depth, held.bits))
     return np.float32 if bits == 32 else np.uint16 if bits > 8 else np.uint8
 
 

@@ -19,6 +19,7 @@ class Format:
     alpha: bool = False
     bits: int = 8
     """Most bits of one channel: 8, 16, or 32 for floating point."""
+    least_bits: int = 8
     profile: bool = True
     """Whether a colour profile can be embedded."""
     max_side: int = 2**31 - 1
@@ -35,17 +36,17 @@ FORMATS = {
     "PNG": Format(suffixes=(".png", ".apng"), alpha=True, bits=16, size=0.7),
     # 35 below the format's own limit: that of libjpeg
     "JPEG": Format(
-        suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"), models=("GRAY", "RGB", "CMYK"), max_side=65_500, size=0.35
+        suffixes=(".jpg", ".jpeg", ".jpe", ".jfif"), models=("GRAY", "RGB", "CMYK"), max_side=65_500, size=0.25
     ),
     # more pixels than that Pillow does not open again
     "WEBP": Format(
         suffixes=(".webp",), models=("RGB",), alpha=True, max_side=16_383, max_pixels=178_956_970, size=0.15
     ),
-    "TIFF": Format(suffixes=(".tif", ".tiff"), models=("GRAY", "RGB", "CMYK"), alpha=True, bits=32, size=0.7),
+    "TIFF": Format(suffixes=(".tif", ".tiff"), models=("GRAY", "RGB", "CMYK"), alpha=True, bits=32, size=0.75),
     "BMP": Format(suffixes=(".bmp", ".dib"), profile=False),
     "GIF": Format(suffixes=(".gif",), alpha=True, profile=False, max_side=65_535, size=0.35),
     "PPM": Format(suffixes=(".ppm", ".pgm", ".pnm"), bits=16, profile=False),
-    "PFM": Format(suffixes=(".pfm",), bits=32, profile=False),
+    "PFM": Format(suffixes=(".pfm",), bits=32, least_bits=32, profile=False),
     # the limits of libavif's and libheif's decoders and of x265
     "AVIF": Format(suffixes=(".avif",), models=("RGB",), alpha=True, max_side=32_768, max_pixels=2**28, size=0.15),
     "HEIC": Format(
@@ -111,6 +112,6 @@ def estimate_bytes(size: tuple[int, int], channels: int, bit_depth: int, format:
     pixels of 16 bits and floating point. Drawings take far less. Exact but for the header where nothing is compressed.
     """
     held = FORMATS[format_of(None, format)]
-    bits = min(bit_depth, held.bits)
+    bits = max(held.least_bits, min(bit_depth, held.bits))
     raw = size[0] * size[1] * channels * bits // 8
     return int(raw * (held.size if bits == 8 else 1.0)) + _HEADER_BYTES

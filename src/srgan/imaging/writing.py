@@ -164,7 +164,7 @@ def _check_pixels(path: Path, kind: str) -> None:
             import pyvips
 
             try:
-                pyvips.Image.new_from_file(str(path), access="sequential", fail_on="truncated").avg()
+                pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error").avg()
             except pyvips.Error as error:
                 raise InvalidImage(" ".join(str(error).split())) from error
         elif kind in ("PPM", "PFM"):
