@@ -169,8 +169,9 @@ def evaluate(
     progress: Callable[[int, int], None] | None = None,
     save: str | os.PathLike[str] | None = None,
     limits: Limits | None = None,
+    first: int | None = None,
 ) -> EvaluationReport:
-    """Score ``model`` on the pictures that lie directly in ``hr_folder``.
+    """Score ``model`` on the pictures that lie directly in ``hr_folder``, or the ``first`` so many by name.
 
     An `Upscaler` is scored at its own scale, a session at its network's. Gray pictures are scored as gray, and alpha is
     left out. ``progress`` is called with the pictures done and in all, before each and at the end; what it raises stops
@@ -184,7 +185,7 @@ def evaluate(
         raise InvalidConfig(f"a model is evaluated at a whole scale of at least 2, not at {upscaler.scale:g}")
     scale = int(upscaler.scale)
     folder = Path(hr_folder)
-    paths = _pictures_in(folder)
+    paths = _pictures_in(folder)[:first]
     targets = None if save is None else _targets(Path(save), paths, scale)
     scores, failures = [], []
     for done, path in enumerate(paths):

@@ -31,6 +31,12 @@ Folder = Annotated[
 ]
 Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write a line for each picture as CSV.")]
 SaveDir = Annotated[Path | None, typer.Option("--save-dir", metavar="DIR", help="Keep the enlarged pictures here.")]
+First = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", metavar="NUMBER", min=1, help="Score only the first so many pictures, by name: a quick look."
+    ),
+]
 Record = Annotated[
     bool,
     typer.Option("--record", help="Write the means into the bundle's model.toml, where `srgan models` shows them."),
@@ -42,6 +48,7 @@ def evaluate(
     model: Model,
     folder: Folder,
     scale: options.Scale = None,
+    limit: First = None,
     csv: Csv = None,
     save_dir: SaveDir = None,
     record: Record = False,
@@ -67,11 +74,14 @@ def evaluate(
     from srgan.models import find_model
     from srgan.runtime import RESIZE_MODELS
 
+    if record and limit is not None:
+        raise InvalidConfig("--record: the means of a part of the pictures are not recorded; leave out --limit")
     if record and model in RESIZE_MODELS:
         raise InvalidConfig(f"--record: {model} is plain resampling and has no model.toml")
     upscaler = options.open_upscaler(settings, settings.upscale.scale, model)
     with Progress("scoring") as progress:
-        report = score(upscaler, folder, progress=progress, save=save_dir, limits=options.limits_of(settings))
+        limits = options.limits_of(settings)
+        report = score(upscaler, folder, progress=progress, save=save_dir, limits=limits, first=limit)
     if csv is not None:
         write_text(csv, report.to_csv())
     emit(report.to_json().rstrip("\n") if as_json else _text(report))

@@ -62,6 +62,11 @@ def test_files_of_a_run_are_written_where_they_are_asked_for(
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["a_x2.png", "b_x2.png"]
 
 
+def test_a_quick_look_takes_the_first_pictures(srgan: Callable[..., Any], folder: Path) -> None:
+    document = json.loads(srgan("evaluate", "bicubic", folder, "--scale", "2", "--limit", "1", "--json").out)
+    assert [score["name"] for score in document["scores"]] == ["a.png"]
+
+
 def test_a_picture_that_cannot_be_scored_is_named_and_gives_exit_code_1(
     srgan: Callable[..., Any], folder: Path
 ) -> None:
@@ -80,6 +85,7 @@ def test_a_picture_that_cannot_be_scored_is_named_and_gives_exit_code_1(
         (["bicubic", "reference", "--scale", "2.5"], 2, "whole scale"),
         (["none-such", "reference"], 4, "none-such"),
         (["bicubic", "reference", "--record"], 2, "--record"),
+        (["fast", "reference", "--record", "--limit", "1"], 2, "leave out --limit"),
     ],
 )
 def test_what_cannot_be_scored_is_one_line(
