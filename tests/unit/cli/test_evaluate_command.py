@@ -64,7 +64,7 @@ def test_files_of_a_run_are_written_where_they_are_asked_for(
 
 def test_a_quick_look_takes_the_first_pictures(srgan: Callable[..., Any], folder: Path) -> None:
     document = json.loads(srgan("evaluate", "bicubic", folder, "--scale", "2", "--limit", "1", "--json").out)
-    assert [score["name"] for score in document["scores"]] == ["a.png"]
+    assert [score["name"] for score in document["pictures"]] == ["a.png"]
 
 
 def test_a_picture_that_cannot_be_scored_is_named_and_gives_exit_code_1(
