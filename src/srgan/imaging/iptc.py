@@ -29,7 +29,6 @@ def iptc_of_photoshop(*segments: bytes) -> bytes | None:
 
 
 def photoshop_of_iptc(iptc: bytes) -> bytes:
-    """The payload of JPEG's APP13 that holds ``iptc``; it may have at most 65,533 bytes there, which are 65,507 of
-    IPTC."""
+    """The payload of JPEG's APP13 that holds ``iptc``; it may have 65,533 bytes there, which are 65,506 of IPTC."""
     head = _JPEG_NAME + b"8BIM" + _IPTC.to_bytes(2, "big") + b"\0\0" + len(iptc).to_bytes(4, "big")
     return head + iptc + bytes(len(iptc) % 2)

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from xml.parsers import expat
-from xml.sax.saxutils import escape, quoteattr
 
 from srgan.imaging.xmp import RDF, parse, with_property
 
@@ -56,7 +55,7 @@ def with_provenance(xmp: bytes | None, record: Provenance) -> bytes | None:
     about = packet.about if packet is not None else ""
     records = [*history_in(xmp), record][-_MOST_RECORDS:]
     lines = [
-        f"<rdf:Description rdf:about={quoteattr(_clean(about))}",
+        f'<rdf:Description rdf:about="{_escaped(about)}"',
         f'    xmlns:rdf="{RDF}" xmlns:srgan="{NAMESPACE}">',
         "   <srgan:History>",
         "    <rdf:Seq>",
@@ -142,8 +141,7 @@ def _lines(record: Provenance) -> list[str]:
         "ToolVersion": record.tool_version,
     }
     written = [
-        f"      <srgan:{name}>{escape(_clean(value)[:_MOST_CHARACTERS])}</srgan:{name}>"
-        for name, value in fields.items()
+        f"      <srgan:{name}>{_escaped(value[:_MOST_CHARACTERS])}</srgan:{name}>" for name, value in fields.items()
     ]
     return ['     <rdf:li rdf:parseType="Resource">', *written, "     </rdf:li>"]
 
@@ -156,6 +154,9 @@ def _settings(settings: Mapping[str, Setting]) -> str:
     return text
 
 
-def _clean(text: str) -> str:
-    """``text`` without the characters that XML cannot hold."""
-    return _NOT_IN_XML.sub("\ufffd", text)
+def _escaped(text: str) -> str:
+    """``text`` for XML, with U+FFFD for characters that it cannot hold."""
+    text = _NOT_IN_XML.sub("\ufffd", text)
+    for letter in '&<>"\r\n\t':
+        text = text.replace(letter, f"&#{ord(letter)};")
+    return text
