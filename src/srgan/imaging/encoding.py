@@ -13,9 +13,10 @@ import numpy as np
 from srgan.errors import CannotWrite, InvalidConfig, MissingDependency
 from srgan.imaging import icc
 from srgan.imaging.formats import FORMATS, Format, check_format, format_of
+from srgan.imaging.iptc import photoshop_of_iptc
 from srgan.imaging.netpbm import write_netpbm
 from srgan.imaging.picture import to_uint8, to_uint16
-from srgan.imaging.png import PngWriter, photoshop_resource
+from srgan.imaging.png import PngWriter
 from srgan.imaging.targets import reason
 
 if TYPE_CHECKING:
@@ -309,7 +310,7 @@ def _for_jpeg(plan: _Plan, like: Picture) -> dict[str, Any]:
             _left_out(name.upper(), len(blocks.pop(name)))
     extra = b""
     if like.iptc:
-        extra += _segment(0xED, "IPTC", b"Photoshop 3.0\0" + photoshop_resource(like.iptc))
+        extra += _segment(0xED, "IPTC", photoshop_of_iptc(like.iptc))
     for keyword, text in like.text:
         if keyword == "Comment":
             extra += _segment(0xFE, "a comment", text.encode())

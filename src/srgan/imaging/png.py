@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 
+from srgan.imaging.iptc import photoshop_of_iptc
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -90,6 +92,8 @@ class PngWriter:
         if iptc:
             self._chunk(b"zTXt", _raw_profile(iptc))
         for keyword, words in text:
+            if iptc and keyword == "Raw profile type iptc":
+                continue
             if chunk := _text_chunk(keyword, words):
                 self._chunk(*chunk)
 
@@ -176,12 +180,7 @@ def _text_chunk(keyword: str, words: str) -> tuple[bytes, bytes] | None:
 
 def _raw_profile(iptc: bytes) -> bytes:
     """A profile as ImageMagick writes it and many programs read it: a text of hexadecimal digits in lines."""
-    resource = photoshop_resource(iptc)
+    resource = photoshop_of_iptc(iptc).removeprefix(b"Photoshop 3.0\0")
     digits = resource.hex()
     lines = "\n".join(digits[start : start + 72] for start in range(0, len(digits), 72))
     return b"Raw profile type iptc\0\0" + zlib.compress(f"\niptc\n{len(resource):8}\n{lines}\n".encode())
-
-
-def photoshop_resource(iptc: bytes) -> bytes:
-    """IPTC records as one of Photoshop's resources, number 0x0404, without a name."""
-    return struct.pack(">4sHHI", b"8BIM", 0x0404, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
+from srgan.imaging.exif_directories import EXIF, GPS, Value
 from srgan.imaging.png import deflate
-from srgan.imaging.tiff_tags import EXIF, GPS, read_directories, write_directories
+from srgan.imaging.tiff_tags import little_endian_tree, write_directories
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,17 +95,17 @@ def _metadata_tags(
     the file's header. tifffile takes pointers by their names only."""
     tags: list[tuple[int | str, int, int, Any, bool]] = [(_ORIENTATION, _SHORT, 1, 1, True)]  # upright
     if exif is not None:
-        directories = read_directories(exif)
+        tree = little_endian_tree(exif)
         stream.seek(0, os.SEEK_END)
-        block, places = write_directories(directories, stream.tell(), big=big)
+        block, places = write_directories(tree, stream.tell(), big=big)
         stream.write(block)
         for tag, name in ((EXIF, "ExifTag"), (GPS, "GPSTag")):
             if tag in places:
                 tags.append((name, _LONG8 if big else _LONG, 1, places[tag], True))
         tags += [
-            (entry.tag, entry.kind, entry.count, entry.data, True)
-            for entry in directories.get(0, [])
-            if entry.tag in _DESCRIPTIVE
+            (tag, value.kind, value.count, value.data, True)
+            for tag, value in tree.items()
+            if tag in _DESCRIPTIVE and isinstance(value, Value) and value.data
         ]
     if xmp:
         tags.append((_XMP, _BYTE, len(xmp), xmp, True))

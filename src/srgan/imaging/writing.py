@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 from collections.abc import Iterable
@@ -11,25 +10,20 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from srgan.errors import CannotWrite, InvalidImage, LimitExceeded, SrganError
+from srgan.errors import CannotWrite, LimitExceeded, SrganError
 from srgan.imaging.encoding import encode
 from srgan.imaging.formats import format_of
-from srgan.imaging.reading import READABLE, Limits, probe_picture
+from srgan.imaging.reading import Limits, open_scan, probe_picture
 from srgan.imaging.targets import EXISTS, check_target, reason, replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import Image
 
     from srgan.imaging.picture import Picture
 
 Verify = Literal["header", "pixels"]
 
 _NO_LIMITS = Limits(max_bytes=2**62, max_pixels=2**62, max_side=2**31)
-_SAME = {"HEIF": "HEIC", "PFM": "PPM"}
-"""Names of formats that readers do not tell apart."""
-_STREAMED = ("PNG", "TIFF", "JPEG", "WEBP", "GIF")
-"""Formats that libvips decodes to the end without holding the picture."""
 
 
 def encode_picture(picture: Picture, format: str, *, quality: int | None = None) -> bytes:
@@ -123,7 +117,7 @@ def write_strips(
             os.fsync(stream.fileno())
             _check_header(temporary, kind, size)
             if verify == "pixels":
-                _check_pixels(temporary, kind)
+                _check_pixels(temporary)
     except FileExistsError as error:
         raise CannotWrite(f"{target}: {EXISTS}") from error
     except OSError as error:
@@ -136,67 +130,19 @@ def write_strips(
 def _check_header(path: Path, kind: str, size: tuple[int, int]) -> None:
     """Open the file again, as anyone would, and compare what its header says."""
     try:
-        found, width, height = _header(path, kind)
+        header = probe_picture(path, limits=_NO_LIMITS)
     except SrganError as error:
         raise CannotWrite(f"the written file cannot be opened again: {error}") from error
-    if (_SAME.get(found, found), height, width) != (_SAME.get(kind, kind), *size):
-        seen = f"{found} of {width} x {height} pixels"
-        raise CannotWrite(f"the written file is {seen} instead of {kind} of {size[1]} x {size[0]}")
+    if (header.format, header.height, header.width) != (kind, *size):
+        found = f"{header.format} of {header.width} x {header.height} pixels"
+        raise CannotWrite(f"the written file is {found} instead of {kind} of {size[1]} x {size[0]}")
 
 
-def _header(path: Path, kind: str) -> tuple[str, int, int]:
-    """Format, width and height as the file states them."""
-    if kind == "PFM" and kind not in READABLE:
-        with open(path, "rb") as stream:
-            name, size = stream.readline(8), stream.readline(32).split()
-        return ("PFM" if name in (b"PF\n", b"Pf\n") else "unknown"), int(size[0]), int(size[1])
-    if kind in ("HEIC", "JXL") and kind not in READABLE:
-        with _opened_by_plugin(path, kind) as image:
-            return kind, *image.size
-    header = probe_picture(path, limits=_NO_LIMITS)
-    return header.format, header.width, header.height
-
-
-def _check_pixels(path: Path, kind: str) -> None:
-    """Decode the file to its end; of PNG, TIFF, JPEG, WebP and GIF a part at a time."""
+def _check_pixels(path: Path) -> None:
+    """Decode the file to its end, a part at a time where its format lets us."""
     try:
-        if kind in _STREAMED:
-            import pyvips
-
-            try:
-                pyvips.Image.new_from_file(str(path), access="sequential", fail_on="error").avg()
-            except pyvips.Error as error:
-                raise InvalidImage(" ".join(str(error).split())) from error
-        elif kind in ("PPM", "PFM"):
-            _check_length(path)
-        else:
-            with _opened_by_plugin(path, kind) as image:
-                image.load()
-    except (SrganError, OSError, ValueError, RuntimeError) as error:
-        raise CannotWrite(f"the written file cannot be decoded again: {reason(error)}") from error
-
-
-def _opened_by_plugin(path: Path, kind: str) -> Image.Image:
-    """The Pillow image of a file that was just written."""
-    module, name = {
-        "HEIC": ("pillow_heif", "HeifImageFile"),
-        "JXL": ("pillow_jxl.JpegXLImagePlugin", "JXLImageFile"),
-        "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
-        "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
-    }[kind]
-    try:
-        image: Image.Image = getattr(importlib.import_module(module), name)(str(path))
-    except Exception as error:  # whatever a reader raises, the file is at fault
-        raise InvalidImage(reason(error)) from error
-    return image
-
-
-def _check_length(path: Path) -> None:
-    """Whether a file of bare values has as many as its header says."""
-    with open(path, "rb") as stream:
-        name, size, top = stream.readline(8), stream.readline(32).split(), stream.readline(16)
-        item = 4 if name[:2] in (b"PF", b"Pf") else 1 if int(top) < 256 else 2
-        samples = 3 if name[:2] in (b"P6", b"PF") else 1
-        wanted = int(size[0]) * int(size[1]) * samples * item
-        if stream.seek(0, os.SEEK_END) - sum(map(len, (name, top))) - len(b" ".join(size)) - 1 != wanted:
-            raise InvalidImage(f"{wanted} bytes of pixels were to come")
+        with open_scan(path, limits=_NO_LIMITS) as scan:
+            for _ in scan.strips:
+                pass
+    except SrganError as error:
+        raise CannotWrite(f"the written file cannot be decoded again: {error}") from error

@@ -186,3 +186,58 @@ def test_strips_of_a_large_picture_are_written_as_they_come() -> None:
         sizes.append(stream.tell())
     writer.finish()
     assert all(later - earlier > noise.size // 2 for earlier, later in itertools.pairwise(sizes))
+
+
+# ---- texts
+
+
+def texts(*text: tuple[str, str], **options: Any) -> dict[bytes, list[bytes]]:
+    found: dict[bytes, list[bytes]] = {}
+    for kind, body in chunks(png(random_rows(2, 2, 1), text=text, **options)):
+        found.setdefault(kind, []).append(body)
+    return found
+
+
+def test_texts_go_into_the_plainest_chunk_that_holds_them() -> None:
+    found = texts(("Title", "Größe"), ("Author", "日本語"), ("Empty", ""))
+    assert found[b"tEXt"] == [b"Title\0Gr\xf6\xdfe", b"Empty\0"]
+    assert found[b"iTXt"] == [b"Author\0\0\0\0\0" + "日本語".encode()]
+
+
+@pytest.mark.parametrize("words", ["long " * 1000, "日本" * 3000])
+def test_long_texts_are_compressed_and_pillow_reads_them(words: str) -> None:
+    data = png(random_rows(2, 2, 1), text=(("Title", words), ("Other", "x")))
+    assert len(data) < 1000
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        assert image.text == {"Title": words, "Other": "x"}
+
+
+@pytest.mark.parametrize("keyword", ["", " a", "a ", "a  b", "x" * 80, "a\0b", "日本", "a\nb", "a\xa0b"])
+def test_keywords_that_png_forbids_are_left_out(keyword: str) -> None:
+    assert set(texts((keyword, "words"))) == {b"IHDR", b"IDAT", b"IEND"}
+
+
+@pytest.mark.parametrize("keyword", ["a", "x" * 79, "a b", "Ä"])
+def test_keywords_that_png_allows_are_kept(keyword: str) -> None:
+    assert texts((keyword, "words"))[b"tEXt"] == [keyword.encode("latin-1") + b"\0words"]
+
+
+def test_texts_hold_no_zero_bytes_and_no_half_characters() -> None:
+    assert texts(("a", "b\0c\r\nd"))[b"tEXt"] == [b"a\0bc\nd"]
+    assert texts(("a", "\ud800"))[b"iTXt"] == [b"a\0\0\0\0\0?"]
+
+
+def test_iptc_is_written_once_whatever_the_texts_say() -> None:
+    old = ("Raw profile type iptc", "\niptc\n 1\n00\n")
+    found = texts(old, ("Title", "words"), iptc=b"\x1c\x02\x05\x00\x01x" * 20)
+    assert b"tEXt" in found
+    assert len(found[b"zTXt"]) == 1
+    name, _, packed = found[b"zTXt"][0].partition(b"\0\0")
+    lines = zlib.decompress(packed).decode().split("\n")
+    assert (name, lines[:2]) == (b"Raw profile type iptc", ["", "iptc"])
+    resource = bytes.fromhex("".join(lines[3:]))
+    assert len(resource) == int(lines[2])
+    assert resource == b"8BIM\x04\x04\0\0" + struct.pack(">I", 120) + b"\x1c\x02\x05\x00\x01x" * 20
+    assert max(map(len, lines)) == 72
+    assert texts(old)[b"tEXt"] == [b"Raw profile type iptc\0\niptc\n 1\n00\n"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from typing import Any
 
@@ -11,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from srgan.imaging.tiff_tags import EXIF, GPS, Entry, read_directories, write_directories
+from srgan.imaging.exif_directories import EXIF, GPS, INTEROPERABILITY, Tree, Value
+from srgan.imaging.tiff_tags import little_endian_tree, write_directories
 
 LONG, SHORT, ASCII, RATIONAL, DOUBLE, UNDEFINED = 4, 3, 2, 5, 12, 7
 
@@ -38,47 +38,50 @@ def exif(order: str) -> bytes:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_entries_of_either_byte_order_become_little_endian(order: str) -> None:
-    found = read_directories(exif(order))
-    assert found[0] == [Entry(0x010F, ASCII, 4, b"Cam\0")]
-    assert found[EXIF] == [
-        Entry(0x829A, RATIONAL, 1, struct.pack("<II", 1, 250)),
-        Entry(0x8827, SHORT, 2, struct.pack("<HH", 200, 400)),
-        Entry(0x9000, UNDEFINED, 4, b"0232"),
-        Entry(0xC000, DOUBLE, 1, struct.pack("<d", 0.5)),
-    ]
-    assert found[GPS] == [Entry(1, ASCII, 2, b"N\0")]
+def test_values_of_either_byte_order_become_little_endian(order: str) -> None:
+    assert little_endian_tree(exif(order)) == {
+        0x010F: Value(ASCII, 4, b"Cam\0"),
+        EXIF: {
+            0x829A: Value(RATIONAL, 1, struct.pack("<II", 1, 250)),
+            0x8827: Value(SHORT, 2, struct.pack("<HH", 200, 400)),
+            0x9000: Value(UNDEFINED, 4, b"0232"),
+            0xC000: Value(DOUBLE, 1, struct.pack("<d", 0.5)),
+        },
+        GPS: {1: Value(ASCII, 2, b"N\0")},
+    }
+
+
+def in_a_file(tree: Tree, position: int) -> bytes:
+    """A TIFF stream that has the directories of ``tree`` at ``position``, and behind them the first one."""
+    block, places = write_directories(tree, position, big=False)
+    pointers = b"".join(struct.pack("<HHII", tag, LONG, 1, places[tag]) for tag in sorted(places))
+    file = b"II*\0" + struct.pack("<I", position + len(block))
+    return file.ljust(position, b"\0") + block + struct.pack("<H", len(places)) + pointers + bytes(4)
 
 
 @pytest.mark.parametrize("position", [8, 16, 13, 1000])
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_what_is_written_is_read_again_at_any_place(position: int, order: str) -> None:
-    found = read_directories(exif(order))
-    block, places = write_directories(found, position, big=False)
+    tree = little_endian_tree(exif(order))
+    _, places = write_directories(tree, position, big=False)
     assert set(places) == {EXIF, GPS}
     assert all(place % 2 == 0 for place in places.values())
-    pointers = b"".join(struct.pack("<HHII", tag, LONG, 1, places[tag]) for tag in sorted(places))
-    file = b"II*\0" + struct.pack("<I", position + len(block))
-    file = file.ljust(position, b"\0") + block + struct.pack("<H", 2) + pointers + bytes(4)
-    again = read_directories(file)
-    assert again[EXIF] == found[EXIF]
-    assert again[GPS] == found[GPS]
+    again = little_endian_tree(in_a_file(tree, position))
+    assert (again[EXIF], again[GPS]) == (tree[EXIF], tree[GPS])
 
 
 def test_the_interoperability_directory_goes_along() -> None:
     tags = Image.Exif()
     tags.get_ifd(EXIF)[0x9003] = "2020:01:02 03:04:05"
-    tags.get_ifd(EXIF)[0xA005] = {1: "R98"}
-    found = read_directories(tags.tobytes()[6:])
-    assert [entry.tag for entry in found[0xA005]] == [1]
-    block, places = write_directories(found, 8, big=False)
-    assert set(places) == {EXIF}
-    (count,) = struct.unpack_from("<H", block, places[EXIF] - 8)
-    assert count == 2
+    tags.get_ifd(EXIF)[INTEROPERABILITY] = {1: "R98"}
+    tree = little_endian_tree(tags.tobytes()[6:])
+    again = little_endian_tree(in_a_file(tree, 8))
+    assert again[EXIF][INTEROPERABILITY] == {1: Value(ASCII, 4, b"R98\0")}
+    assert again == tree
 
 
 def test_big_directories_have_eight_byte_places() -> None:
-    block, places = write_directories({EXIF: [Entry(0x9003, ASCII, 12, b"0123456789a\0")]}, 16, big=True)
+    block, places = write_directories({EXIF: {0x9003: Value(ASCII, 12, b"0123456789a\0")}}, 16, big=True)
     assert places == {EXIF: 16}
     count, tag, kind, number, place = struct.unpack_from("<QHHQQ", block)
     assert (count, tag, kind, number) == (1, 0x9003, ASCII, 12)
@@ -89,33 +92,21 @@ def test_big_directories_have_eight_byte_places() -> None:
     "data", [b"", b"II*\0", b"junk" * 10, b"II*\0\xff\xff\xff\xff", exif("<")[:60], exif(">")[:70]]
 )
 def test_damaged_exif_gives_what_is_there(data: bytes) -> None:
-    found = read_directories(data)
-    assert set(found) <= {0, EXIF, GPS}
-
-
-def test_values_in_all_are_no_larger_than_the_stream() -> None:
-    """Many entries that point to the same bytes would grow a small file into a large one."""
-    count = 500
-    table = struct.pack("<H", count) + b"".join(
-        struct.pack("<HHII", 0x9000 + i, UNDEFINED, 6000, 8) for i in range(count)
-    )
-    data = b"II*\0" + struct.pack("<I", 8) + table
-    found = read_directories(data)
-    assert sum(len(entry.data) for entry in found[0]) <= len(data)
+    assert set(little_endian_tree(data)) <= {0x010F, EXIF, GPS}
 
 
 def test_directories_in_a_circle_end() -> None:
     entry = struct.pack("<HHII", EXIF, LONG, 1, 8)
     data = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", 1) + entry + bytes(4)
-    assert read_directories(data) == {}
+    assert write_directories(little_endian_tree(data), 8, big=False) == (b"", {})
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"]))
 def test_no_bytes_raise(data: bytes, head: bytes) -> None:
-    found = read_directories(head + data)
-    block, places = write_directories(found, 8, big=False)
-    assert len(block) <= 40 * len(data) + 200
-    assert all(8 <= place < 8 + len(block) for place in places.values())
+    for big in (False, True):
+        block, places = write_directories(little_endian_tree(head + data), 8, big=big)
+        assert len(block) <= 40 * len(data) + 200
+        assert all(8 <= place < 8 + len(block) for place in places.values())
 
 
 def test_an_exif_of_pillow_is_taken_whole() -> None:
@@ -124,9 +115,5 @@ def test_an_exif_of_pillow_is_taken_whole() -> None:
     own: dict[int, Any] = tags.get_ifd(EXIF)
     own[0x9003] = "2020:01:02 03:04:05"
     own[0x829D] = 2.8
-    found = read_directories(tags.tobytes()[6:])
-    assert {entry.tag for entry in found[EXIF]} == {0x9003, 0x829D}
-    image = Image.new("L", (2, 2))
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", exif=tags)
-    assert buffer.getvalue()
+    found = little_endian_tree(tags.tobytes()[6:])
+    assert set(found[EXIF]) == {0x9003, 0x829D}
