@@ -30,6 +30,9 @@ _XMP = b"XMP DataXMP"
 _XMP_TRAILER = bytes([1, *range(255, -1, -1), 0])
 """Leads readers that take the packet before it for blocks of GIF out of it, wherever they land."""
 _MOST_REPEATS = 65_535
+_SAMPLE = 1 << 14
+"""Pixels that choose a palette. On smooth full-HD pictures, moved to the nearest mean (k-means) after the median cut,
+they give a smaller error than the median cut of all pixels, in a twentieth of the time."""
 
 
 def index_gif(stream: BinaryIO, limits: Limits) -> Index:
@@ -222,6 +225,8 @@ def _with_palette(
     """
     for wanted, room in ((drawn, 256 if drawn.all() else 255), (visible, 256 if visible.all() else 0)):
         codes = colours[wanted].astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+        if len(np.unique(codes[:: 1 + len(codes) // _SAMPLE])) > room:
+            continue  # no need to sort them all
         found, places = np.unique(codes, return_inverse=True)
         if len(found) <= room:
             palette = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.uint8)
@@ -238,8 +243,10 @@ def _quantised(colours: Values, drawn: NDArray[np.bool_]) -> tuple[Values, Value
     from PIL import Image
 
     key = None if drawn.all() else 255
-    pixels = colours[drawn][None]  # what is not drawn shall not take up colours
-    chosen = Image.fromarray(pixels).quantize(256 if key is None else 255, Image.Quantize.MEDIANCUT, kmeans=1)
+    pixels = colours[drawn]  # what is not drawn shall not take up colours
+    if len(pixels) > _SAMPLE:
+        pixels = pixels[np.random.default_rng(0).integers(0, len(pixels), _SAMPLE)]
+    chosen = Image.fromarray(pixels[None]).quantize(256 if key is None else 255, Image.Quantize.MEDIANCUT, kmeans=1)
     flat = chosen.getpalette("RGB") or []
     palette = np.array(flat, np.uint8).reshape(-1, 3)[: 256 if key is None else 255]
     numbers = np.array(Image.fromarray(colours).quantize(palette=chosen, dither=Image.Dither.FLOYDSTEINBERG))
