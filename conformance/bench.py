@@ -123,14 +123,25 @@ class Bench:
     # -- measures
 
     def expect(self, what: str, value: Any, equals: Any = None, *, most: float | None = None,
-               least: float | None = None) -> None:  # fmt: skip
+               least: float | None = None, differs: Any = None) -> None:  # fmt: skip
         """Keep a measure and whether it is within its bound. All bounds of a row must hold."""
         if most is not None:
             self.measures.append(Measure(what, value, f"at most {most:g}", bool(value <= most)))
         elif least is not None:
             self.measures.append(Measure(what, value, f"at least {least:g}", bool(value >= least)))
+        elif differs is not None:
+            self.measures.append(Measure(what, value, f"not {differs}", bool(value != differs)))
         else:
             self.measures.append(Measure(what, value, f"= {equals}", bool(value == equals)))
+
+    def ended(self, ran: Ran, *, well: bool) -> None:
+        """Keep the exit code: 0 where it should end ``well``, else another; being ended by the bench is never right."""
+        if ran.code is None:
+            self.measures.append(Measure("exit code", ran.outcome(), "an exit code", False))
+        elif well:
+            self.expect("exit code", ran.outcome() if ran.code else 0, 0)
+        else:
+            self.expect("exit code", ran.code, differs=0)
 
     def note(self, what: str, value: Any) -> None:
         """Keep what was seen where more than one answer is right."""
@@ -164,10 +175,7 @@ class Bench:
         """Call the upscaler where it must refuse: an exit code, a message, no output, in time."""
         target = self.folder / name
         ran = self.run(source, target, timeout=within, **options)
-        self.expect("exit code", ran.outcome() if ran.code is None else ran.code, *(["not 0"] if not ran.code else []),
-                    **({"least": -128} if ran.code else {}))  # fmt: skip
-        if ran.code:
-            self.measures[-1].bound = "not 0"
+        self.ended(ran, well=False)
         self.expect("says why", bool(ran.last_line()), True)
         self.expect("output left", os.path.lexists(target), False)
         self.expect("seconds", round(ran.seconds, 1), most=within)
@@ -210,9 +218,13 @@ def _watch(process: subprocess.Popen[bytes], end: float) -> tuple[int, bool]:
     """Wait, and end the whole group when it takes too long or too much memory. Peak RSS, and whether it was ended."""
     peak, ended = 0, False
     done = threading.Event()
-    waiter = threading.Thread(target=lambda: (process.wait(), done.set()), daemon=True)
-    waiter.start()
-    while not done.wait(0.02):
+
+    def wait() -> None:
+        process.wait()
+        done.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    while not done.wait(0.01):
         peak = max(peak, _resident(process.pid))
         if time.monotonic() > end or peak > MEMORY_CAP:
             ended = True
@@ -224,10 +236,11 @@ def _watch(process: subprocess.Popen[bytes], end: float) -> tuple[int, bool]:
 
 
 def _resident(pid: int) -> int:
-    """RSS of a process and its children in bytes; 0 where there is no /proc."""
+    """The most that a process and its children have held so far in bytes of RSS; 0 where there is no /proc."""
     total = 0
     try:
-        total = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        status = Path(f"/proc/{pid}/status").read_text()
+        total = int(status.partition("VmHWM:")[2].split()[0]) << 10
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             total += _resident(int(child))
     except (OSError, IndexError, ValueError):

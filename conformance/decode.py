@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,8 @@ def plug_in_codecs() -> None:
 
 def decode(path: Path) -> Decoded:
     """Read a file whatever its name is. Raises `Stop` where it is none that can be shown."""
+    if not path.is_file():
+        raise Stop("exit code 0, and no output")
     data = path.read_bytes()
     try:
         with warnings.catch_warnings():
@@ -72,8 +75,8 @@ def decode(path: Path) -> Decoded:
                 return _png(data)
             if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
                 return _tiff(path)
-            if data[:2] in (b"P5", b"P6", b"P7", b"Pf", b"PF"):
-                return _vips(path, "PPM")
+            if data[:2] in (b"P5", b"P6"):
+                return _pnm(data)
             return _pillow(data)
     except Stop:
         raise
@@ -93,7 +96,15 @@ def still_good(path: Path) -> bool:
 def _info(opened: Any) -> dict[str, Any]:
     """What Pillow found beside the pixels; ``exif`` parsed, ``exif_bytes`` as they stand."""
     info = dict(opened.info)
-    return info | {"exif_bytes": info.get("exif"), "exif": opened.getexif()}
+    return info | {"exif_bytes": info.get("exif"), "exif": _exif(opened)}
+
+
+def _exif(opened: Any) -> Any:
+    """EXIF with its directories read while the file is open."""
+    held = opened.getexif()
+    for directory in (0x8769, 0x8825):
+        held.get_ifd(directory)
+    return held
 
 
 def _scaled(values: NDArray[Any]) -> tuple[NDArray[Any], int]:
@@ -136,7 +147,7 @@ def _tiff(path: Path) -> Decoded:
     from PIL import Image
 
     with tifffile.TiffFile(path) as file:
-        page = file.pages[0]
+        page: Any = file.pages[0]
         tags: dict[str, Any] = {"pages": len(file.pages), "orientation": page.tags.valueof(274)}
         tags |= {"xmp": page.tags.valueof(700), "iptc": page.tags.valueof(33723)}
         extra = tuple(int(value) for value in page.extrasamples)
@@ -152,7 +163,7 @@ def _tiff(path: Path) -> Decoded:
             if page.photometric in (3, 6):  # palettes and YCbCr are left to libvips
                 raise ValueError("not plain")
         except (ValueError, NotImplementedError):
-            values, associated = _vips(path, "TIFF").info["raw"], False
+            values, associated = _by_vips(path), False
     pixels, _ = _scaled(values)
     if white_is_zero:
         pixels = 1 - pixels
@@ -162,7 +173,7 @@ def _tiff(path: Path) -> Decoded:
         pixels = np.concatenate([np.where(alpha > 0, np.clip(pixels[..., :-1] / safe, 0, 1), 0), alpha], 2)
     try:
         with Image.open(path) as opened:
-            tags["exif"] = opened.getexif()
+            tags["exif"] = _exif(opened)
             tags["dpi"] = opened.info.get("dpi")
     except Exception:
         tags["exif"] = Image.Exif()
@@ -176,14 +187,31 @@ def _bytes(value: Any) -> bytes | None:
     return None if value is None else bytes(value)
 
 
-def _vips(path: Path, kind: str) -> Decoded:
+def page_brightness(path: Path) -> list[float]:
+    """The mean of the values of each page of a TIFF."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        count = len(file.pages)
+    return [float(_by_vips(path, page)[..., :3].mean()) for page in range(count)]
+
+
+def _by_vips(path: Path, page: int = 0) -> NDArray[Any]:
     import pyvips
 
-    image = pyvips.Image.new_from_file(str(path), fail_on="warning")
-    raw = image.numpy()
-    pixels, depth = _scaled(raw)
-    model, alpha = _model(pixels.shape[2])
-    return Decoded(pixels, model, alpha, depth, kind, None, info={"raw": raw})
+    return np.asarray(pyvips.Image.tiffload(str(path), page=page, fail_on="warning").numpy())
+
+
+def _pnm(data: bytes) -> Decoded:
+    head = re.match(rb"P([56])\s(?:#.*\n)?(\d+)\s(?:#.*\n)?(\d+)\s(?:#.*\n)?(\d+)\s", data)
+    if head is None:
+        raise Stop("the output cannot be decoded: no header of PNM")
+    width, height, top = (int(number) for number in head.groups()[1:])
+    bands = 3 if head[1] == b"6" else 1
+    kind = np.dtype(">u2" if top > 255 else "u1")
+    values = np.frombuffer(data, kind, width * height * bands, head.end()).reshape(height, width, bands)
+    model, alpha = _model(bands)
+    return Decoded(values / top, model, alpha, 8 * kind.itemsize, "PPM", None)
 
 
 def _pillow(data: bytes) -> Decoded:
@@ -193,7 +221,7 @@ def _pillow(data: bytes) -> Decoded:
     with Image.open(io.BytesIO(data)) as opened:
         opened.load()
         info, kind, profile = _info(opened), str(opened.format), opened.info.get("icc_profile")
-        image = opened
+        image: Image.Image = opened
         if image.mode in ("P", "PA"):
             image = image.convert("RGBA" if "transparency" in image.info else "RGB")
         elif image.mode == "1":

@@ -24,7 +24,7 @@ def pooled(pixels: Array, block: int) -> Array:
 def coarse_difference(large: Array, small: Array, scale: int, block: int = 4) -> Array:
     """Absolute difference of the block means of an output and its input, in units of the values."""
     block = min(block, *small.shape[:2])
-    return np.abs(pooled(large, block * scale) - pooled(small, block))
+    return np.asarray(np.abs(pooled(large, block * scale) - pooled(small, block)))
 
 
 def composite(pixels: Array, backdrop: tuple[float, float, float]) -> Array:
@@ -79,7 +79,8 @@ def delta_e(first: Array, second: Array) -> Array:
     c1, c2 = np.hypot(stretch * a1, b1), np.hypot(stretch * a2, b2)
     h1 = np.degrees(np.arctan2(b1, stretch * a1)) % 360
     h2 = np.degrees(np.arctan2(b2, stretch * a2)) % 360
-    turn = (h2 - h1 + 180) % 360 - 180
+    turn = h2 - h1
+    turn = np.where(turn > 180, turn - 360, np.where(turn < -180, turn + 360, turn))
     turn = np.where(c1 * c2 == 0, 0, turn)
     d_light, d_chroma = l2 - l1, c2 - c1
     d_hue = 2 * np.sqrt(c1 * c2) * np.sin(np.radians(turn / 2))

@@ -38,10 +38,10 @@ def patches() -> Array:
 
 
 def gradient(width: int, height: int, low: float = 0.1, high: float = 0.9, channels: int = 3) -> Array:
-    """Values that rise with x, and a little with y."""
+    """Values that rise with x, and a little with y; of three channels, green and blue are a little weaker."""
     x, y = grid(width, height)
     rise = low + (high - low) * (0.9 * x + 0.1 * y)
-    return np.repeat(rise[..., None], channels, 2)
+    return np.asarray(rise[..., None] * np.array([1.0, 0.93, 0.86])[:channels])
 
 
 def badge(size: int = 64) -> Array:

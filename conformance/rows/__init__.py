@@ -29,4 +29,5 @@ def collected() -> list[Row]:
     """All rows."""
     for name in MODULES:
         import_module(f"{__name__}.{name}")
-    return list(ROWS.values())
+    # Whoever imported a module first must not decide the order.
+    return sorted(ROWS.values(), key=lambda row: MODULES.index(row.check.__module__.rpartition(".")[2]))

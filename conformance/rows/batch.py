@@ -42,7 +42,7 @@ def pictures(folder: Path) -> dict[str, Path]:
 def mirrored(bench: Bench) -> None:
     tree(bench)
     ran = batch(bench)
-    bench.expect("exit code", ran.outcome() if ran.code else ran.code, 0)
+    bench.ended(ran, well=True)
     found = pictures(bench.folder / "out")
     bench.expect("missing", ", ".join(sorted(set(TREE) - set(found))) or "none", "none")
     bench.expect("unreadable", sum(not still_good(path) for path in found.values()), 0)
@@ -52,7 +52,7 @@ def mirrored(bench: Bench) -> None:
 def one_bad(bench: Bench) -> None:
     files.write(tree(bench) / "b.png", b"no picture at all")
     ran = batch(bench)
-    bench.expect("exit code", "0" if ran.code == 0 else "not 0", "not 0")
+    bench.ended(ran, well=False)
     bench.expect("good ones done", sorted(pictures(bench.folder / "out")), sorted(set(TREE) - {"b.png"}))
     bench.expect("names the bad one", "b.png" in ran.message, True)
 
@@ -67,7 +67,7 @@ def again(bench: Bench) -> None:
     ran = batch(bench)
     after = {name: (path.stat().st_mtime_ns, path.stat().st_ino, digest(path))
              for name, path in pictures(bench.folder / "out").items()}  # fmt: skip
-    bench.expect("exit code of the second run", ran.outcome() if ran.code else ran.code, 0)
+    bench.ended(ran, well=True)
     bench.expect("written again", sum(before[name] != after.get(name) for name in before), 0)
 
 
@@ -111,7 +111,7 @@ def killed(bench: Bench) -> None:
     ran = batch(bench)
     found = pictures(bench.folder / "out")
     bench.expect("half files after a kill", halves, 0)
-    bench.expect("exit code in the end", ran.outcome() if ran.code else ran.code, 0)
+    bench.ended(ran, well=True)
     bench.expect("complete in the end", sum(name in found and still_good(found[name]) for name in names), len(names))
     bench.expect("pictures that nobody asked for", len(set(found) - set(names)), 0)
 
@@ -184,5 +184,5 @@ def empty(bench: Bench) -> None:
 @row("batch.missing", "A folder that is not there is refused", "no folder", "A typing mistake in a script.")
 def missing(bench: Bench) -> None:
     ran = batch(bench, source=bench.folder / "nothing")
-    bench.expect("exit code", "0" if ran.code == 0 else "not 0", "not 0")
+    bench.ended(ran, well=False)
     bench.expect("says why", bool(ran.last_line()), True)

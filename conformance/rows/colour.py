@@ -64,7 +64,7 @@ def entry(id: str, title: str, suffix: str, profile: Profile, *, depth: int = 8,
 
 entry("p3-png", "Display P3, PNG", ".png", display_p3)
 entry("p3-jpeg", "Display P3, JPEG", ".jpg", display_p3, most=2.0, options={"quality": 97, "subsampling": 0})
-entry("p3-webp", "Display P3, WebP", ".webp", display_p3, options={"lossless": True}, most=2.5)
+entry("p3-webp", "Display P3, WebP", ".webp", display_p3, options={"lossless": True}, most=2.0)
 entry("adobe-png", "Adobe RGB, PNG", ".png", adobe_rgb)
 entry("adobe-tiff", "Adobe RGB, TIFF", ".tif", adobe_rgb)
 entry("prophoto-png16", "ProPhoto, PNG 16 bit", ".png", prophoto, depth=16)
@@ -138,7 +138,7 @@ def p3_to_jpeg(bench: Bench) -> None:
     icc = display_p3()
     source = files.write(bench.folder / "in.png", png(u8(mild()), extra=iccp(icc)))
     out = decode(bench.upscale(source, "out.jpg"))
-    same_colours(bench, out, u8(mild()) / 255, icc, most=2.5)
+    same_colours(bench, out, u8(mild()) / 255, icc, most=1.8)
 
 
 @row("colour.broken-profile", "A profile that is none does not stop the work",
