@@ -231,6 +231,18 @@ def test_a_gif_that_shows_nothing_through_has_no_alpha() -> None:
         assert animation.like.pixels.shape == (4, 5, 3)
 
 
+def test_what_an_opaque_frame_leaves_behind_can_show_through_the_next() -> None:
+    parts = parts_of(0, count=2, disposals=(2,))
+    parts[0]["values"] = np.zeros((HEIGHT, WIDTH), np.uint8)
+    parts[1] = dict(parts[0], values=parts[0]["values"] + CLEAR)
+    parts[1]["values"][3:5, 3:5] = 1
+    data = gif_of(parts)
+    control = data.index(b"!\xf9\x04") + 3
+    data = data[:control] + bytes([data[control] & ~1]) + data[control + 1 :]  # the first has no clear pixel
+
+    assert_same(frames_of(data)[0], shown(parts))
+
+
 def test_deep_and_gray_animations_stay_so() -> None:
     values = np.arange(20, dtype=np.uint16).reshape(4, 5) * 3000
     rows = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))

@@ -107,6 +107,15 @@ def test_pillow_sees_the_same(format: str, channels: int) -> None:
     assert times == TIMES
 
 
+def test_pillow_sees_what_gets_clear_after_an_opaque_first_frame() -> None:
+    values = scenes()
+    values[0][..., 3] = 255
+
+    image = Image.open(io.BytesIO(encoded(values, "GIF")))
+
+    assert_same([np.asarray(frame.convert("RGBA")) for frame in ImageSequence.Iterator(image)], values)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_gif_shows_any_order_of_clear_and_opaque(seed: int) -> None:
     random = np.random.default_rng(seed)
