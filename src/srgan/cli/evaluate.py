@@ -78,6 +78,8 @@ def evaluate(
         raise InvalidConfig("--record: the means of a part of the pictures are not recorded; leave out --limit")
     if record and model in RESIZE_MODELS:
         raise InvalidConfig(f"--record: {model} is plain resampling and has no model.toml")
+    if record and (settings.upscale.tta or settings.upscale.fix_colour):
+        raise InvalidConfig("--record: upscale.tta and upscale.fix_colour give other figures than the model's own")
     upscaler = options.open_upscaler(settings, settings.upscale.scale, model)
     with Progress("scoring") as progress:
         limits = options.limits_of(settings)

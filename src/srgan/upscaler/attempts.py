@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from srgan import tiling
 from srgan.errors import OutOfMemory, SrganError, UpscaleFailed
+from srgan.runtime.faults import fault_of
 from srgan.runtime.session import Session, SessionInfo
 
 logger = logging.getLogger("srgan")
@@ -178,24 +179,6 @@ def place(target: Pixels, tile: Pixels, row: tiling.Span, column: tiling.Span, s
     place = target[down : down + kept.shape[0], right : right + kept.shape[1]]
     for channel in range(kept.shape[2]):  # sessions give planes: one at a time is copied twice as fast
         np.clip(kept[..., channel], 0, 1, out=place[..., channel])
-
-
-def fault_of(batch: Pixels, enlarged: Pixels, scale: int) -> str | None:
-    """What is wrong with the result of a run, or None: wrong shape, NaN or infinity, constant or black though the input
-    is not. An input with hardly any contrast, or hardly any light, may give a constant or black result."""
-    n, channels, height, width = batch.shape
-    expected = (n, channels, height * scale, width * scale)
-    if enlarged.shape != expected or enlarged.dtype.kind != "f":
-        return f"came out as {enlarged.dtype} of shape {enlarged.shape}, not as float32 of shape {expected}"
-    with np.errstate(invalid="ignore"):
-        low, high = enlarged.min(axis=(0, 2, 3)), enlarged.max(axis=(0, 2, 3))
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        return "came out with values that are not numbers"
-    if high.max() < 1 / 512 and batch.mean() > 1 / 64:
-        return "came out black"
-    if (high - low).max() < 1e-6 and (batch.max(axis=(0, 2, 3)) - batch.min(axis=(0, 2, 3))).max() > 1 / 16:
-        return "came out as one flat colour"
-    return None
 
 
 def _told(fault: Exception) -> str:

@@ -86,6 +86,7 @@ def test_a_picture_that_cannot_be_scored_is_named_and_gives_exit_code_1(
         (["none-such", "reference"], 4, "none-such"),
         (["bicubic", "reference", "--record"], 2, "--record"),
         (["fast", "reference", "--record", "--limit", "1"], 2, "leave out --limit"),
+        (["fast", "reference", "--record", "--set", "upscale.tta=true"], 2, "upscale.tta"),
     ],
 )
 def test_what_cannot_be_scored_is_one_line(

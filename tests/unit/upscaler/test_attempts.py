@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from srgan.errors import DeviceUnavailable, OutOfMemory, UpscaleFailed
+from srgan.runtime.faults import fault_of
 from srgan.runtime.session import Session
 from srgan.testing import BlurSession, FaultySession, NearestSession
-from srgan.upscaler.attempts import Attempts, fault_of
+from srgan.upscaler.attempts import Attempts
 
 FAULTS = ["nan", "infinity", "shape", "flat", "black", "error"]
 GPU: Any = {"device": "vulkan:0 (a card)", "precision": "fp16"}
