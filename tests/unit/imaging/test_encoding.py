@@ -194,6 +194,13 @@ def test_floating_point_goes_back_to_its_levels(alpha: bool) -> None:
     assert np.allclose(rows, picture(3).pixels * 8 - 1, atol=1e-5)
 
 
+def test_pfm_is_floating_point_whatever_comes() -> None:
+    for bit_depth in (8, 16):
+        data = encode_picture(picture(bit_depth=bit_depth), "PFM")
+        assert data.startswith(b"PF\n48 40\n-1.0\n")
+        assert np.array_equal(np.frombuffer(data[-40 * 48 * 12 :], "<f4").reshape(40, 48, 3)[::-1], picture().pixels)
+
+
 def test_floating_point_becomes_sixteen_bits_in_png_and_eight_in_jpeg() -> None:
     source = picture(1, bit_depth=32, levels=(0.0, 100.0))
     image = opened(encode_picture(source, "PNG"), "PNG")
@@ -254,6 +261,8 @@ def test_gray_keeps_its_profile_where_there_is_gray() -> None:
 @pytest.mark.parametrize("kind", ["WEBP", "AVIF", "HEIC"])
 def test_a_profile_of_gray_is_not_put_on_colours(kind: str) -> None:
     needs(kind)
+    same = encode_picture(picture(1, icc_profile=GRAY), kind, quality=100)  # with the curve of sRGB: no space
+    assert not opened(same, kind).info.get("icc_profile")
     data = encode_picture(picture(1, space=Space("GRAY"), icc_profile=GRAY), kind, quality=100)
     assert not opened(data, kind).info.get("icc_profile")
     assert np.abs(values_of(data, kind) - to_uint8(picture(1).pixels)).max() <= 4
@@ -336,7 +345,7 @@ def test_gif_mixes_colours_that_are_too_many() -> None:
     source = Picture(pixels=np.stack([x, y, 1 - x], axis=2))
     found = values_of(encode_picture(source, "GIF"), "GIF")
     blocks = lambda values: values.reshape(16, 8, 16, 8, 3).mean(axis=(1, 3))  # noqa: E731
-    assert np.abs(blocks(found) - blocks(to_uint8(source.pixels))).mean() < 4
+    assert np.abs(blocks(found) - blocks(to_uint8(source.pixels))).mean() < 0.8
     assert len(np.unique(found.reshape(-1, 3), axis=0)) <= 256
 
 

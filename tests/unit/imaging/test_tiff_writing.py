@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from srgan.imaging import tiff_writing
 from srgan.imaging.tiff_writing import write_tiff
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -172,6 +174,27 @@ def test_strips_are_let_go_when_they_are_written(monkeypatch: pytest.MonkeyPatch
 
     write_tiff(io.BytesIO(), (1000, 400), "RGB", None, np.uint8, strips())
     assert len(alive) == 20
+
+
+def test_strips_are_not_asked_for_faster_than_they_are_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srgan.imaging.tiff_writing._STRIP_BYTES", 400 * 3)
+    asked, packed = [], []
+    pack = tiff_writing._pack
+
+    def slow(strip: NDArray[Any]) -> bytes:
+        time.sleep(0.002)
+        packed.append(len(strip))
+        return pack(strip)
+
+    def rows() -> Iterator[NDArray[Any]]:
+        for _ in range(60):
+            asked.append(1)
+            assert len(asked) - len(packed) <= tiff_writing._WORKERS + 2
+            yield np.zeros((1, 400, 3), np.uint8)
+
+    monkeypatch.setattr(tiff_writing, "_pack", slow)
+    write_tiff(io.BytesIO(), (60, 400), "RGB", None, np.uint8, rows())
+    assert len(packed) == 60
 
 
 def test_what_the_rows_raise_passes_through() -> None:
