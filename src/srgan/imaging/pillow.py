@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage
 from srgan.imaging.inputs import Limits
-from srgan.imaging.png_chunks import read_header
+from srgan.imaging.iptc import iptc_of_photoshop
+from srgan.imaging.metadata import comment_text
+from srgan.imaging.png_chunks import pixels_only, read_header
 from srgan.imaging.stored import Metadata, Rows, Stored
 from srgan.imaging.vips import open_vips, rows_of
 
@@ -34,8 +36,7 @@ _READERS = {
 _WHOLE_PIXELS = 1 << 22
 """Pictures up to this many pixels are decoded whole: that saves loading libvips."""
 _REACH = {"uchar": 255, "ushort": 65535}
-_IPTC = 0x0404
-"""The number of IPTC's records among Photoshop's resources."""
+_MOST_COMMENTS = 100
 
 _MODELS: dict[str, tuple[Literal["GRAY", "RGB", "CMYK"], bool]] = {
     "L": ("GRAY", False),
@@ -50,10 +51,11 @@ def open_png(stream: BinaryIO, limits: Limits) -> Stored:
     """Raises `InvalidImage` and `LimitExceeded`, as the other functions here do."""
     header = read_header(stream)
     limits.check_size(header.width, header.height)
-    large = header.width * header.height > _WHOLE_PIXELS
-    if header.bits != 16 and not large and header.plain:
-        return _stored(_image(stream, "PNG"), "PNG", header.metadata)
-    opened = open_vips(stream, "pngload", unlimited=True)
+    if header.width * header.height <= _WHOLE_PIXELS:
+        stream = pixels_only(stream)
+        if header.bits != 16:
+            return _stored(_image(stream, "PNG"), "PNG", header.metadata)
+    opened = open_vips(stream, "pngload")
     image = opened.image
     _check_same(image, header.width, header.height)
     deep = image.format == "ushort"
@@ -65,7 +67,7 @@ def open_png(stream: BinaryIO, limits: Limits) -> Stored:
         alpha=image.bands in (2, 4),
         bit_depth=16 if deep else 8,
         top=65535 if deep else 255,
-        rows=lambda count: rows_of(open_vips(stream, "pngload", unlimited=True), count),
+        rows=lambda count: rows_of(open_vips(stream, "pngload"), count),
         metadata=header.metadata,
     )
 
@@ -74,7 +76,7 @@ def open_jpeg(stream: BinaryIO, limits: Limits) -> Stored:
     image = _image(stream, "JPEG")
     width, height = image.size
     limits.check_size(width, height)
-    stored = _stored(image, "JPEG", metadata_of(image.info))
+    stored = _stored(image, "JPEG", metadata_of(image.info, getattr(image, "applist", ())))
     if width * height <= _WHOLE_PIXELS:
         return stored
 
@@ -162,29 +164,22 @@ def _plain_mode(image: Image.Image) -> str:
     raise InvalidImage(f"pixels of the kind {mode} are not supported")
 
 
-def metadata_of(info: dict[Any, Any]) -> Metadata:
-    """What a Pillow reader has found beside the pixels."""
+def metadata_of(info: dict[Any, Any], segments: Sequence[tuple[str, bytes]] = ()) -> Metadata:
+    """What a Pillow reader has found beside the pixels; ``segments`` are those of a JPEG file."""
     icc, exif, xmp = (info.get(name) for name in ("icc_profile", "exif", "xmp"))
     if isinstance(xmp, str):
         xmp = xmp.encode()
     comment = info.get("comment")
-    resources = info.get("photoshop")
-    iptc = resources.get(_IPTC) if isinstance(resources, dict) else None
+    comments = [data for kind, data in segments if kind == "COM"] or [comment if isinstance(comment, bytes) else b""]
+    iptc = iptc_of_photoshop(*(data for kind, data in segments if kind == "APP13"))
     return Metadata(
         icc_profile=icc if isinstance(icc, bytes) else None,
         exif=exif if isinstance(exif, bytes) else None,
         xmp=xmp if isinstance(xmp, bytes) else None,
-        iptc=iptc if isinstance(iptc, bytes) else None,
-        text=(("Comment", _decoded(comment)),) if isinstance(comment, bytes) and comment else (),
+        iptc=iptc,
+        text=tuple(("Comment", comment_text(data)) for data in comments[:_MOST_COMMENTS] if data),
         dpi=_dpi(info),
     )
-
-
-def _decoded(comment: bytes) -> str:
-    try:
-        return comment.decode().rstrip("\0")
-    except UnicodeDecodeError:
-        return comment.decode("latin-1").rstrip("\0")
 
 
 def _dpi(info: dict[Any, Any]) -> tuple[float, float] | None:

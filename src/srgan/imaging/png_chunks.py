@@ -6,6 +6,7 @@ damaged is left out with a warning, and the picture is read all the same.
 
 from __future__ import annotations
 
+import io
 import logging
 import struct
 import zlib
@@ -14,19 +15,16 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from srgan.errors import InvalidImage
+from srgan.imaging.metadata import MOST_TEXT_BYTES, sorted_texts
 from srgan.imaging.stored import Metadata
 
 _log = logging.getLogger(__name__)
 
 _MOST_CHUNKS = 300_000
-_MOST_TEXT = 1 << 20
-"""Bytes of one text."""
-_MOST_TEXTS = 1 << 23
-"""Bytes of all texts together."""
 _MOST_PACKET = 1 << 24
-"""Bytes of a profile, of EXIF or of XMP."""
+"""Bytes of a text, a profile or of EXIF."""
 _WANTED = (b"IHDR", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"pHYs")
-_XMP = "XML:com.adobe.xmp"
+_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,44 +36,55 @@ class PngHeader:
     bits: int
     colour_type: int
     metadata: Metadata
-    plain: bool
-    """Whether all texts are small enough for a decoder that reads them too."""
 
 
 def read_header(stream: BinaryIO) -> PngHeader:
     """Raises `InvalidImage` when there is no header."""
     found: dict[bytes, bytes] = {}
     texts: list[tuple[str, str]] = []
-    xmp, plain, room = None, True, _MOST_TEXTS
+    room, lost = MOST_TEXT_BYTES, 0
     for kind, content in _chunks(stream):
-        if content is None:
-            plain = False
-            _log.warning("A chunk %s is larger than %d bytes and was left out.", kind.decode("ascii"), _MOST_PACKET)
-        elif kind in (b"tEXt", b"zTXt", b"iTXt"):
-            entry = _text(kind, content)
-            if entry is None or len(entry[1]) > (room if entry[0] != _XMP else _MOST_PACKET):
-                plain = False
-                _log.warning("A text that is damaged or too large was left out.")
-            elif entry[0] == _XMP:
-                xmp = xmp or entry[1].encode()
-                plain = plain and len(entry[1]) < _MOST_TEXT
-            else:
-                room -= len(entry[1])
-                texts.append(entry)
+        if kind not in (b"tEXt", b"zTXt", b"iTXt"):
+            found.setdefault(kind, content or b"")
+            continue
+        entry = _text(kind, content, room) if content is not None and room > 0 else None
+        if entry is None:
+            lost += 1
+            room -= len(content or b"")  # work that was done all the same
         else:
-            found.setdefault(kind, content)
+            texts.append(entry)
+            room -= len(entry[1])
+    if lost:
+        _log.warning("%d texts are damaged or too large and were left out.", lost)
     header = found.get(b"IHDR", b"")
     if len(header) != 13:
         raise InvalidImage("damaged or truncated PNG: no header")
     width, height, bits, colour_type = struct.unpack_from(">IIBB", header)
+    said = sorted_texts(texts)
     metadata = Metadata(
         icc_profile=_profile(found.get(b"iCCP")),
-        exif=found.get(b"eXIf"),
-        xmp=xmp,
-        text=tuple(texts),
+        exif=found.get(b"eXIf") or said.exif,
+        xmp=said.xmp,
+        iptc=said.iptc,
+        text=said.text,
         dpi=_dpi(found.get(b"pHYs", b"")),
     )
-    return PngHeader(width=width, height=height, bits=bits, colour_type=colour_type, metadata=metadata, plain=plain)
+    return PngHeader(width=width, height=height, bits=bits, colour_type=colour_type, metadata=metadata)
+
+
+def pixels_only(stream: BinaryIO) -> io.BytesIO:
+    """The same picture in memory without its metadata, which no decoder needs and some stumble over."""
+    stream.seek(0)
+    parts = [stream.read(8)]
+    while len(start := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", start)
+        if kind in _PIXELS:
+            parts += [start, stream.read(length + 4)]
+        else:
+            stream.seek(length + 4, io.SEEK_CUR)
+        if kind == b"IEND":
+            break
+    return io.BytesIO(b"".join(parts))
 
 
 def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes | None]]:
@@ -97,13 +106,12 @@ def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes | None]]:
         place += 12 + length
 
 
-def _text(kind: bytes, content: bytes) -> tuple[str, str] | None:
-    """Keyword and text; None when it is damaged, or larger than `_MOST_TEXT` (of XMP `_MOST_PACKET`)."""
+def _text(kind: bytes, content: bytes, most: int) -> tuple[str, str] | None:
+    """Keyword and text; None when it is damaged or larger than ``most``."""
     name, found, rest = content.partition(b"\0")
     if not found or not 1 <= len(name) <= 79:
         return None
     keyword = name.decode("latin-1")
-    most = _MOST_PACKET if keyword == _XMP else _MOST_TEXT
     packed = kind == b"zTXt"
     if kind == b"iTXt":
         packed = rest[:1] == b"\1"

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from srgan.errors import InvalidImage
 from srgan.imaging.exif import descriptive_exif
 from srgan.imaging.inputs import Limits
+from srgan.imaging.iptc import iptc_of_photoshop
 from srgan.imaging.stored import Metadata, Rows, Stored
 from srgan.imaging.vips import open_vips, rows_of
 
@@ -288,7 +289,7 @@ def _metadata(stream: BinaryIO, directory: _Directory) -> Metadata:
         icc_profile=directory.content(34675),
         exif=_exif(stream, directory),
         xmp=directory.content(700),
-        iptc=iptc,
+        iptc=iptc or iptc_of_photoshop(directory.content(34377) or b""),
         dpi=(x * unit, y * unit) if unit and x and y else None,
     )
 
