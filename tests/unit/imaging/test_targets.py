@@ -13,10 +13,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from srgan.errors import CannotWrite
-from srgan.imaging import check_space, remove_leftovers
+from srgan.imaging import Picture, check_space, read_picture, remove_leftovers, write_picture
 from srgan.imaging import targets as module
 from srgan.imaging.targets import replacing
 
@@ -234,3 +235,49 @@ def test_a_real_disk_has_no_exabytes(tmp_path: Path) -> None:
     check_space(tmp_path / "a.png", 1)
     with pytest.raises(CannotWrite, match="needs about"):
         check_space(tmp_path / "a.png", 2**62)
+
+
+@POSIX
+def test_paths_of_any_length_end_well_or_with_one_line(tmp_path: Path) -> None:
+    pixels = Picture(pixels=np.zeros((2, 2, 1), np.float32))
+    here = os.getcwd()
+    deep = tmp_path
+    try:
+        os.chdir(tmp_path)
+        while len(str(deep)) < 4060:  # too long for one call: made step by step
+            name = "d" * min(200, 4070 - len(str(deep)))
+            os.mkdir(name)
+            os.chdir(name)
+            deep /= name
+        (deep / "x").write_bytes(b"")  # as a path it is still allowed
+        with pytest.raises(CannotWrite, match="too long"):
+            write_picture(pixels, deep / "a.png")  # but not with the longer name of what is unfinished
+        assert os.listdir(".") == ["x"]
+        with pytest.raises(CannotWrite, match="too long"):
+            write_picture(pixels, deep / ("e" * 100 + ".png"))
+        assert write_picture(pixels, deep.parent / "a.png").exists()
+    finally:
+        os.chdir(here)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_of_two_that_write_one_file_each_leaves_it_whole(overwrite: bool, tmp_path: Path) -> None:
+    pictures = [Picture(pixels=np.full((50, 50, 1), value, np.float32)) for value in (0, 1)]
+    outcomes: list[bool] = []
+
+    def write(picture: Picture) -> None:
+        for _ in range(20):
+            try:
+                write_picture(picture, tmp_path / "a.png", overwrite=overwrite)
+                outcomes.append(True)
+            except CannotWrite:
+                outcomes.append(False)
+
+    threads = [threading.Thread(target=write, args=(picture,)) for picture in pictures]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(outcomes) == (40 if overwrite else 1)
+    assert names(tmp_path) == ["a.png"]
+    assert read_picture(tmp_path / "a.png").pixels.min() == read_picture(tmp_path / "a.png").pixels.max()
