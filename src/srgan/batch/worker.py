@@ -6,9 +6,11 @@ import errno
 import logging
 import os
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +31,8 @@ STOPPED = "the run was stopped"
 
 HOPELESS = 3
 """Files in a row that found no room on the disk, after which the run is stopped."""
+_FULL = 1 << 20
+"""Free bytes with which a disk counts as full when writing failed for a reason that does not say it."""
 _NO_ROOM = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
@@ -55,7 +59,7 @@ class Worker:
     stop: threading.Event = field(default_factory=threading.Event)
     why: str = ""
     """Why no more is done, when that was not somebody's wish."""
-    _without_room: int = 0
+    _in_vain: int = 0
 
     def outcome(self, job: Job) -> FileOutcome:
         """Do one job and say what became of it; raises nothing."""
@@ -70,7 +74,7 @@ class Worker:
         except Exception as error:  # a fault of ours in one file must not cost the others
             logger.exception("%s: unexpected error", job.source)
             return self._failed(job, f"unexpected {type(error).__name__}: {error}", began)
-        self._without_room = 0
+        self._in_vain = 0
         seconds = round(time.perf_counter() - began, 3)
         if self.sheet is not None:
             self.sheet.add(job.name, job.source, job.target)
@@ -136,14 +140,11 @@ class Worker:
 
     def _count(self, error: SrganError) -> None:
         """Stop the run when the disk is full: ten thousand files would fail in the same way."""
-        if not isinstance(error, CannotWrite) or not _is_without_room(error):
-            self._without_room = 0
-            return
-        self._without_room += 1
-        if self._without_room >= HOPELESS and not self.stop.is_set():
+        said = _without_room(error, self.journal.folder) if isinstance(error, CannotWrite) else ""
+        self._in_vain = self._in_vain + 1 if said else 0
+        if self._in_vain >= HOPELESS and not self.stop.is_set():
             self.why = (
-                f"{HOPELESS} files in a row could not be written ({_is_without_room(error)}); make room, "
-                "then the same command goes on"
+                f"{HOPELESS} files in a row could not be written ({said}); make room, then the same command goes on"
             )
             self.stop.set()
 
@@ -179,11 +180,14 @@ def _place(part: Path, real: Path, *, replace: bool) -> None:
         os.rename(part, real)
 
 
-def _is_without_room(error: BaseException) -> str:
+def _without_room(error: BaseException, folder: Path) -> str:
     """What the system says, when the reason is a disk that takes no more; else nothing."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
             return cause.strerror or str(cause)
         cause = cause.__cause__ or cause.__context__
-    return next((text for code in _NO_ROOM if (text := os.strerror(code)) in str(error)), "")
+    said = next((text for code in _NO_ROOM if (text := os.strerror(code)) in str(error)), "")
+    with suppress(OSError):  # whatever the libraries made of it
+        said = said or ("the disk is full" if shutil.disk_usage(folder).free < _FULL else "")
+    return said

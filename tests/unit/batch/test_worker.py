@@ -90,6 +90,18 @@ def test_a_file_that_finds_room_begins_the_count_anew(process: Any, monkeypatch:
     assert (report.reason, report.interrupted) == ("", False)
 
 
+def test_a_disk_that_is_full_is_seen_whatever_the_message_says(process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage:
+        free = 4096
+
+    failing(monkeypatch, lambda source: True, lambda: CannotWrite("out: the encoder gave up"))
+    monkeypatch.setattr(worker.shutil, "disk_usage", lambda folder: Usage)
+
+    report = process(workers=1)
+    assert [report.count(state) for state in ("failed", "stopped")] == [3, 9]
+    assert "(the disk is full)" in report.reason
+
+
 def test_other_failures_to_write_stop_nothing(process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, lambda source: True, lambda: CannotWrite("out: is a folder"))
 
