@@ -239,13 +239,17 @@ def test_then_the_maker_note_goes_and_gps_stays(order: str) -> None:
 
 @ORDERS
 def test_gaps_go_before_the_maker_note_which_keeps_its_place(order: str) -> None:
-    exif = from_camera(order, with_thumbnail=False)
-    fitting, lost = fit_exif(exif + b"x" * 1000, len(exif) + 500)
+    exif = bytearray(from_camera(order, with_thumbnail=False))
+    note = next(e for _, _, here in directories(bytes(exif)) for e in here if e.tag == MAKER_NOTE)
+    exif += bytes(300)
+    struct.pack_into(f"{order}I", exif, note.at + 8, len(exif))
+    before = bytes(exif + NOTE)
+    fitting, lost = fit_exif(before + b"x" * 1000, len(before))
     assert lost == []
     assert fitting is not None
-    assert len(fitting) <= len(exif) + 500
-    assert everything(fitting) == everything(exif)
-    assert place_of(fitting, MAKER_NOTE) == place_of(exif, MAKER_NOTE)
+    assert len(fitting) <= len(before)
+    assert everything(fitting) == everything(before)
+    assert place_of(fitting, MAKER_NOTE) == place_of(before, MAKER_NOTE) == len(before) - len(NOTE)
 
 
 @ORDERS
@@ -330,15 +334,29 @@ def test_any_bytes_do_no_harm(order: bytes, data: bytes) -> None:
 
 
 def test_a_directory_whose_entries_all_claim_everything_takes_no_time() -> None:
-    size = 1 << 20
+    size = 800_000
     count = 65_535
     one = struct.pack("<HHII", 0x9286, 7, size - 100, 16)
     body = struct.pack("<H", count) + one * count + struct.pack("<I", 8)
     exif = b"II*\0" + struct.pack("<I", 8) + body
     exif = exif.ljust(size, b"\1")
-    started = time.monotonic()
+    started = time.process_time()
     all_of_it(exif)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 30
+
+
+def test_values_that_overlap_cannot_make_a_tree_larger_than_its_bytes() -> None:
+    entry = b"".join(struct.pack("<HHII", tag, 7, 3000, 8) for tag in range(1, 300))
+    exif = b"II*\0" + struct.pack("<IH", 8, 299) + entry + bytes(4)
+    values = [value for value in tree_of(exif).values() if isinstance(value, Value)]
+    assert values
+    assert sum(len(value.data) for value in values) <= len(exif)
+
+
+def test_each_directory_is_visited_once() -> None:
+    entry = struct.pack("<HHII", EXIF, 4, 1, 8) + struct.pack("<HHII", 0xA005, 4, 1, 8)
+    exif = b"II*\0" + struct.pack("<IH", 8, 200) + entry * 100 + bytes(4)
+    assert [tag for tag, _, _ in directories(exif)] == [0, EXIF, 0xA005]
 
 
 @given(data=st.binary(max_size=100))

@@ -162,6 +162,9 @@ def test_exif_that_stands_as_text_becomes_exif(name: str) -> None:
     found = sorted_texts([(f"Raw profile type {name}", hexadecimal(name, b"Exif\0\0" + exif()))])
     assert found.exif == exif()
     assert found.text == ()
+    other = b"MM\0*" + bytes(20)
+    pairs = [(f"Raw profile type {name}", hexadecimal(name, data)) for data in (exif(), other)]
+    assert sorted_texts(pairs).exif == exif()
 
 
 def test_other_profiles_that_stand_as_text_become_what_they_hold() -> None:
