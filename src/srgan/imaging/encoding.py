@@ -12,12 +12,15 @@ import numpy as np
 
 from srgan.errors import CannotWrite, InvalidConfig, MissingDependency
 from srgan.imaging import icc
+from srgan.imaging.exif import fit_exif
 from srgan.imaging.formats import FORMATS, Format, check_format, format_of
 from srgan.imaging.iptc import photoshop_of_iptc
 from srgan.imaging.netpbm import write_netpbm
 from srgan.imaging.picture import to_uint8, to_uint16
 from srgan.imaging.png import PngWriter
+from srgan.imaging.provenance import HISTORY
 from srgan.imaging.targets import reason
+from srgan.imaging.xmp import fit_xmp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +37,7 @@ _STRIP_VALUES = 1 << 20
 """Values made ready at a time."""
 _QUALITY = {"JPEG": 95, "WEBP": 90, "AVIF": 80, "HEIC": 85, "JXL": 90}
 _SEGMENT = 65_533
-"""Most bytes in a segment of JPEG. EXIF, XMP, IPTC and comments that are longer are left out."""
+"""Most bytes in a segment of JPEG. IPTC and comments that are longer are left out, EXIF and XMP shortened."""
 _SIGNATURES = {"GRAY": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}
 _FROM_SRGB = np.array(
     [[0.43607, 0.22249, 0.01392], [0.38515, 0.71687, 0.09708], [0.14307, 0.06061, 0.71410]], np.float64
@@ -305,9 +308,11 @@ def _for_jpeg(plan: _Plan, like: Picture) -> dict[str, Any]:
     """What fits into JPEG's segments; IPTC in the place that Photoshop gave it, comments in their own."""
     options: dict[str, Any] = {} if like.dpi is None else {"dpi": like.dpi}
     blocks = _blocks(plan, like)
-    for name, overhead in (("exif", 0), ("xmp", 29)):
-        if name in blocks and len(blocks[name]) + overhead > _SEGMENT:
-            _left_out(name.upper(), len(blocks.pop(name)))
+    if like.exif is not None:
+        exif = fit_exif(like.exif, _SEGMENT - 6)[0]
+        blocks["exif"] = b"" if exif is None else b"Exif\0\0" + exif
+    if like.xmp is not None:
+        blocks["xmp"] = fit_xmp(like.xmp, _SEGMENT - 29, spare=HISTORY)[0] or b""
     extra = b""
     if like.iptc:
         extra += _segment(0xED, "IPTC", photoshop_of_iptc(like.iptc))

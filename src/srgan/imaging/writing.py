@@ -40,8 +40,9 @@ def encode_picture(picture: Picture, format: str, *, quality: int | None = None)
     - Alpha is laid on white for JPEG, BMP, PPM and PFM; in GIF a pixel is transparent below a half. TIFF multiplies it
       into the colours again where the source had it so.
     - GIF has 256 colours: gray and few colours are kept, others are chosen by median cut and mixed by dots.
-    - EXIF and XMP go into all but BMP, GIF and PPM, which have no place for them; IPTC into JPEG, TIFF and PNG; texts
-      into PNG, comments also into JPEG and GIF; the resolution into PNG, JPEG, TIFF and BMP.
+    - EXIF and XMP go into all but BMP, GIF, PPM and PFM, which have no place for them, shortened where JPEG has too
+      little; IPTC into JPEG, TIFF and PNG; texts into PNG, comments also into JPEG and GIF; the resolution into PNG,
+      JPEG (not of CMYK), TIFF and BMP.
 
     Raises `InvalidConfig`, `LimitExceeded`, `CannotWrite`, and `MissingDependency` for HEIC and JPEG XL without the
     extra ``formats``.

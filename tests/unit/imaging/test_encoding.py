@@ -409,6 +409,19 @@ def test_exif_and_xmp_go_into_all_that_have_room(kind: str) -> None:
     assert xmp in data or image.info["xmp"] == xmp
 
 
+def test_xmp_that_is_too_long_for_jpeg_is_shortened() -> None:
+    body = '<rdf:Description xmlns:a="urn:a/"><a:short>kept</a:short><a:long>{}</a:long></rdf:Description>'
+    xmp = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        + body.format("y" * 70_000)
+        + "</rdf:RDF></x:xmpmeta>"
+    )
+    found = opened(encode_picture(picture(xmp=xmp.encode()), "JPEG"), "JPEG").info["xmp"]
+    assert b"kept" in found
+    assert b"yyy" not in found
+    assert b"xmp" not in encode_picture(picture(xmp=b"z" * 70_000), "JPEG")
+
+
 def test_jpeg_xl_has_the_offset_that_its_exif_begins_with() -> None:
     needs("JXL")
     tags = Image.Exif()
