@@ -1,6 +1,6 @@
 # The verbs of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit lint format types contracts docs bench wheel readme-pictures lock clean
+.PHONY: help setup demo test check unit lint format types contracts docs bench conformance wheel readme-pictures lock clean
 
 BIN := .venv/bin
 
@@ -46,6 +46,11 @@ docs: setup ## write docs/reference anew from the code
 
 bench: setup ## how fast the shipped models are on this machine
 	$(BIN)/srgan bench
+
+conformance: setup ## does everything around the network survive? formats, colour, depth, alpha, metadata, broken files
+	$(BIN)/python -m conformance --command '$(BIN)/srgan upscale {input} {output} --scale 4' \
+	  --tiled-command '$(BIN)/srgan upscale {input} {output} --scale 4 --tile 64' \
+	  --batch-command '$(BIN)/srgan batch-process {input} {output} --scale 4'
 
 wheel: setup ## build the wheel into dist/
 	$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --wheel-dir dist .

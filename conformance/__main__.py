@@ -19,8 +19,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.merge:
         documents = [json.loads(Path(path).read_text("utf-8")) for path in options.merge]
-        text = report.table(documents)
-        Path(options.markdown).write_text(text, "utf-8") if options.markdown else say(text)
+        if options.markdown:
+            Path(options.markdown).write_text(report.page(documents), "utf-8")
+        else:
+            say(report.table(documents))
         return 0
     rows = [row for row in collected() if any(fnmatch.fnmatch(row.id, glob) for glob in options.only or ["*"])]
     if options.list:
@@ -38,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         Path(options.json).write_text(json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n", "utf-8")
     if options.markdown:
-        Path(options.markdown).write_text(report.table([document]), "utf-8")
+        Path(options.markdown).write_text(report.page([document]), "utf-8")
     say(f"\n{report.counts(results)}")
     return int(any(result.status == "FAIL" for result in results))
 

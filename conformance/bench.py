@@ -207,7 +207,7 @@ def call(words: list[str], folder: Path, timeout: float, *, file_limit: int | No
         peak, ended = _watch(process, end)
         seconds = time.monotonic() - start
         said.seek(0)
-        message = said.read(1 << 20).decode("utf-8", "replace")
+        message = said.read(1 << 20).decode("utf-8", "replace").replace(f"{folder}{os.sep}", "")
     if file_limit is not None:  # the limit holds for what the command said, too, which then is a file
         message = message or "(no room for a message)"
     code = process.returncode if not ended or kill_after is not None else None

@@ -15,6 +15,31 @@ from typing import Any
 
 from conformance.bench import Job, Measure, Result
 
+INTRODUCTION = """\
+# Conformance
+
+What happens around the network decides whether an enlarged picture can be used: its colours, depth, transparency,
+metadata, size and name, and what becomes of a file that is broken. The suite in `conformance/` asks for all of it
+from outside, by the command line alone: it makes files with known answers, runs an upscaler on them and measures what
+came out. It imports nothing of srgan.
+
+```sh
+make conformance
+.venv/bin/python -m conformance --command 'any-upscaler {input} {output}' --json rows.json --markdown rows.md
+```
+
+`--only 'alpha.*'` runs some rows, `--list` names them all, `--scale` tells the factor if it is not 4. Exit code 1
+says that a row failed. This page is written by `--merge a.json b.json --markdown docs/reference/conformance.md`; run
+the three commands below again with `--json` to check it.
+
+Networks may draw detail that no input has, so pictures are compared in their low frequencies: means over 4 x 4 input
+pixels in general, 2 x 2 at transparent edges. Bounds leave room for a network's taste, not for a profile that is
+lost. Colour differences are CIEDE2000 through LittleCMS. The peers are called as their own documentation shows; what
+they were not made for, such as metadata in a library that only has pixels, fails them all the same, because whoever
+uses them loses it. The suite itself is tried on an upscaler that does everything right and on twenty-five that each
+do one thing wrong (`tests/unit/conformance`).
+
+"""
 SIGNS = {"PASS": "pass", "FAIL": "**fail**", "NOT RUN": "not run"}
 
 
@@ -85,8 +110,13 @@ def line(result: Result) -> str:
     return f"{result.status:8}{result.id:32} {result.told()}"
 
 
+def page(documents: list[dict[str, Any]]) -> str:
+    """The page of the documentation."""
+    return INTRODUCTION + table(documents)
+
+
 def table(documents: list[dict[str, Any]]) -> str:
-    """A Markdown page body: who was judged and how, the totals of each kind, and every row side by side."""
+    """In Markdown: who was judged and how, the totals of each kind, and every row side by side."""
     parts = [_judged(documents), _totals(documents)]
     by_id = [{result.id: result for result in results_of(one)} for one in documents]
     order = list(dict.fromkeys(result.id for one in documents for result in results_of(one)))
