@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from srgan.imaging.exif_directories import (
     EXIF,
     GPS,
+    INTEROPERABILITY,
     KIND_BYTES,
     LONG,
     MAKER_NOTE,
@@ -36,8 +37,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
-"""Description, maker, model, software, date, artist, copyright."""
+_DESCRIPTIVE = (
+    *(0x010D, 0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298),
+    *range(0x9C9B, 0x9CA0),
+)
+"""Document name, description, maker, model, software, date, artist, computer, rating, copyright, and the texts of the
+Windows Explorer."""
 EXIF_DIRECTORIES = (EXIF, GPS)
 _ORIENTATION = 0x0112
 _SIZES = {0: (0x0101, 0x0100), EXIF: (0xA003, 0xA002)}
@@ -69,8 +74,10 @@ def descriptive_exif(source: Image.Exif) -> bytes | None:
         if tag in source:
             kept[tag] = source[tag]
     for directory in EXIF_DIRECTORIES:
-        if entries := source.get_ifd(directory):
-            kept[directory] = dict(entries)
+        if found := dict(source.get_ifd(directory)):
+            if INTEROPERABILITY in found:  # a place in the other file
+                found[INTEROPERABILITY] = dict(source.get_ifd(INTEROPERABILITY))
+            kept[directory] = found
     return bare_exif(kept.tobytes()[6:]) if len(kept) else None
 
 

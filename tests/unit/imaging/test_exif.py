@@ -8,12 +8,14 @@ import struct
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from srgan.imaging.exif import bare_exif, fit_exif, resized_exif, take_orientation, without_thumbnail
+from srgan.imaging import Picture, encode_picture
+from srgan.imaging.exif import bare_exif, descriptive_exif, fit_exif, resized_exif, take_orientation, without_thumbnail
 from srgan.imaging.exif_directories import EXIF, GPS, MAKER_NOTE, Value, directories, entries, lay_out, tree_of
 
 ORDERS = pytest.mark.parametrize("order", ["<", ">"])
@@ -145,6 +147,23 @@ def test_an_orientation_outside_1_to_8_is_none() -> None:
     assert orientation == 3
     assert after is not None
     assert loaded(after)[ORIENTATION] == 1
+
+
+@ORDERS
+def test_exif_out_of_a_tiff_file_has_all_directories_and_no_layout(order: str) -> None:
+    tags = tree_of(from_camera(order, with_thumbnail=False))
+    title = "Title".encode("utf-16-le")
+    tags[0x9C9B] = Value(1, len(title), title)
+    pixels = np.zeros((8, 8, 3), np.float32)
+    with Image.open(io.BytesIO(encode_picture(Picture(pixels=pixels, exif=lay_out(tags, order)), "TIFF"))) as image:
+        found = descriptive_exif(image.getexif())
+    assert found is not None
+    expected = everything(from_camera(order, with_thumbnail=False))
+    for tag in (IMAGE_WIDTH, IMAGE_LENGTH, ORIENTATION):
+        del expected[tag]
+    assert everything(found) == expected | {0x9C9B: title}
+    assert expected[EXIF][0xA005] == {1: "R98"}
+    assert descriptive_exif(Image.Exif()) is None
 
 
 # ------------------------------------------------------------------------------------------------------- thumbnail
