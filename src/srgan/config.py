@@ -113,7 +113,7 @@ class RuntimeSettings(Section):
     memory_limit: int | None = Field(
         default=None,
         ge=1 << 20,
-        description="Memory in bytes that tiles may use. Without it, half of what is free, 768 MiB at most.",
+        description="Memory in bytes that tiles may use. Without it, half of what is free, 640 MiB at most.",
     )
 
 

@@ -46,7 +46,7 @@ def test_everything_that_a_checkout_installs_is_pinned(pyproject: dict[str, Any]
 def test_the_base_install_is_small(pyproject: dict[str, Any]) -> None:
     base = {normal(Requirement(text).name) for text in pyproject["project"]["dependencies"]}
 
-    assert base == {"numpy", "pillow", "ncnn", "typer", "rich", "pydantic", "pyyaml", "isal"}
+    assert base == {"numpy", "pillow", "ncnn", "typer", "rich", "pydantic", "pyyaml", "isal", "pyvips", "tifffile"}
 
 
 def test_the_extra_all_holds_every_other_extra(pyproject: dict[str, Any]) -> None:

@@ -73,6 +73,8 @@ class _Plan:
                 for convert in self.steps:
                     values = convert(values)
                 yield self._numbers(values)
+            # The next strip may be as large: let go of this one before it is made.
+            del strip, values
 
     def _numbers(self, values: Strip) -> NDArray[Any]:
         """Values in [0, 1] as numbers of ``dtype``."""

@@ -300,7 +300,8 @@ def _looked_at(scan: Scan) -> tuple[Picture, Scan]:
 
 def _describer(upscaler: Upscaler, saving: Saving, size: Size) -> Callable[[Picture], Picture]:
     """What turns the description of a source into that of the result."""
-    import srgan
+    from importlib.metadata import version
+
     from srgan.imaging.metadata import finished, strip
     from srgan.imaging.provenance import Provenance
 
@@ -311,7 +312,7 @@ def _describer(upscaler: Upscaler, saving: Saving, size: Size) -> Callable[[Pict
         version=info.version,
         sha256=info.sha256,
         settings={**(wanted or {"scale": upscaler.scale}), **upscaler.settings},  # type: ignore[dict-item]
-        tool_version=srgan.__version__,
+        tool_version=version("srgan"),
     )
 
     def describe(like: Picture) -> Picture:

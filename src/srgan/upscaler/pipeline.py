@@ -32,7 +32,7 @@ Alpha = Literal["network", "resample"]
 Pixels = NDArray[np.float32]
 Progress = Callable[[int, int], None]
 
-MOST_BY_DEFAULT = 768 << 20
+MOST_BY_DEFAULT = 640 << 20
 """Bytes that tiles may use when no limit is given: five times as much would make tiled work a few percent faster."""
 ON_A_DEVICE = 4 << 30
 """Likewise on a GPU, whose free memory is not known; tiles that do not fit are halved."""
@@ -47,7 +47,7 @@ class Upscaler:
     when a call names none, and picks the member of a family; without it, it is the model's own. ``backend``,
     ``device``, ``precision`` and ``threads`` are those of `srgan.open_session`. ``tile`` fixes the side of the tiles in
     input pixels (raised where the network needs more); without it they are as large as ``memory_limit`` bytes allow,
-    or without that, half of what is free, 768 MiB at most. ``reopen`` opens a given session's model again, for the
+    or without that, half of what is free, 640 MiB at most. ``reopen`` opens a given session's model again, for the
     retries that `upscale` describes.
 
     ``tta`` takes the mean over eight orientations of the picture: a little better, eight times the work. ``fix_colour``
@@ -240,7 +240,9 @@ class Upscaler:
                 place(strip[..., first:], planes, row, column, factor, top=row.keep_start)
             work.done += (row.keep_stop - row.keep_start) * (column.keep_stop - column.keep_start)
             if column is columns[-1]:
+                del tile, planes
                 yield strip
+                strip = strip[:0, :0].copy()  # let go of it before the next one is made
 
     def _tile_through(self, attempts: Attempts, window: Pixels, resample: Kernel) -> Iterator[tuple[int, Pixels]]:
         """One window through the network: colour as the network takes it, alpha as a gray picture of its own.

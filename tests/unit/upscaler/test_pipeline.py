@@ -250,7 +250,7 @@ def test_memory_decides_over_the_tiles() -> None:
     ("device", "free", "budget"),
     [
         ("cpu", 1 << 30, 1 << 29),
-        ("cpu", 100 << 30, 768 << 20),
+        ("cpu", 100 << 30, 640 << 20),
         ("cpu", None, 1 << 30),
         ("cuda:0", 3 << 30, 4 << 30),
     ],
