@@ -221,15 +221,13 @@ def animated(source: Path) -> bool:
 def write_animation(source: Path, target: Path, flaws: frozenset[str]) -> None:
     from PIL import Image
 
-    from conformance.rows.animation import flag_alpha, played
+    from conformance.rows.animation import played
 
     shown, times, loop = played(source)
     large = [Image.fromarray(u8(frame.repeat(SCALE, 0).repeat(SCALE, 1))) for frame in shown]
     options = {"lossless": True} if target.suffix == ".webp" else {"disposal": 1 if target.suffix == ".png" else 2}
     times = [100] * len(times) if "timing" in flaws else times
     large[0].save(target, save_all=True, append_images=large[1:], duration=times, loop=loop or 0, **options)
-    if target.suffix == ".webp" and any(frame[..., 3].min() < 1 for frame in shown):
-        flag_alpha(target)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,7 @@ def nothing(bench: Bench) -> None:
     small = plain((0.6, 0.3, 0.2, 0.0))
     out = decode(bench.upscale(files.write(bench.folder / "in.png", png(u8(small)))))
     has_alpha(bench, out, small)
-    bench.expect("largest alpha of 255", float(out.pixels[..., 3].max() * 255), most=1)
+    bench.expect("largest alpha of 255", float(out.pixels[..., -1].max() * 255), most=1)
 
 
 @row("alpha.sixteen-bit", "Alpha of 16 bit stays 16 bit", "alpha rises from left to right, PNG RGBA 16 bit",
