@@ -12,11 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from srgan.batch.report import FileOutcome, State
-from srgan.errors import InvalidConfig
+from srgan.errors import InvalidConfig, SrganError
 from srgan.imaging import PICTURE_SUFFIXES, format_of
-
-SUFFIX_OF = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
-"""How files of a format are named when their input was of another one."""
+from srgan.imaging.animation import count_frames
+from srgan.imaging.formats import FORMATS
 
 NAME_FIELDS = {
     "stem": "name of the input without its suffix",
@@ -111,17 +110,19 @@ class Naming:
     """How outputs are called: ``template``, or without one like the input, with the suffix of the output's format.
 
     ``template`` holds `NAME_FIELDS` in braces. A suffix that says a format decides the format; without one, the
-    output's is added. ``format`` is the output's format; without it, that of the input where it can be written, else
-    PNG. ``scale`` and ``model`` are what the fields of that name say; a ``scale`` of None cannot be named. ``size``
-    gives width and height of the output for an input, and is asked only when the template names them.
-    Raises `InvalidConfig` for a template that cannot be used.
+    output's is added. ``format`` is the output's format; without it, that of the input where it can be written (but PNG
+    for a GIF that is no animation: its colours would become few), else PNG. ``model`` is what the field of that name
+    says. ``measure`` gives width, height and enlargement of the output for an input, and is asked only when the
+    template names one of them that is not known: ``scale`` is one that is the same for all. With ``in_pixels`` there is
+    no enlargement that could be named. Raises `InvalidConfig` for a template that cannot be used.
     """
 
     template: str | None = None
     format: str | None = None
     scale: float | None = None
     model: str = ""
-    size: Callable[[Path], tuple[int, int]] | None = None
+    in_pixels: bool = False
+    measure: Callable[[Path], tuple[int, int, float]] | None = None
     named: frozenset[str] = field(init=False, default=frozenset())
     """The fields that the template names."""
 
@@ -131,27 +132,29 @@ class Naming:
         if self.template is None:
             return
         object.__setattr__(self, "named", frozenset(_fields(self.template)))
-        if "scale" in self.named and self.scale is None:
+        if "scale" in self.named and self.in_pixels:
             raise InvalidConfig("the name {scale} means nothing with a size in pixels; use {width} or {height}")
         literal = self._literal_kind()
         if literal and kind and literal != kind:
             raise InvalidConfig(f"the name {self.template!r} says {literal}, but the format shall be {kind}")
         # What no input's name can mend is refused now.
-        self.check("", self._filled("x", ".png", "x", (1, 1)))
+        self.check("", self._filled("x", ".png", "x", (1, 1, 1.0)))
 
     def output(self, name: str, source: Path) -> tuple[str, str]:
         """Path of the output in the output folder, and its format, for the input ``name``, which is at ``source``.
 
-        Raises `InvalidConfig` when the name that comes out cannot be used, and what ``size`` raises.
+        Raises `InvalidConfig` when the name that comes out cannot be used, and what ``measure`` raises.
         """
         path = PurePosixPath(name)
-        kind = self.format or self._literal_kind() or _own_kind(path) or "PNG"
-        suffix = path.suffix if _own_kind(path) == kind else SUFFIX_OF[kind]
+        own = _own_kind(path)
+        kind = self.format or self._literal_kind() or (own if own != "GIF" or _moves(source) else None) or "PNG"
+        suffix = path.suffix if own == kind else FORMATS[kind].suffixes[0]
         if self.template is None:
             return path.with_suffix(suffix).as_posix(), kind
         parent = "" if path.parent == PurePosixPath() else path.parent.as_posix()
-        size = self.size(source) if self.size and self.named & {"width", "height"} else (0, 0)
-        text = self._filled(path.stem, suffix, parent, size)
+        asked = self.named & {"width", "height"} or ("scale" in self.named and self.scale is None)
+        measured = self.measure(source) if asked and self.measure else (0, 0, self.scale or 0)
+        text = self._filled(path.stem, suffix, parent, measured)
         if "parent" not in self.named:
             text = f"{parent}/{text}" if parent else text
         elif not parent:
@@ -173,13 +176,12 @@ class Naming:
             return
         raise InvalidConfig(f"{name or self.template}: {fault}")
 
-    def _filled(self, stem: str, suffix: str, parent: str, size: tuple[int, int]) -> str:
+    def _filled(self, stem: str, suffix: str, parent: str, measured: tuple[int, int, float]) -> str:
         template = self.template or ""
         if not template.endswith("{suffix}") and not self._literal_kind():
             template += "{suffix}"
-        scale = "" if self.scale is None else f"{self.scale:g}"
-        values = {"stem": stem, "suffix": suffix, "parent": parent, "scale": scale, "model": self.model}
-        return template.format(**values, width=size[0], height=size[1])
+        values = {"stem": stem, "suffix": suffix, "parent": parent, "scale": f"{measured[2]:g}", "model": self.model}
+        return template.format(**values, width=measured[0], height=measured[1])
 
     def _literal_kind(self) -> str | None:
         """The format that the template's own suffix says."""
@@ -191,6 +193,14 @@ def _own_kind(path: PurePosixPath) -> str | None:
         return format_of(path)
     except InvalidConfig:
         return None
+
+
+def _moves(source: Path) -> bool:
+    """Whether the file at ``source`` is an animation; one that cannot be read is none."""
+    try:
+        return count_frames(source) > 1
+    except SrganError:
+        return False
 
 
 def _fields(template: str) -> Iterator[str]:

@@ -37,6 +37,10 @@ class FileOutcome:
     """Width of the written picture."""
     height: int | None = None
     """Height of the written picture."""
+    frames: int | None = None
+    """1, or the number of pictures in the written animation."""
+    model: str = ""
+    """Name of the model that made it in this run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +52,7 @@ class BatchReport:
     target: str
     """The output folder."""
     model: str
-    """Name of the model."""
+    """Name of the model, or of the choice between several."""
     outcomes: tuple[FileOutcome, ...]
     """One for each input."""
     seconds: float

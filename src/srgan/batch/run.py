@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Unpack, get_args
+from typing import Any, Unpack, get_args
 
 from srgan.batch.existing import DONE_BEFORE, Existing, Rules
 from srgan.batch.journal import JOURNAL, Journal, Work
@@ -23,8 +23,9 @@ from srgan.batch.sheet import Sheet
 from srgan.batch.watch import Watcher
 from srgan.batch.worker import STOPPED, Options, Worker
 from srgan.errors import Cancelled, CannotWrite, InvalidConfig, SrganError
-from srgan.imaging import Kernel, Limits, check_target, open_scan
-from srgan.upscaler import Size, Upscaler
+from srgan.imaging import Kernel, Limits, check_target, open_scan, read_picture
+from srgan.upscaler import Size, Upscaler, output_size
+from srgan.upscaler.files import Opener, Saving
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Progress = Callable[[FileOutcome, int, int], None]
@@ -36,14 +37,17 @@ LOOK_EVERY = 1.0
 def process_folder(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    upscaler: Upscaler,
+    upscaler: Upscaler | Opener,
     *,
+    model: str = "",
     recursive: bool = True,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     name: str | None = None,
     format: str | None = None,
     quality: int | None = None,
+    metadata: bool = True,
+    provenance: bool = True,
     existing: Existing = "skip",
     retry_failed: bool = False,
     resample: Kernel = "lanczos",
@@ -61,30 +65,30 @@ def process_folder(
 
     Pictures are files named like ones (`srgan.imaging.PICTURE_SUFFIXES`), or those whose name or path in the folder
     matches one of ``include`` (``*.png``, ``holiday/*``), less those that match ``exclude``, in the folder and with
-    ``recursive`` below it. The tree is kept, and so are the names, but for a suffix that ``format`` or a format that
-    cannot be written (it becomes PNG) asks for; or ``name`` is a template, ``{stem}_x{scale}{suffix}``, of
-    `NAME_FIELDS`. ``existing`` says what becomes of outputs that exist, see `Rules`, and ``retry_failed`` leaves out
-    all that did not fail the last time. ``workers`` pictures are in work at a time: one is read or written while
-    another has the network.
+    ``recursive`` below it. The tree is kept, and so are the names, but for suffixes of other formats; or ``name`` is a
+    template of `NAME_FIELDS`. ``existing`` says what becomes of outputs that exist, see `Rules`; ``retry_failed`` takes
+    only what failed the last time. ``workers`` pictures are in work at a time: one is read or written while another
+    has the network. An `Opener` in place of an Upscaler gives each picture its model; ``model`` is then what the
+    journal tells it from others by, its name first.
 
-    A journal in ``target`` knows what was done: a run that was stopped or killed at any moment goes on when it is begun
-    again, and makes no picture twice. With ``watch`` it goes on until it is stopped, with what is new or changed and
-    has rested for ``settle`` seconds. ``progress`` is called with each outcome, how many there are so far, and how many
-    there will be, from the calling thread. Ctrl-C, ``stop`` when it is set, or `Cancelled` raised by ``progress`` stops
-    the run, and so does a full disk; no half file is left, and the report says so. ``report`` names files that are
-    written whatever happens (a table for ``.csv``, else JSON), ``contact_sheet`` a page of all before and after.
-
+    A journal in ``target`` knows what was done: a run that was stopped or killed goes on when it is begun again, and
+    makes no picture twice. With ``watch`` it goes on with what is new or changed and has rested for ``settle`` seconds.
+    ``progress`` is called with each outcome, how many there are, and how many there will be, from the calling thread.
+    Ctrl-C, ``stop`` when it is set, `Cancelled` raised by ``progress`` and a full disk end the run. ``report`` names
+    files that are written then (a table for ``.csv``, else JSON), ``contact_sheet`` a page of all before and after.
     Raises `InvalidConfig` or `CannotWrite` when nothing can be begun, also while another process works on ``target``.
     """
-    options = Options(size=size, resample=resample, limits=limits or Limits(), quality=quality, format=format)
-    _check(workers, existing, upscaler, options)
+    saving = Saving(format=format, quality=quality, metadata=metadata, provenance=provenance)
+    options = Options(size=size, resample=resample, limits=limits or Limits(), saving=saving)
+    model = _identity(upscaler, model)
     run = _Run(
         source=Path(source),
         target=Path(target),
         upscaler=upscaler,
+        model=model,
         options=options,
         selection=Selection(recursive=recursive, include=include, exclude=exclude, without=Path(target)),
-        naming=_naming(name, upscaler, options),
+        naming=_naming(name, model, upscaler, options),
         watcher=Watcher(settle) if watch else None,
         progress=progress or (lambda outcome, done, total: None),
         stop=stop or threading.Event(),
@@ -123,7 +127,9 @@ class _Run:
 
     source: Path
     target: Path
-    upscaler: Upscaler
+    upscaler: Upscaler | Opener
+    model: str
+    """Its name, and what tells it from others."""
     options: Options
     selection: Selection
     naming: Naming
@@ -136,6 +142,7 @@ class _Run:
     _any_case: bool = False
     """Whether capitals make no difference in the names of outputs."""
     _under_way: dict[str, Job] = field(default_factory=dict)
+    _futures: dict[str, Future[FileOutcome]] = field(default_factory=dict)
     _finished: queue.SimpleQueue[FileOutcome] = field(default_factory=queue.SimpleQueue)
     _shown: list[Future[None]] = field(default_factory=list)
     _taken: dict[str, str] = field(default_factory=dict)
@@ -144,9 +151,10 @@ class _Run:
     def process(self, existing: Existing, retry_failed: bool, workers: int, accounts: _Accounts) -> BatchReport:
         """Hold the output folder, do all there is, and write the accounts, whatever happens."""
         began = time.perf_counter()
+        _check(workers, existing, self.options.size)
         _prepare(self.source, self.target)
         accounts.check()
-        work = _work(self.source, self.upscaler, self.options)
+        work = _work(self.source, self.model, self.upscaler, self.options)
         with Journal(self.target) as journal:
             self._any_case = _any_case(journal)
             self.rules = Rules(
@@ -169,7 +177,7 @@ class _Run:
                 result = BatchReport(
                     source=str(self.source),
                     target=str(self.target),
-                    model=self.upscaler.info.model,
+                    model=self.model.partition(" ")[0],
                     outcomes=tuple(self.outcomes[key] for key in sorted(self.outcomes)),
                     seconds=round(time.perf_counter() - began, 3),
                     interrupted=interrupted,
@@ -195,10 +203,12 @@ class _Run:
         finally:
             self.worker.stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
-            while not self._finished.empty():
-                self._enter(self._finished.get())
-            for job in self._under_way.values():
-                self.outcomes[job.name] = job.outcome("stopped", self.worker.why or STOPPED)
+            # A signal may have come between any two steps: what counts is what the workers say.
+            for name, job in self._under_way.items():
+                future = self._futures.get(name)
+                done = future is not None and future.done() and not future.cancelled()
+                stopped = job.outcome("stopped", self.worker.why or STOPPED)
+                self.outcomes[name] = future.result() if future and done else stopped
         return not self.worker.why
 
     def _take_up(self, pool: ThreadPoolExecutor) -> None:
@@ -208,6 +218,9 @@ class _Run:
         jobs = self._plan(fresh)
         for outcome in fresh:
             self.outcomes[outcome.source] = outcome
+            if outcome.state == "failed":
+                with suppress(CannotWrite):  # it is in the report
+                    self.rules.journal.fail(outcome.source, outcome.target, outcome.reason)
         self._under_way.update((job.name, job) for job in jobs)
         for outcome in fresh:
             before += 1
@@ -216,10 +229,12 @@ class _Run:
                 places = self.source / outcome.source, self.target / outcome.target
                 self._shown.append(pool.submit(self.worker.sheet.add, outcome.source, *places))
         for job in jobs:
-            pool.submit(self._do, job)
+            self._futures[job.name] = pool.submit(self._do, job)
 
-    def _do(self, job: Job) -> None:
-        self._finished.put(self.worker.outcome(job))
+    def _do(self, job: Job) -> FileOutcome:
+        outcome = self.worker.outcome(job)
+        self._finished.put(outcome)
+        return outcome
 
     def _plan(self, fresh: list[FileOutcome]) -> list[Job]:
         """The jobs to do. Files that need none get their outcome in ``fresh``, unless they had the same before."""
@@ -282,37 +297,59 @@ class _Run:
             raise Cancelled
 
     def _enter(self, outcome: FileOutcome) -> None:
-        del self._under_way[outcome.source]
         self.outcomes[outcome.source] = outcome
+        del self._under_way[outcome.source], self._futures[outcome.source]
 
 
-def _check(workers: int, existing: str, upscaler: Upscaler, options: Options) -> None:
+def _check(workers: int, existing: str, size: Size) -> None:
     if workers < 1:
         raise InvalidConfig(f"workers must be at least 1, not {workers}")
     if existing not in get_args(Existing):
         raise InvalidConfig(f"existing must be one of {', '.join(get_args(Existing))}, not {existing!r}")
-    upscaler.output_size((1, 1), **options.size)  # refuses sizes that make no sense for any picture
+    output_size((1, 1), **size)  # refuses sizes that make no sense for any picture
 
 
-def _naming(template: str | None, upscaler: Upscaler, options: Options) -> Naming:
-    """How outputs are called, when the size is what ``options`` say."""
-    in_pixels = any(value is not None for key, value in options.size.items() if key != "scale")
-
-    def size_of(path: Path) -> tuple[int, int]:
-        with open_scan(path, limits=options.limits) as scan:
-            height, width = upscaler.output_size((scan.like.height, scan.like.width), **options.size)
-        return width, height
-
-    scale = None if in_pixels else options.size.get("scale") or upscaler.scale
-    return Naming(template=template, format=options.format, scale=scale, model=upscaler.info.model, size=size_of)
-
-
-def _work(source: Path, upscaler: Upscaler, options: Options) -> Work:
-    """What this run does to every picture. Where it runs, and in what portions, is not part of it."""
+def _identity(upscaler: Upscaler | Opener, model: str) -> str:
+    """Name of the model, and what tells it from others."""
+    if not isinstance(upscaler, Upscaler):
+        return model or "several"
     info = upscaler.info
-    model = " ".join(filter(None, (info.model, getattr(info, "version", ""), getattr(info, "sha256", ""))))
-    size = options.size or {"scale": upscaler.scale}
-    settings = {**size, "resample": options.resample, "quality": options.quality, "format": options.format}
+    return " ".join(filter(None, (info.model, info.version, info.sha256)))
+
+
+def _naming(template: str | None, model: str, upscaler: Upscaler | Opener, options: Options) -> Naming:
+    """How outputs are called, when the size is what ``options`` say."""
+    size = options.size
+
+    def measure(path: Path) -> tuple[int, int, float]:
+        with open_scan(path, limits=options.limits) as scan:
+            like = scan.like
+        if isinstance(upscaler, Upscaler):
+            opened = upscaler
+        else:
+            opened = upscaler(read_picture(path, limits=options.limits) if upscaler.looks else like, size)
+        height, width = opened.output_size((like.height, like.width), **size)
+        return width, height, size.get("scale") or opened.scale
+
+    scale = size.get("scale") or (upscaler.scale if isinstance(upscaler, Upscaler) else None)
+    return Naming(
+        template=template,
+        format=options.saving.format,
+        scale=scale,
+        in_pixels=any(value is not None for key, value in size.items() if key != "scale"),
+        model=model.partition(" ")[0],
+        measure=measure,
+    )
+
+
+def _work(source: Path, model: str, upscaler: Upscaler | Opener, options: Options) -> Work:
+    """What this run does to every picture. Where it runs, and in what portions, is not part of it."""
+    saving = options.saving
+    settings: dict[str, Any] = {**options.size, "resample": options.resample, "quality": saving.quality}
+    settings |= {"format": saving.format, "metadata": saving.metadata, "provenance": saving.provenance}
+    if isinstance(upscaler, Upscaler):
+        more = {key: value for key, value in upscaler.settings.items() if key not in ("backend", "precision")}
+        settings = {"scale": upscaler.scale, **settings, **more}
     given = {key: value for key, value in settings.items() if value is not None}
     digest = hashlib.blake2b(json.dumps(given, sort_keys=True).encode(), digest_size=16).hexdigest()
     return Work(os.path.realpath(source), model, digest)

@@ -9,9 +9,8 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,9 @@ from srgan.batch.journal import Journal, Made, Work, stamp
 from srgan.batch.plan import Job
 from srgan.batch.report import FileOutcome
 from srgan.errors import Cancelled, CannotWrite, InvalidImage, SrganError
-from srgan.imaging import Kernel, Limits, probe_picture, read_picture, write_strips
+from srgan.imaging import Kernel, Limits, probe_picture
 from srgan.upscaler import Size, Upscaler
+from srgan.upscaler.files import Enlarged, Opener, Saving, enlarge_file
 
 if TYPE_CHECKING:
     from srgan.batch.sheet import Sheet
@@ -43,15 +43,15 @@ class Options:
     size: Size
     resample: Kernel
     limits: Limits
-    quality: int | None
-    format: str | None
+    saving: Saving
+    """``format`` is what was asked for; each picture has the one of its job."""
 
 
 @dataclass(kw_only=True)
 class Worker:
     """What is done to every picture, until ``stop`` is set. Used by several threads."""
 
-    upscaler: Upscaler
+    upscaler: Upscaler | Opener
     options: Options
     journal: Journal
     work: Work
@@ -65,7 +65,7 @@ class Worker:
         """Do one job and say what became of it; raises nothing."""
         began = time.perf_counter()
         try:
-            width, height = self._make(job)
+            made = self._make(job)
         except Cancelled:
             return job.outcome("stopped", self.why or STOPPED)
         except SrganError as error:
@@ -78,7 +78,10 @@ class Worker:
         seconds = round(time.perf_counter() - began, 3)
         if self.sheet is not None:
             self.sheet.add(job.name, job.source, job.target)
-        return job.outcome("done", job.reason, seconds=seconds, width=width, height=height)
+        (height, width), name = made.size, made.info.model
+        return job.outcome(
+            "done", job.reason, seconds=seconds, width=width, height=height, frames=made.frames, model=name
+        )
 
     def _failed(self, job: Job, reason: str, began: float) -> FileOutcome:
         try:
@@ -87,8 +90,8 @@ class Worker:
             self._count(error)
         return job.outcome("failed", reason, seconds=round(time.perf_counter() - began, 3))
 
-    def _make(self, job: Job) -> tuple[int, int]:
-        """Read, enlarge and write one picture; width and height of the result."""
+    def _make(self, job: Job) -> Enlarged:
+        """Read, enlarge and write one picture."""
         self._look()
         probe_picture(job.source, limits=self.options.limits)  # what is none, or too large, is not hashed
         try:
@@ -103,7 +106,7 @@ class Worker:
             raise CannotWrite(f"{job.target.parent}: {error.strerror or error}") from error
         try:
             try:
-                size = enlarge(self.upscaler, job.source, part, job.kind, self.options, self._look)
+                enlarged = self._enlarge(job, part)
             except SrganError as error:
                 if str(part) not in str(error):
                     raise
@@ -124,7 +127,21 @@ class Worker:
             self.journal.done(job.target_name)
         except CannotWrite as error:  # the picture is in its place, and will be found there the next time
             logger.warning("%s", error)
-        return size
+        return enlarged
+
+    def _enlarge(self, job: Job, part: Path) -> Enlarged:
+        """The enlarged picture as a file at ``part``, where none is."""
+        options = self.options
+        return enlarge_file(
+            self.upscaler,
+            job.source,
+            part,
+            saving=replace(options.saving, format=job.kind),
+            resample=options.resample,
+            limits=options.limits,
+            progress=self._look,
+            **options.size,
+        )
 
     def _places(self, target: Path) -> tuple[Path, Path]:
         """Where ``target`` really is (a link is kept, what it points to is replaced), and where it is made: in the
@@ -147,20 +164,6 @@ class Worker:
                 f"{HOPELESS} files in a row could not be written ({said}); make room, then the same command goes on"
             )
             self.stop.set()
-
-
-def enlarge(
-    upscaler: Upscaler, source: Path, target: Path, kind: str, options: Options, look: Callable[[int, int], None]
-) -> tuple[int, int]:
-    """Read ``source``, enlarge it and write it to ``target``, which does not exist; width and height of the result.
-
-    ``look`` is called now and then with the work done and in all; what it raises stops the work. Raises `SrganError`.
-    """
-    picture = read_picture(source, limits=options.limits)
-    height, width = upscaler.output_size((picture.height, picture.width), **options.size)
-    strips = upscaler.strips(picture.pixels, resample=options.resample, progress=look, **options.size)
-    write_strips(strips, (height, width), target, like=picture, format=kind, quality=options.quality)
-    return width, height
 
 
 def _place(part: Path, real: Path, *, replace: bool) -> None:

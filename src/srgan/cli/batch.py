@@ -93,6 +93,11 @@ def batch(
     resample: options.Resample = None,
     format: options.Format = None,
     quality: options.Quality = None,
+    alpha: options.Alpha = None,
+    tta: options.Tta = None,
+    fix_colour: options.FixColour = None,
+    metadata: options.Metadata = None,
+    provenance: options.Provenance = None,
     report: Report = None,
     contact_sheet: ContactSheet = None,
     config: options.ConfigFile = None,
@@ -143,8 +148,11 @@ def _conclude(result: BatchReport, as_json: bool) -> None:
 def _process(settings: Settings, source: Path, target: Path, size: Size, more: dict[str, Any]) -> BatchReport:
     """Work through the folder as the settings and ``more`` say, and show how far it is."""
     from srgan.batch import process_folder
+    from srgan.imaging import Picture, blank
 
-    upscaler = options.open_upscaler(settings, settings.upscale.scale)
+    models, saving = options.open_models(settings), options.saving_of(settings)
+    identity = _identity(settings)
+    models(Picture(pixels=blank(64, 64, 3)), {})  # a device or model that is not there is found before the work
     if more["watch"]:
         say(f"Watching {source}. Ctrl-C ends it.")
     with Progress("upscaling") as progress:
@@ -157,11 +165,14 @@ def _process(settings: Settings, source: Path, target: Path, size: Size, more: d
         return process_folder(
             source,
             target,
-            upscaler,
+            models,
+            model=identity,
             recursive=settings.batch.recursive,
             name=settings.batch.name,
-            format=settings.upscale.format,
-            quality=settings.upscale.quality,
+            format=saving.format,
+            quality=saving.quality,
+            metadata=saving.metadata,
+            provenance=saving.provenance,
             resample=settings.upscale.resample,
             limits=options.limits_of(settings),
             workers=settings.batch.workers,
@@ -170,6 +181,24 @@ def _process(settings: Settings, source: Path, target: Path, size: Size, more: d
             **more,
             **size,
         )
+
+
+def _identity(settings: Settings) -> str:
+    """The model or family of the settings by name, and what tells it, and how it is used, from others."""
+    import hashlib
+
+    from srgan.models import find_model, list_models
+    from srgan.runtime import RESIZE_MODELS
+    from srgan.upscaler.files import AUTO
+
+    wanted = settings.upscale
+    chosen = [f"alpha {wanted.alpha}", f"tta {wanted.tta}", f"colour {wanted.fix_colour}", f"scale {wanted.scale}"]
+    if wanted.model not in RESIZE_MODELS:
+        listed = [bundle.info for bundle in list_models()]
+        infos = [info for info in listed if wanted.model in (AUTO, info.name, info.family)]
+        infos = infos or [find_model(wanted.model, wanted.scale).info]
+        chosen += sorted(f"{info.name} {info.version} {info.digest}" for info in infos)
+    return f"{Path(wanted.model).name.replace(' ', '_')} {hashlib.sha256(chr(10).join(chosen).encode()).hexdigest()}"
 
 
 def _tell(outcome: FileOutcome) -> None:

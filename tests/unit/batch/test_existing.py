@@ -206,6 +206,14 @@ def test_only_what_failed_is_tried_again(run: Run, source: Path) -> None:
     assert told(run(retry_failed=True))["bad.png"] == ("skipped", "did not fail before")
 
 
+def test_a_failure_before_the_work_is_tried_again_too(run: Run, source: Path) -> None:
+    (source / "bad.png").write_bytes(b"bad")
+    assert told(run(name="{stem}_{width}"))["bad.png"][0] == "failed"
+    change(source / "bad.png")
+
+    assert told(run(name="{stem}_{width}", retry_failed=True))["bad.png"] == ("done", "")
+
+
 def test_a_policy_that_is_none_is_refused(run: Run) -> None:
     with pytest.raises(InvalidConfig, match="skip, overwrite, rename"):
         run(existing="replace")

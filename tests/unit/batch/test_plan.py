@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from srgan.batch.plan import NAME_FIELDS, Naming, Selection, numbered, same_name_key
 from srgan.errors import InvalidConfig
@@ -91,9 +92,20 @@ def test_an_unreadable_folder_is_told_and_a_vanished_one_is_not(tree: Path, monk
     ],
 )
 def test_a_template_names_the_output(template: str | None, format: str | None, output: tuple[str, str]) -> None:
-    naming = Naming(template=template, format=format, scale=2.5, model="fast-x4", size=lambda path: (30, 20))
+    naming = Naming(template=template, format=format, scale=2.5, model="fast-x4", measure=lambda path: (30, 20, 2.5))
 
     assert naming.output("deep/a.JPG", Path("in/deep/a.JPG")) == output
+
+
+def test_an_animation_stays_gif_and_a_still_gif_becomes_png(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 3), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "still.gif")
+
+    assert Naming().output("moving.gif", tmp_path / "moving.gif") == ("moving.gif", "GIF")
+    assert Naming().output("still.gif", tmp_path / "still.gif") == ("still.png", "PNG")
+    assert Naming(format="gif").output("still.gif", tmp_path / "still.gif") == ("still.gif", "GIF")
+    assert Naming().output("none.gif", tmp_path / "none.gif") == ("none.png", "PNG")
 
 
 def test_a_template_with_the_folder_works_at_the_top_too() -> None:
@@ -103,10 +115,15 @@ def test_a_template_with_the_folder_works_at_the_top_too() -> None:
 
 
 def test_the_size_is_asked_only_when_it_is_named() -> None:
-    def size(path: Path) -> tuple[int, int]:
-        raise AssertionError
+    def measure(path: Path) -> tuple[int, int, float]:
+        if path.name == "a.png":
+            raise AssertionError
+        return 8, 6, 1.5
 
-    assert Naming(template="{stem}", size=size).output("a.png", Path("a.png")) == ("a.png", "PNG")
+    naming = Naming(template="{stem}_{scale}", scale=2, measure=measure)
+    assert naming.output("a.png", Path("a.png")) == ("a_2.png", "PNG")
+    naming = Naming(template="{stem}_{scale}", measure=measure)
+    assert naming.output("b.png", Path("b.png")) == ("b_1.5.png", "PNG")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +151,7 @@ def test_the_size_is_asked_only_when_it_is_named() -> None:
 )
 def test_a_template_that_cannot_be_used_is_refused_before_the_work(template: str, named: str) -> None:
     with pytest.raises(InvalidConfig) as caught:
-        Naming(template=template, format="png", scale=None)
+        Naming(template=template, format="png", in_pixels=True)
 
     assert named in str(caught.value)
 

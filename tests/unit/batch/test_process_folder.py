@@ -103,7 +103,7 @@ def test_sizes_and_formats_are_passed_on(folder: Any, tmp_path: Path, upscaler: 
 
 
 def test_what_cannot_be_written_in_its_own_format_becomes_png(folder: Any, tmp_path: Path, upscaler: Upscaler) -> None:
-    process_folder(folder("a.gif", "b.ppm"), tmp_path / "out", upscaler)
+    process_folder(folder("a.gif", "b.dat"), tmp_path / "out", upscaler, include=["*"])
 
     assert files(tmp_path / "out") == ["a.png", "b.png"]
 
@@ -325,7 +325,7 @@ def test_the_report_is_a_table_for_csv_and_both_may_be_wanted(folder: Any, tmp_p
     with open(paths[0], encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     told = json.loads(paths[1].read_text("utf-8"))["outcomes"]
-    assert list(rows[0]) == ["source", "target", "state", "reason", "seconds", "width", "height"]
+    assert list(rows[0]) == ["source", "target", "state", "reason", "seconds", "width", "height", "frames", "model"]
     assert rows == [{key: "" if value is None else str(value) for key, value in entry.items()} for entry in told]
     assert [row["state"] for row in rows] == ["done", "failed", "done"]
 
@@ -425,7 +425,7 @@ def test_a_mistake_in_progress_is_not_hidden_and_the_report_is_written(
 
 
 def test_reading_and_writing_go_on_while_the_network_works(folder: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    from srgan.batch import worker
+    from srgan.upscaler import files
 
     both = threading.Barrier(2, timeout=10)
 
@@ -435,13 +435,13 @@ def test_reading_and_writing_go_on_while_the_network_works(folder: Any, tmp_path
                 both.wait()  # only passes when the next picture is read meanwhile
             return super().run(batch)
 
-    read = worker.read_picture
+    read = files.open_scan
 
     def reading(path: Path, **options: Any) -> Any:
         if path.name == "b.png":
             both.wait()
         return read(path, **options)
 
-    monkeypatch.setattr(worker, "read_picture", reading)
+    monkeypatch.setattr(files, "open_scan", reading)
 
     assert process_folder(folder("a.png", "b.png"), tmp_path / "out", Upscaler(Meeting()), workers=2).ok

@@ -15,8 +15,9 @@ from PIL import Image
 from srgan.batch import BatchReport, process_folder, run, worker
 from srgan.batch.journal import FOLDER, JOURNAL
 from srgan.errors import CannotWrite
+from srgan.imaging import Picture
 from srgan.testing import NearestSession
-from srgan.upscaler import Upscaler
+from srgan.upscaler import Size, Upscaler
 
 
 @pytest.fixture
@@ -48,14 +49,14 @@ def events(tmp_path: Path) -> list[tuple[str, str]]:
 
 def failing(monkeypatch: pytest.MonkeyPatch, wanted: Callable[[Path], bool], fault: Callable[[], Exception]) -> None:
     """Writing a picture fails for the sources that are ``wanted``."""
-    enlarge = worker.enlarge
+    enlarge = worker.enlarge_file
 
-    def enlarging(upscaler: Upscaler, source: Path, *more: Any) -> tuple[int, int]:
+    def enlarging(upscaler: Upscaler, source: Path, target: Path, **more: Any) -> Any:
         if wanted(source):
             raise fault()
-        return enlarge(upscaler, source, *more)
+        return enlarge(upscaler, source, target, **more)
 
-    monkeypatch.setattr(worker, "enlarge", enlarging)
+    monkeypatch.setattr(worker, "enlarge_file", enlarging)
 
 
 def no_room() -> CannotWrite:
@@ -128,14 +129,14 @@ def test_a_disk_that_is_full_for_the_journal_only_loses_nothing(process: Any, mo
 def test_an_output_that_appears_meanwhile_is_left_as_it_is(
     process: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    enlarge = worker.enlarge
+    enlarge = worker.enlarge_file
 
-    def enlarging(upscaler: Upscaler, source: Path, *more: Any) -> tuple[int, int]:
+    def enlarging(upscaler: Upscaler, source: Path, target: Path, **more: Any) -> Any:
         if source.name == "00.png":
             (tmp_path / "out/00.png").write_text("somebody else's")
-        return enlarge(upscaler, source, *more)
+        return enlarge(upscaler, source, target, **more)
 
-    monkeypatch.setattr(worker, "enlarge", enlarging)
+    monkeypatch.setattr(worker, "enlarge_file", enlarging)
     report = process()
 
     assert [report.count(state) for state in ("done", "failed")] == [11, 1]
@@ -144,13 +145,63 @@ def test_an_output_that_appears_meanwhile_is_left_as_it_is(
     assert process().outcomes[0].reason == "the output exists"
 
 
-def test_messages_name_the_output_and_no_file_that_nobody_knows(process: Any, source: Path, tmp_path: Path) -> None:
-    Image.new("L", (9000, 1)).save(source / "wide.webp")
+def test_messages_name_the_output_and_no_file_that_nobody_knows(
+    process: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def enlarging(upscaler: Upscaler, source: Path, target: Path, **more: Any) -> None:
+        raise CannotWrite(f"{target}: Input/output error")
 
-    reason = process().outcomes[-1].reason
+    monkeypatch.setattr(worker, "enlarge_file", enlarging)
 
-    assert str(tmp_path / "out/wide.webp") in reason
-    assert ".part" not in reason
+    assert process().outcomes[0].reason == f"{tmp_path / 'out/00.png'}: Input/output error"
+
+
+def test_an_animation_keeps_its_frames(source: Path, process: Any, tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (6, 5), colour) for colour in ("red", "green", "blue")]
+    frames[0].save(source / "moving.gif", save_all=True, append_images=frames[1:], duration=80)
+
+    outcome = process(include=["moving.gif"]).outcomes[0]
+
+    assert (outcome.state, outcome.target, outcome.frames) == ("done", "moving.gif", 3)
+    with Image.open(tmp_path / "out/moving.gif") as picture:
+        assert (picture.n_frames, picture.size) == (3, (12, 10))
+
+
+def test_metadata_and_provenance_are_kept_or_left_out_and_count_as_settings(
+    source: Path, process: Any, tmp_path: Path
+) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    Image.new("RGB", (6, 5)).save(source / "00.png", exif=exif)
+
+    def written(**options: Any) -> tuple[bool, bool, str]:
+        outcome = process(include=["00.png"], **options).outcomes[0]
+        content = (tmp_path / "out/00.png").read_bytes()
+        return b"a camera" in content, b"srgan:History" in content, outcome.reason
+
+    assert written() == (True, True, "")
+    assert written(provenance=False) == (True, False, "made again: the settings changed")
+    assert written(metadata=False) == (False, True, "made again: the settings changed")
+    assert written(metadata=False) == (False, True, "done before")
+
+
+def test_an_opener_gives_each_picture_its_model(source: Path, tmp_path: Path) -> None:
+    class Opener:
+        looks = False
+
+        def __call__(self, picture: Picture, size: Size) -> Upscaler:
+            return Upscaler(NearestSession(2 if picture.width < 10 else 3))
+
+    opener = Opener()
+    report = process_folder(source, tmp_path / "out", opener, model="both 1", name="{stem}_{scale}_{model}")
+
+    assert report.ok
+    assert report.model == "both"
+    assert [report.outcomes[i].target for i in (0, 11)] == ["00_2_both.png", "11_3_both.png"]
+    assert [report.outcomes[i].width for i in (0, 11)] == [8, 45]
+    assert {outcome.model for outcome in report.outcomes} == {"nearest"}
+    again = process_folder(source, tmp_path / "out", opener, model="both 2", name="{stem}_{scale}_{model}")
+    assert {outcome.reason for outcome in again.outcomes} == {"made again: the model changed"}
 
 
 def test_a_file_that_vanishes_before_its_turn_is_its_own_failure(process: Any, source: Path) -> None:
@@ -166,15 +217,15 @@ def test_a_file_that_vanishes_before_its_turn_is_its_own_failure(process: Any, s
 def test_an_input_that_changes_while_it_is_worked_on_is_made_again(
     process: Any, source: Path, monkeypatch: Any
 ) -> None:
-    enlarge = worker.enlarge
+    enlarge = worker.enlarge_file
 
-    def enlarging(upscaler: Upscaler, source: Path, *more: Any) -> tuple[int, int]:
-        done = enlarge(upscaler, source, *more)
+    def enlarging(upscaler: Upscaler, source: Path, target: Path, **more: Any) -> Any:
+        done = enlarge(upscaler, source, target, **more)
         if source.name == "00.png":
             Image.new("RGB", (30, 20)).save(source)
         return done
 
-    monkeypatch.setattr(worker, "enlarge", enlarging)
+    monkeypatch.setattr(worker, "enlarge_file", enlarging)
     process()
     monkeypatch.undo()
 
@@ -211,18 +262,18 @@ def test_nothing_unfinished_is_left_whatever_fails(process: Any, monkeypatch: An
 
 def test_on_another_disk_a_picture_is_made_beside_its_place(process: Any, monkeypatch: Any, tmp_path: Path) -> None:
     parts = []
-    enlarge = worker.enlarge
+    enlarge = worker.enlarge_file
 
-    def enlarging(upscaler: Upscaler, source: Path, target: Path, *more: Any) -> tuple[int, int]:
+    def enlarging(upscaler: Upscaler, source: Path, target: Path, **more: Any) -> Any:
         parts.append(target.parent)
-        return enlarge(upscaler, source, target, *more)
+        return enlarge(upscaler, source, target, **more)
 
     class Elsewhere:
         st_dev = -1
 
     stat = os.stat
     folder = str(tmp_path / "out" / FOLDER)
-    monkeypatch.setattr(worker, "enlarge", enlarging)
+    monkeypatch.setattr(worker, "enlarge_file", enlarging)
     monkeypatch.setattr(worker.os, "stat", lambda path, **o: Elsewhere() if str(path) == folder else stat(path, **o))
     assert process().ok
     assert set(parts) == {tmp_path / "out"}
