@@ -41,8 +41,6 @@ _log = logging.getLogger(__name__)
 _STRIP_PIXELS = 1 << 20
 """Pixels converted to float at a time: bounds the copies beside the decoded picture and the result."""
 
-_name_of, _opened = name_of, opened  # until the animations take them from where they are
-
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
@@ -272,7 +270,7 @@ def _straight(strip: NDArray[Any], stored: Stored) -> NDArray[np.float32]:
     else:
         values = np.empty(strip.shape, np.float32)
         np.divide(strip, np.float32(stored.top), out=values, casting="unsafe")
-        if stored.top not in (255, 65535):
+        if np.iinfo(strip.dtype).max > stored.top:
             np.minimum(values, 1, out=values)
     if stored.premultiplied:
         alpha = values[..., -1:]

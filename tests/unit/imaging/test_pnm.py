@@ -40,6 +40,7 @@ def test_gray_and_colour_reach_to_their_own_maximum(top: int, bits: int) -> None
 
 def test_a_value_beyond_the_maximum_is_white() -> None:
     assert pixels(b"P5 2 1 100\n" + bytes([50, 200])) == [[0.5, 1]]
+    assert pixels(b"P2 2 1 255 0 300") == [[0, 1]]
 
 
 @pytest.mark.parametrize("scale", [b"-1.0", b"1.0", b"-0.003"])
