@@ -30,7 +30,8 @@ def test_the_page_is_what_the_code_gives(name: str, generate: ModuleType, root: 
 
 
 def test_there_is_no_page_that_nobody_writes(generate: ModuleType, root: Path) -> None:
-    assert {path.name for path in (root / "docs" / "reference").iterdir()} == set(generate.pages())
+    measured = {"conformance.md"}  # written by the suite, from runs
+    assert {path.name for path in (root / "docs" / "reference").iterdir()} == set(generate.pages()) | measured
 
 
 def test_every_command_key_and_public_name_has_its_place(generate: ModuleType) -> None:
