@@ -7,8 +7,10 @@ which means not given, so that weaker sources are heard.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from srgan.upscaler import Size, Upscaler
     from srgan.upscaler.files import Models, Saving
 
+_M_ARENA_MAX = -8
+"""glibc's number for this option of its allocator."""
 _SETTING = "setting:"
 """What the help text of an option begins with, until help is asked for, when the rest of it is the key of a setting."""
 
@@ -166,10 +170,25 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(**settings.limits.model_dump())
 
 
+def _share_freed_memory() -> None:
+    """Let all threads of this process use what others have freed, where the C library is glibc.
+
+    It keeps a store for each thread otherwise; tiles are made in several threads, and the peak was 1.5 GB instead of
+    1.2 for 20,000 x 20,000 pixels. Only the command line does this: a library leaves its host's allocator alone.
+    """
+    import ctypes
+
+    if "MALLOC_ARENA_MAX" in os.environ or not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
 def open_models(settings: Settings, scale: float | None = None) -> Models:
     """The model of the settings, or the choice between several, for pictures that are enlarged by ``scale``."""
     from srgan.upscaler.files import Models
 
+    _share_freed_memory()
     runtime, wanted = settings.runtime, settings.upscale
     return Models(
         wanted.model,
@@ -204,6 +223,7 @@ def open_upscaler(settings: Settings, scale: float | None, model: str | None = N
     """``model``, or else that of the settings, opened for enlarging by ``scale``. Raises `SrganError`."""
     from srgan.upscaler import Upscaler
 
+    _share_freed_memory()
     runtime = settings.runtime
     return Upscaler(
         model or settings.upscale.model,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,3 +152,27 @@ def test_all_mistakes_come_at_once_each_on_a_line(
         "upscale.quality",
     ]
     assert not (tmp_path / "out.png").exists()
+
+
+LISTENING = """
+import ctypes, os
+from srgan.cli import options
+
+class Library:
+    def mallopt(self, option, value):
+        print(option, value)
+
+ctypes.CDLL = lambda name: Library()
+options._share_freed_memory()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="is about the allocator of Linux")
+@pytest.mark.parametrize(("environment", "said"), [({}, "-8 1\n"), ({"MALLOC_ARENA_MAX": "4"}, "")])
+def test_threads_share_freed_memory_unless_the_user_wants_otherwise(environment: dict[str, str], said: str) -> None:
+    clean = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
+    command = [sys.executable, "-c", LISTENING]
+
+    done = subprocess.run(command, env={**clean, **environment}, capture_output=True, text=True, check=True)
+
+    assert done.stdout == said
