@@ -16,7 +16,7 @@ import pytest
 HELPERS = {"contenders.py", "reporting.py", "stand_ins.py"}
 """Files beside the scripts that are not run by people."""
 
-SCRIPTS = ("choice.py", "memory.py", "peers.py", "png_encoders.py", "startup.py")
+SCRIPTS = ("batch.py", "choice.py", "memory.py", "peers.py", "png_encoders.py", "startup.py")
 
 
 @pytest.fixture(scope="module")
