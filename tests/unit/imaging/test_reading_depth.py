@@ -16,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan.errors import InvalidImage, MissingDependency
+from srgan.errors import InvalidImage, LimitExceeded, MissingDependency
 from srgan.imaging import Limits, open_scan, probe_picture, read_picture
 from srgan.imaging.png import PngWriter
 
@@ -232,6 +232,8 @@ def test_the_size_of_jpeg_xl_is_known_before_it_is_decoded(
     monkeypatch.setattr("srgan.imaging.modern._plug_in", lambda *_: pytest.fail("the decoder was asked"))
     header = probe_picture(buffer.getvalue())
     assert (header.width, header.height) == size
+    with pytest.raises(LimitExceeded, match="the limit is 1 a side"):
+        read_picture(buffer.getvalue(), limits=Limits(max_side=1))
 
 
 @pytest.mark.parametrize(("head", "name"), [(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "heif"), (b"\xff\x0a", "jxl")])
@@ -305,5 +307,5 @@ def test_limits_hold_for_every_format_before_decoding() -> None:
     for kind, buffer in data.items():
         Image.new("RGB", (40, 30)).save(buffer, kind)
         for limits in (Limits(max_pixels=1199), Limits(max_side=39), Limits(max_bytes=50)):
-            with pytest.raises(Exception, match="the limit"):
+            with pytest.raises(LimitExceeded, match="the limit"):
                 read_picture(buffer.getvalue(), limits=limits)
