@@ -27,6 +27,9 @@ class SessionInfo:
     """Colour channels that `Session.run` takes and gives."""
     radius: int = 0
     """Receptive radius in input pixels: tiles that overlap by this much join without a seam."""
+    margin: int = 0
+    """Input pixels that the picture is continued by on every side, and the result cut by again: a network that sees
+    zeros beyond the border shifts the colours beside it."""
     multiple: int = 1
     """Height and width of the input must be multiples of this."""
     minimum: int = 1
@@ -50,6 +53,8 @@ def describe(model: ModelInfo, *, backend: str, device: str, precision: str) -> 
         scale=model.scale,
         channels=model.channels,
         radius=model.radius,
+        # Beside a saturated border the shipped networks were wrong by up to 15/255 without, and by 2/255 with this.
+        margin=min(2 + 2 * model.multiple, model.radius // model.multiple * model.multiple),
         multiple=model.multiple,
         minimum=model.minimum,
         working_bytes_per_pixel=model.working_bytes_per_pixel,

@@ -20,6 +20,7 @@ from srgan.imaging import Kernel, Picture, Scan, resize, resize_strips, to_uint8
 from srgan.runtime.session import Session, SessionInfo
 from srgan.upscaler.alpha import bound_alpha, extend_colour, unweigh, weigh
 from srgan.upscaler.attempts import Attempts, Reopen, is_cpu, place
+from srgan.upscaler.margins import continued, inside
 from srgan.upscaler.sizes import Size, count_runs, needed_scale, output_size
 
 if TYPE_CHECKING:
@@ -189,11 +190,15 @@ class Upscaler:
         height, width, channels = shape
         factor = self.info.scale
         runs = count_runs(factor, needed_scale((height, width), target))
-        work = _Work(sum(height * width * factor ** (2 * run) for run in range(runs)), progress)
+        grown = [(height * factor**run, width * factor**run) for run in range(runs)]
+        margin = self.info.margin
+        work = _Work(sum((high + 2 * margin) * (wide + 2 * margin) for high, wide in grown), progress)
         attempts = Attempts(self._session, self._open_again if self._reopen else None, self._turn, work.tell)
         for _ in range(runs):
-            strips = self._run(strips, (height, width, channels), attempts, work, self._budget() // runs, resample)
+            around = (height + 2 * margin, width + 2 * margin, channels)
+            strips = self._run(continued(strips, margin), around, attempts, work, self._budget() // runs, resample)
             height, width = height * factor, width * factor
+            strips = inside(strips, margin * factor, height)
         if (height, width) != target or not runs:
             strips = _resampled(strips, (height, width, channels), target, resample)
         yield from strips

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from srgan.errors import Cancelled, InvalidConfig, InvalidImage, OutOfMemory, UnsupportedModel, UpscaleFailed
 from srgan.imaging import Picture, resize
