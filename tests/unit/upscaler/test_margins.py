@@ -27,7 +27,7 @@ def cut(pixels: Pixels, places: list[int]) -> list[Pixels]:
     margin=st.integers(0, 5),
     places=st.lists(st.integers(0, 40), max_size=4),
 )
-def test_continuing_repeats_the_border_and_cutting_undoes_it(
+def test_continuing_mirrors_the_border_and_cutting_undoes_it(
     height: int, width: int, margin: int, places: list[int]
 ) -> None:
     pixels = np.random.default_rng(height * 100 + width).random((height, width, 3), np.float32)
@@ -35,7 +35,7 @@ def test_continuing_repeats_the_border_and_cutting_undoes_it(
     around = list(continued(iter(cut(pixels, places)), margin))
     back = list(inside(iter(cut(np.concatenate(around), places)), margin, height))
 
-    expected = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="edge")
+    expected = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
     np.testing.assert_array_equal(np.concatenate(around), expected)
     np.testing.assert_array_equal(np.concatenate(back), pixels)
     assert all(len(strip) for strip in back)
