@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -239,8 +240,15 @@ def _encode_png(
         text=like.text,
         dpi=like.dpi,
     )
-    for part in rows:
-        writer.write_rows(part)
+    # A portion is compressed while the next one is made: by the network, or at least turned into integers.
+    with ThreadPoolExecutor(1, thread_name_prefix="srgan-png") as pool:
+        writing: Future[None] | None = None
+        for part in rows:
+            if writing is not None:
+                writing.result()
+            writing = pool.submit(writer.write_rows, part)
+        if writing is not None:
+            writing.result()
     writer.finish()
 
 
