@@ -2,12 +2,23 @@
 
 from srgan.imaging.animation import Animation, Frame, count_frames, open_animation
 from srgan.imaging.animation_writing import animated_format_of, encode_animation, write_animation
+from srgan.imaging.encoding import Page
 from srgan.imaging.formats import WRITABLE, check_format, estimate_bytes, format_of
 from srgan.imaging.picture import Picture, Scan, blank, from_uint8, from_uint16, to_uint8, to_uint16
-from srgan.imaging.reading import PICTURE_SUFFIXES, READABLE, Header, Limits, open_scan, probe_picture, read_picture
+from srgan.imaging.reading import (
+    PICTURE_SUFFIXES,
+    READABLE,
+    Header,
+    Limits,
+    Pages,
+    open_pages,
+    open_scan,
+    probe_picture,
+    read_picture,
+)
 from srgan.imaging.resize import Kernel, resize, resize_strips
 from srgan.imaging.targets import check_space, check_target, remove_leftovers
-from srgan.imaging.writing import encode_picture, encode_strips, write_picture, write_strips
+from srgan.imaging.writing import encode_picture, encode_strips, write_pages, write_picture, write_strips
 
 __all__ = [
     "PICTURE_SUFFIXES",
@@ -18,6 +29,8 @@ __all__ = [
     "Header",
     "Kernel",
     "Limits",
+    "Page",
+    "Pages",
     "Picture",
     "Scan",
     "animated_format_of",
@@ -34,6 +47,7 @@ __all__ = [
     "from_uint8",
     "from_uint16",
     "open_animation",
+    "open_pages",
     "open_scan",
     "probe_picture",
     "read_picture",
@@ -43,6 +57,7 @@ __all__ = [
     "to_uint8",
     "to_uint16",
     "write_animation",
+    "write_pages",
     "write_picture",
     "write_strips",
 ]

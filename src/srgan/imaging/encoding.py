@@ -16,6 +16,7 @@ from srgan.imaging import icc
 from srgan.imaging.exif import fit_exif
 from srgan.imaging.formats import FORMATS, Format, check_format, format_of
 from srgan.imaging.iptc import photoshop_of_iptc
+from srgan.imaging.metadata import jpeg_comments
 from srgan.imaging.netpbm import write_netpbm
 from srgan.imaging.picture import to_uint8, to_uint16
 from srgan.imaging.png import PngWriter
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from srgan.imaging.picture import Picture
+    from srgan.imaging.tiff_writing import TiffWriter
 
 Strip = Any
 """Rows x width x channels, float32."""
@@ -46,6 +48,18 @@ _FROM_SRGB = np.array(
 """XYZ of red, green and blue of sRGB, adapted to D50."""
 _NEAR = 2e-3
 """Primaries of this difference are the same."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Page:
+    """One of several pictures of a file."""
+
+    strips: Iterable[NDArray[np.float32]]
+    """As `srgan.imaging.encode_strips` takes them."""
+    size: tuple[int, int]
+    """Height and width."""
+    like: Picture
+    """All but the pixels."""
 
 
 @dataclass(frozen=True)
@@ -255,10 +269,43 @@ def _encode_png(
 def _encode_tiff(
     rows: Iterable[NDArray[Any]], size: tuple[int, int], plan: _Plan, like: Picture, stream: BinaryIO
 ) -> None:
-    from srgan.imaging.tiff_writing import write_tiff
+    from srgan.imaging.tiff_writing import TiffWriter
 
-    write_tiff(
-        stream,
+    writer = TiffWriter(stream, most_bytes=_bytes_of(plan, size))
+    try:
+        _add_page(writer, rows, size, plan, like)
+    finally:
+        writer.close()
+
+
+def encode_pages(pages: Iterable[Page], most_bytes: int, stream: BinaryIO) -> list[tuple[int, int]]:
+    """Write ``pages`` as a TIFF to an empty, seekable ``stream``, as `write_pages` says, and return their sizes."""
+    from srgan.imaging.tiff_writing import TiffWriter
+
+    writer = TiffWriter(stream, most_bytes=most_bytes, several=True)
+    sizes = []
+    try:
+        for page in pages:
+            plan = _plan(page.like, "TIFF")
+            check_format("TIFF", page.size[1], page.size[0], plan.samples)
+            most_bytes -= _bytes_of(plan, page.size)
+            if most_bytes < 0:
+                raise ValueError("the pages are larger than was said")
+            _add_page(writer, plan.rows(page.strips), page.size, plan, page.like)
+            sizes.append(page.size)
+    finally:
+        writer.close()
+    return sizes
+
+
+def _bytes_of(plan: _Plan, size: tuple[int, int]) -> int:
+    return size[0] * size[1] * plan.samples * np.dtype(plan.dtype).itemsize
+
+
+def _add_page(
+    writer: TiffWriter, rows: Iterable[NDArray[Any]], size: tuple[int, int], plan: _Plan, like: Picture
+) -> None:
+    writer.add(
         size,
         plan.model,
         None if not plan.alpha else "premultiplied" if plan.premultiplied else "straight",
@@ -326,9 +373,8 @@ def _for_jpeg(plan: _Plan, like: Picture) -> dict[str, Any]:
     extra = b""
     if like.iptc:
         extra += _segment(0xED, "IPTC", photoshop_of_iptc(like.iptc))
-    for keyword, text in like.text:
-        if keyword == "Comment":
-            extra += _segment(0xFE, "a comment", text.encode())
+    for comment in jpeg_comments(like.text)[0]:
+        extra += _segment(0xFE, "a comment", comment)
     return options | blocks | ({"extra": extra} if extra else {})
 
 

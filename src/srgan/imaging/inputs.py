@@ -40,7 +40,7 @@ class Limits:
     max_side: int = 200_000
     """Width or height."""
     max_frames: int = 10_000
-    """Frames of an animation."""
+    """Frames of an animation, pages of a TIFF."""
 
     def check_size(self, width: int, height: int) -> None:
         """Raises `InvalidImage` for no pixels and `LimitExceeded` for too many; the message does not name the input."""

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.errors import InvalidImage
+from srgan.errors import InvalidImage, LimitExceeded
 from srgan.imaging.colour import ColourSpace, space_of
 from srgan.imaging.exif import bare_exif, take_orientation
 from srgan.imaging.inputs import (
@@ -34,7 +34,17 @@ from srgan.imaging.inputs import (
 from srgan.imaging.picture import Picture, Scan, blank
 from srgan.imaging.stored import Stored
 
-__all__ = ["PICTURE_SUFFIXES", "READABLE", "Header", "Limits", "open_scan", "probe_picture", "read_picture"]
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "READABLE",
+    "Header",
+    "Limits",
+    "Pages",
+    "open_pages",
+    "open_scan",
+    "probe_picture",
+    "read_picture",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +100,7 @@ def read_picture(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
 def open_scan(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Scan]:
     """The picture that `read_picture` reads, strip by strip, as long as the block lasts.
 
+    Of several pages this is the first, with a warning; `open_pages` gives all of them.
     Memory does not grow with the picture for PNG (not interlaced), TIFF (in strips, tiles, or rows), JPEG (not
     progressive) and PPM, unless the picture must be turned; the other formats are decoded whole, as integers, and
     become floating point strip by strip. Raises as `read_picture` does, in the block too.
@@ -99,11 +110,82 @@ def open_scan(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Sc
         kind = _kind(stream, name)
         with translated(name, kind):
             stored = _open(stream, kind, limits)
-            orientation, like = _like(stored)
-            like = replace(like, levels=_levels(stored), space=_space(stored, like.icc_profile))
-            if like.levels != (0, 1):
-                like = replace(like, space=None)  # a profile knows no values beyond its range
-        yield Scan(like=like, strips=_strips(stored, like, orientation, name))
+        if stored.pages_follow:
+            _log.warning("The file has several pages; only the first is read.")
+        yield _scan(stored, name)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pages:
+    """A document: pictures that differ in size, depth and colour."""
+
+    headers: tuple[Header, ...]
+    """Of each page, width and height upright."""
+    scans: Iterator[Scan]
+    """Each page, once; it is read before the next one is taken. Raises what reading pictures raises."""
+
+
+@contextmanager
+def open_pages(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Pages]:
+    """All pages of a TIFF, as long as the block lasts; a file of another format has one.
+
+    Of TIFF, smaller copies of pages and masks are left out with a warning. All headers are read and checked at once,
+    the pages one after the other as `open_scan` does. Raises as `read_picture` does, for pages that are damaged or
+    lead nowhere too, and `LimitExceeded` for more than ``limits.max_frames``.
+    """
+    name = name_of(source)
+    with opened(source, name, limits) as stream:
+        kind = _kind(stream, name)
+        if kind != "TIFF":
+            with translated(name, kind):
+                stored = _open(stream, kind, limits)
+            yield Pages(headers=(_upright(stored),), scans=iter([_scan(stored, name)]))
+            return
+        from srgan.imaging.tiff_reading import open_tiff, pages_of
+
+        with translated(name, kind):
+            places = pages_of(stream, limits)
+        several = len(places) > 1
+
+        def stored_pages() -> Iterator[tuple[Stored, str]]:
+            for number, place in enumerate(places, 1):
+                page = f"{name} (page {number})" if several else name
+                with translated(page, kind):
+                    stored = open_tiff(stream, limits, place)
+                yield stored, page
+
+        headers = []
+        left = limits.max_bytes
+        for stored, page in stored_pages():
+            headers.append(_upright(stored))
+            left -= stored.metadata.count
+            if left < 0:  # pages may share what stands in the file once
+                raise LimitExceeded(f"{page}: the metadata of the pages is larger than {limits.max_bytes:,} bytes")
+        yield Pages(headers=tuple(headers), scans=(_scan(stored, page) for stored, page in stored_pages()))
+
+
+def _scan(stored: Stored, name: str) -> Scan:
+    with translated(name, stored.format):
+        orientation, like = _like(stored)
+        like = replace(like, levels=_levels(stored), space=_space(stored, like.icc_profile))
+        if like.levels != (0, 1):
+            like = replace(like, space=None)  # a profile knows no values beyond its range
+    return Scan(like=like, strips=_strips(stored, like, orientation, name))
+
+
+def _upright(stored: Stored) -> Header:
+    _, like = _like(stored)
+    return replace(_header(stored), width=like.width, height=like.height)
+
+
+def _header(stored: Stored) -> Header:
+    return Header(
+        format=stored.format,
+        width=stored.width,
+        height=stored.height,
+        channels=3 + stored.alpha if stored.model == "CMYK" else stored.channels,
+        bit_depth=stored.bit_depth,
+    )
 
 
 def probe_picture(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Header:
@@ -118,14 +200,7 @@ def probe_picture(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Header:
                 width, height = jxl_size(stream)
                 limits.check_size(width, height)
                 return Header(format=kind, width=width, height=height)
-            stored = _open(stream, kind, limits)
-            return Header(
-                format=kind,
-                width=stored.width,
-                height=stored.height,
-                channels=3 + stored.alpha if stored.model == "CMYK" else stored.channels,
-                bit_depth=stored.bit_depth,
-            )
+            return _header(_open(stream, kind, limits))
 
 
 def _kind(stream: BinaryIO, name: str) -> str:

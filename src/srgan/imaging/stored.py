@@ -25,6 +25,11 @@ class Metadata:
     text: tuple[tuple[str, str], ...] = ()
     dpi: tuple[float, float] | None = None
 
+    @property
+    def count(self) -> int:
+        """Bytes of the blocks."""
+        return sum(len(block) for block in (self.icc_profile, self.exif, self.xmp, self.iptc) if block)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
@@ -48,6 +53,8 @@ class Stored:
     orientation: int | None = None
     """Where the format itself states it, whatever EXIF and XMP say; None: they decide."""
     metadata: Metadata = field(default_factory=Metadata)
+    pages_follow: bool = False
+    """Whether the file has more pages after this one."""
 
     @property
     def channels(self) -> int:

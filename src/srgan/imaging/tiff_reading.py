@@ -1,6 +1,6 @@
-"""TIFF and BigTIFF: the first directory read with every bound checked, and the pixels through libvips.
+"""TIFF and BigTIFF: the directory of a page read with every bound checked, and the pixels through libvips.
 
-Source: TIFF 6.0, its technical notes, and the BigTIFF design. Of several pages the first is read.
+Source: TIFF 6.0, its technical notes, and the BigTIFF design.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import logging
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.errors import InvalidImage
+from srgan.errors import InvalidImage, LimitExceeded
 from srgan.imaging.exif import descriptive_exif
 from srgan.imaging.inputs import Limits
 from srgan.imaging.iptc import iptc_of_photoshop
 from srgan.imaging.stored import Metadata, Rows, Stored
-from srgan.imaging.vips import open_vips, rows_of
+from srgan.imaging.vips import open_vips, patched, rows_of
 
 _log = logging.getLogger(__name__)
 
@@ -28,10 +29,14 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 """Bytes of one value of each type."""
 _WHOLE = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 _MOST_ENTRIES = 4096
+_MOST_IN_ALL = 1 << 20
+"""Entries of all directories together, when pages are looked for."""
 _MOST_BYTES = 1 << 25
 """Bytes of one tag that is kept as metadata."""
 _MOST_SAMPLES = 16
 _MOST_TILE = 10_000
+_SUBFILE, _NO_PAGE = 254, 1 | 4
+"""`NewSubfileType`, and its bits for smaller copies and for masks."""
 _MODELS: dict[int, tuple[Literal["GRAY", "RGB", "CMYK"], int]] = {
     0: ("GRAY", 1),
     1: ("GRAY", 1),
@@ -53,18 +58,24 @@ class _Entry:
 
 
 class _Directory:
-    """The first directory of a file. Raises `InvalidImage` when there is none, or one that cannot be."""
+    """The directory at ``place`` of a file, or its first one. Raises `InvalidImage` when it is none that can be."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, place: int | None = None) -> None:
         self._stream = stream
         self.size = stream.seek(0, io.SEEK_END)
         stream.seek(0)
         head = stream.read(16)
         self.order = "<" if head[:2] == b"II" else ">"
         self.big = head[2:4] in (b"+\0", b"\0+")
-        self.place = self._number(head[8:16] if self.big else head[4:8])
-        self.entries: dict[int, _Entry] = {}
-        for place in self._entry_places(self.place):
+        self.first = self._number(head[8:16] if self.big else head[4:8])
+        self.place = self.first if place is None else place
+        self._places = self._entry_places(self.place)
+
+    @cached_property
+    def entries(self) -> dict[int, _Entry]:
+        """The tags whose values stand in the file."""
+        entries: dict[int, _Entry] = {}
+        for place in self._places:
             raw = self._at(place, 20 if self.big else 12)
             tag, kind = struct.unpack_from(f"{self.order}HH", raw)
             count = self._number(raw[4:12] if self.big else raw[4:8])
@@ -73,7 +84,19 @@ class _Directory:
             length = count * _SIZES.get(kind, 1)
             where = inline if length <= room else self._number(raw[-room:])
             if kind in _SIZES and count > 0 and where + length <= self.size:
-                self.entries.setdefault(tag, _Entry(kind, count, where))
+                entries.setdefault(tag, _Entry(kind, count, where))
+        return entries
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it describes a picture of its own, not a smaller copy of another or a mask. No tag is looked at but
+        the one that says so."""
+        step = self._places.step
+        tags = np.frombuffer(self._at(self._places.start, len(self._places) * step), f"{self.order}u2")[:: step // 2]
+        return not (_SUBFILE in tags and self.number(_SUBFILE, 0) & _NO_PAGE)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
     def _number(self, raw: bytes) -> int:
         if len(raw) not in (2, 4, 8):
@@ -95,7 +118,7 @@ class _Directory:
 
     def next_page(self) -> tuple[int, int, int]:
         """Where the place of the next directory stands, in how many bytes, and what stands there; 0: no more."""
-        end = self._entry_places(self.place).stop
+        end = self._places.stop
         width = 8 if self.big else 4
         return end, width, self._number(self._at(end, width)) if end + width <= self.size else 0
 
@@ -142,14 +165,39 @@ class _Layout:
     planar: bool
 
 
-def open_tiff(stream: BinaryIO, limits: Limits) -> Stored:
-    """Raises `InvalidImage` and `LimitExceeded`."""
-    directory = _Directory(stream)
+def pages_of(stream: BinaryIO, limits: Limits) -> list[int]:
+    """Where the directory of each page stands, in order; never empty. No pixel is decoded.
+
+    Smaller copies of a page and masks are no pages; of a file that has nothing else, the first directory is the page.
+    Raises `InvalidImage` for directories that lead back or out of the file, since nobody can say which pages are lost
+    then, and `LimitExceeded` for more of them than ``limits.max_frames``.
+    """
+    places: dict[int, bool] = {}
+    entries = 0
+    place = _Directory(stream).first
+    while place or not places:
+        if place in places:
+            raise InvalidImage(f"damaged TIFF: after page {len(places)} its pages begin anew; save it again elsewhere")
+        if len(places) == limits.max_frames:
+            raise LimitExceeded(f"has more than the limit of {limits.max_frames:,} pages")
+        directory = _Directory(stream, place)
+        entries += len(directory)
+        if entries > _MOST_IN_ALL:
+            raise LimitExceeded(f"has more than {_MOST_IN_ALL:,} tags")
+        places[place] = directory.is_page
+        place = directory.next_page()[2]
+    pages = [place for place, is_page in places.items() if is_page]
+    if pages and len(pages) < len(places):
+        _log.warning("%d smaller copies or masks in the TIFF are left out.", len(places) - len(pages))
+    return pages or [*places][:1]
+
+
+def open_tiff(stream: BinaryIO, limits: Limits, page: int | None = None) -> Stored:
+    """The page whose directory stands at ``page``, by default the first. Raises `InvalidImage` and `LimitExceeded`."""
+    directory = _Directory(stream, page)
     width, height = directory.number(256, 0), directory.number(257, 0)
     limits.check_size(width, height)
     layout = _layout(directory)
-    if directory.next_page()[2]:
-        _log.warning("The file has several pages; only the first is read.")
     known = layout.sample == _UNSIGNED and layout.bits <= 16
     return Stored(
         format="TIFF",
@@ -164,6 +212,7 @@ def open_tiff(stream: BinaryIO, limits: Limits) -> Stored:
         inverted=directory.number(262, 1) == 0 and not _turned_by_vips(layout),
         orientation=directory.number(274, 1) if 1 <= directory.number(274, 1) <= 8 else 1,
         metadata=_metadata(stream, directory),
+        pages_follow=directory.next_page()[2] != 0,
     )
 
 
@@ -215,10 +264,10 @@ def _rows(stream: BinaryIO, directory: _Directory, layout: _Layout, size: tuple[
         return strip if channels == [*range(strip.shape[2])] else strip[..., channels]
 
     if layout.bits == 64 or (layout.bits == 16 and layout.sample == _FLOAT and layout.planar):
-        return lambda count: map(chosen, _by_tifffile(stream, size, count, planar=layout.planar))
+        return lambda count: map(chosen, _by_tifffile(_alone(stream, directory), size, count, planar=layout.planar))
     if layout.bits == 12:
-        return lambda count: _by_pillow(stream, count)
-    patches = _patches(directory, layout)
+        return lambda count: _by_pillow(_alone(stream, directory), count)
+    patches = _first_page(directory) + _patches(directory, layout)
 
     def rows(count: int) -> Iterator[NDArray[Any]]:
         opened = open_vips(stream, "tiffload", patches=patches, page=0, n=1, unlimited=True)
@@ -228,6 +277,20 @@ def _rows(stream: BinaryIO, directory: _Directory, layout: _Layout, size: tuple[
         return map(chosen, rows_of(opened, count))
 
     return rows
+
+
+def _first_page(directory: _Directory) -> list[tuple[int, bytes]]:
+    """What makes the page the first one of its file to those who read it."""
+    if directory.place == directory.first:
+        return []
+    width = 8 if directory.big else 4
+    return [(width, directory.place.to_bytes(width, "little" if directory.order == "<" else "big"))]
+
+
+def _alone(stream: BinaryIO, directory: _Directory) -> BinaryIO:
+    """``stream`` with the page as the first one; the file is copied into memory where it is another."""
+    patches = _first_page(directory)
+    return io.BytesIO(patched(stream, patches)) if patches else stream
 
 
 def _turned_by_vips(layout: _Layout) -> bool:

@@ -1,4 +1,7 @@
-"""TIFF and BigTIFF in strips that are compressed as they come, with EXIF and GPS in directories of their own."""
+"""TIFF and BigTIFF, of one page or several, in strips that are compressed as they come.
+
+EXIF and GPS stand in directories of their own.
+"""
 
 from __future__ import annotations
 
@@ -32,45 +35,55 @@ description, maker, model, software, date, artist, computer, rating, copyright, 
 _BYTE, _SHORT, _LONG, _UNDEFINED, _LONG8 = 1, 3, 4, 7, 16
 _ORIENTATION, _PREDICTOR, _INK_SET, _XMP, _IPTC = 274, "Predictor", 332, 700, 33723
 _PHOTOMETRIC = {"GRAY": "minisblack", "RGB": "rgb", "CMYK": "separated"}
+_ONE_OF_SEVERAL = 2
+"""`NewSubfileType` of a page among others."""
 _SAMPLES = {"GRAY": 1, "RGB": 3, "CMYK": 4}
 
 
-def write_tiff(
-    stream: BinaryIO,
-    size: tuple[int, int],
-    model: Literal["GRAY", "RGB", "CMYK"],
-    alpha: Literal["straight", "premultiplied"] | None,
-    dtype: type[np.generic],
-    rows: Iterable[NDArray[Any]],
-    *,
-    icc_profile: bytes | None = None,
-    exif: bytes | None = None,
-    xmp: bytes | None = None,
-    iptc: bytes | None = None,
-    dpi: tuple[float, float] | None = None,
-) -> None:
-    """Write a picture of ``size`` (height, width) to an empty, seekable ``stream``, holding a few strips of it.
+class TiffWriter:
+    """Pages, one after the other, into an empty, seekable ``stream``; a few strips are held at a time.
 
-    ``dtype`` is uint8, uint16 or float32; ``rows`` are n x width x samples of it, top to bottom, the samples those of
-    ``model`` and then alpha, already multiplied into them where ``alpha`` says so. Compression loses nothing: deflate
-    of the differences between neighbours. Raises ValueError when there are too many or too few rows; what ``rows`` and
-    the stream raise passes through.
+    ``most_bytes``: how many bytes the pixels of all pages have at most; it decides whether the file is a BigTIFF.
+    ``several``: whether more than one page comes. The file is whole once `close` was called.
     """
-    import tifffile
 
-    height, width = size
-    samples = _SAMPLES[model] + (alpha is not None)
-    kind = np.dtype(dtype).newbyteorder("<")
-    per_strip = max(1, min(height, _STRIP_BYTES // (width * samples * kind.itemsize)))
-    big = height * width * samples * kind.itemsize > _CLASSIC_BYTES
-    strips = _strips(rows, size, samples, kind, per_strip)
-    with tifffile.TiffWriter(stream, bigtiff=big, byteorder="<") as writer:
-        tags = _metadata_tags(stream, exif, xmp, iptc, big=big)
+    def __init__(self, stream: BinaryIO, *, most_bytes: int, several: bool = False) -> None:
+        import tifffile
+
+        self._stream = stream
+        self._big = most_bytes > _CLASSIC_BYTES
+        self._several = several
+        self._writer = tifffile.TiffWriter(stream, bigtiff=self._big, byteorder="<")
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def add(
+        self,
+        size: tuple[int, int],
+        model: Literal["GRAY", "RGB", "CMYK"],
+        alpha: Literal["straight", "premultiplied"] | None,
+        dtype: type[np.generic],
+        rows: Iterable[NDArray[Any]],
+        *,
+        icc_profile: bytes | None = None,
+        exif: bytes | None = None,
+        xmp: bytes | None = None,
+        iptc: bytes | None = None,
+        dpi: tuple[float, float] | None = None,
+    ) -> None:
+        """Write a page as `write_tiff` says."""
+        height, width = size
+        samples = _SAMPLES[model] + (alpha is not None)
+        kind = np.dtype(dtype).newbyteorder("<")
+        per_strip = max(1, min(height, _STRIP_BYTES // (width * samples * kind.itemsize)))
+        strips = _strips(rows, size, samples, kind, per_strip)
+        tags = _metadata_tags(self._stream, exif, xmp, iptc, big=self._big)
         # by its name, since tifffile wants a library for the predictor of floating point that it has no use for here
         tags.append((_PREDICTOR, _SHORT, 1, 3 if kind.kind == "f" else 2, True))
         if model == "CMYK":
             tags.append((_INK_SET, _SHORT, 1, 1, True))
-        writer.write(
+        self._writer.write(
             _compressed(strips),
             shape=(height, width) if samples == 1 else (height, width, samples),
             dtype=kind,
@@ -82,21 +95,46 @@ def write_tiff(
             iccprofile=icc_profile,
             resolution=dpi,
             resolutionunit=None if dpi is None else 2,
+            subfiletype=_ONE_OF_SEVERAL if self._several else None,
             metadata=None,
             software=False,
             extratags=tags,
         )
 
 
+def write_tiff(
+    stream: BinaryIO,
+    size: tuple[int, int],
+    model: Literal["GRAY", "RGB", "CMYK"],
+    alpha: Literal["straight", "premultiplied"] | None,
+    dtype: type[np.generic],
+    rows: Iterable[NDArray[Any]],
+    **metadata: Any,
+) -> None:
+    """Write a picture of ``size`` (height, width) to an empty, seekable ``stream``, holding a few strips of it.
+
+    ``dtype`` is uint8, uint16 or float32; ``rows`` are n x width x samples of it, top to bottom, the samples those of
+    ``model`` and then alpha, already multiplied into them where ``alpha`` says so. ``metadata`` is that of
+    `TiffWriter.add`. Compression loses nothing: deflate of the differences between neighbours. Raises ValueError when
+    there are too many or too few rows; what ``rows`` and the stream raise passes through.
+    """
+    samples = _SAMPLES[model] + (alpha is not None)
+    writer = TiffWriter(stream, most_bytes=size[0] * size[1] * samples * np.dtype(dtype).itemsize)
+    try:
+        writer.add(size, model, alpha, dtype, rows, **metadata)
+    finally:
+        writer.close()
+
+
 def _metadata_tags(
     stream: BinaryIO, exif: bytes | None, xmp: bytes | None, iptc: bytes | None, *, big: bool
 ) -> list[tuple[int | str, int, int, Any, bool]]:
-    """Tags of the first directory; the directories that some point to are written to ``stream``, which stands behind
-    the file's header. tifffile takes pointers by their names only."""
+    """Tags of a page's directory; the directories that some point to are written to the end of ``stream``, where it is
+    left. tifffile takes pointers by their names only."""
     tags: list[tuple[int | str, int, int, Any, bool]] = [(_ORIENTATION, _SHORT, 1, 1, True)]  # upright
+    stream.seek(0, os.SEEK_END)
     if exif is not None:
         tree = little_endian_tree(exif)
-        stream.seek(0, os.SEEK_END)
         block, places = write_directories(tree, stream.tell(), big=big)
         stream.write(block)
         for tag, name in ((EXIF, "ExifTag"), (GPS, "GPSTag")):

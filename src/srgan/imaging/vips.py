@@ -61,7 +61,7 @@ def open_vips(stream: BinaryIO, loader: str, *, patches: Sequence[tuple[int, byt
     pyvips = library()
     data: object = None
     if patches:
-        data = _patched(stream, patches)
+        data = patched(stream, patches)
         source = pyvips.Source.new_from_memory(data)
     elif isinstance(stream, io.BytesIO):
         data = stream.getvalue()
@@ -83,7 +83,7 @@ def rows_of(opened: Opened, rows: int) -> Iterator[NDArray[Any]]:
         yield np.frombuffer(region.fetch(0, top, width, count), dtype).reshape(count, width, bands)
 
 
-def _patched(stream: BinaryIO, patches: Sequence[tuple[int, bytes]]) -> bytearray | mmap.mmap:
+def patched(stream: BinaryIO, patches: Sequence[tuple[int, bytes]]) -> bytearray | mmap.mmap:
     """The file with other bytes at some places; of a file on disk only the pages that differ are copied."""
     if isinstance(stream, io.BytesIO):
         data: bytearray | mmap.mmap = bytearray(stream.getvalue())

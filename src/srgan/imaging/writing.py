@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
 from srgan.errors import CannotWrite, LimitExceeded, SrganError
-from srgan.imaging.encoding import encode
+from srgan.imaging.encoding import Page, encode, encode_pages
 from srgan.imaging.formats import format_of
-from srgan.imaging.reading import Limits, open_scan, probe_picture
+from srgan.imaging.reading import Limits, open_pages, open_scan, probe_picture
 from srgan.imaging.targets import EXISTS, check_target, reason, replacing
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Verify = Literal["header", "pixels"]
 
-_NO_LIMITS = Limits(max_bytes=2**62, max_pixels=2**62, max_side=2**31)
+_NO_LIMITS = Limits(max_bytes=2**62, max_pixels=2**62, max_side=2**31, max_frames=2**31)
 
 
 def encode_picture(picture: Picture, format: str, *, quality: int | None = None) -> bytes:
@@ -110,22 +110,64 @@ def write_strips(
     """
     target = Path(target)
     kind = format_of(target, format)
+
+    def write(stream: BinaryIO) -> None:
+        encode(strips, size, like, kind, quality, stream)
+
+    def check(path: Path) -> None:
+        _check_header(path, kind, size)
+        if verify == "pixels":
+            _check_pixels(path)
+
+    _replace(target, write, check, overwrite=overwrite)
+    return target
+
+
+def write_pages(
+    pages: Iterable[Page],
+    target: str | os.PathLike[str],
+    *,
+    most_bytes: int,
+    overwrite: bool = False,
+    verify: Verify = "header",
+) -> Path:
+    """Write ``pages``, which may differ in size, depth and colour, as the pages of one TIFF, and return its path.
+
+    One page after the other is taken and written, some strips of it at a time, whatever the suffix of ``target``; each
+    is encoded as `encode_picture` does, with metadata of its own. ``most_bytes``: how many bytes the pixels of all
+    pages have at most, which decides whether the file must be a BigTIFF. The whole file or nothing, as in
+    `write_picture`; so are the errors. What ``pages`` raises passes through.
+    """
+    target = Path(target)
+    sizes: list[tuple[int, int]] = []
+
+    def write(stream: BinaryIO) -> None:
+        sizes.extend(encode_pages(pages, most_bytes, stream))
+
+    def check(path: Path) -> None:
+        _check_pages(path, sizes, verify)
+
+    _replace(target, write, check, overwrite=overwrite)
+    return target
+
+
+def _replace(
+    target: Path, write: Callable[[BinaryIO], None], check: Callable[[Path], None], *, overwrite: bool
+) -> None:
+    """``target`` becomes what ``write`` writes and ``check`` finds good."""
     check_target(target, overwrite=overwrite)
     try:
         with replacing(target, overwrite=overwrite) as (stream, temporary):
-            encode(strips, size, like, kind, quality, stream)
+            write(stream)
             stream.flush()
             os.fsync(stream.fileno())
-            _check_header(temporary, kind, size)
-            if verify == "pixels":
-                _check_pixels(temporary)
+            check(temporary)
     except FileExistsError as error:
         raise CannotWrite(f"{target}: {EXISTS}") from error
     except OSError as error:
         raise CannotWrite(f"{target}: {reason(error)}") from error
     except (CannotWrite, LimitExceeded) as error:
         raise type(error)(f"{target}: {error}") from error
-    return target
 
 
 def _check_header(path: Path, kind: str, size: tuple[int, int]) -> None:
@@ -147,3 +189,19 @@ def _check_pixels(path: Path) -> None:
                 pass
     except SrganError as error:
         raise CannotWrite(f"the written file cannot be decoded again: {error}") from error
+
+
+def _check_pages(path: Path, sizes: list[tuple[int, int]], verify: Verify) -> None:
+    """Open a file of pages again, and look at each of them."""
+    try:
+        with open_pages(path, limits=_NO_LIMITS) as pages:
+            found = [(header.height, header.width) for header in pages.headers]
+            if found != sizes:
+                raise CannotWrite(f"the written file has {len(found)} pages of {found[:3]} instead of {len(sizes)}")
+            for scan in pages.scans if verify == "pixels" else ():
+                for _ in scan.strips:
+                    pass
+    except CannotWrite:
+        raise
+    except SrganError as error:
+        raise CannotWrite(f"the written file cannot be opened again: {error}") from error

@@ -10,6 +10,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -17,11 +18,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Unpack
 
 import numpy as np
 
-from srgan.errors import CannotWrite
+from srgan.errors import CannotWrite, InvalidConfig
 from srgan.imaging import (
     WRITABLE,
+    Header,
     Kernel,
     Limits,
+    Page,
     Picture,
     Scan,
     check_format,
@@ -30,8 +33,9 @@ from srgan.imaging import (
     encode_strips,
     estimate_bytes,
     format_of,
-    open_scan,
+    open_pages,
     probe_picture,
+    write_pages,
     write_strips,
 )
 from srgan.runtime.session import SessionInfo
@@ -77,11 +81,11 @@ class Enlarged:
     """Height and width, upright."""
     format: str
     size: tuple[int, int]
-    """Height and width."""
+    """Height and width. Of several pages these are the sizes of the first."""
     frames: int
-    """1, or the number of pictures in the animation."""
+    """1, or the number of pictures in the animation or of pages in the TIFF."""
     info: SessionInfo
-    """What made it."""
+    """What made it, or the first page of it."""
 
 
 _AS_USUAL = Saving()
@@ -154,6 +158,9 @@ def enlarge_file(
 ) -> Enlarged:
     """Enlarge the picture or animation in ``source`` and write it to ``target``, strip by strip, whole or not at all.
 
+    All pages of a TIFF are enlarged, by one scale, into the pages of a TIFF; other formats are refused with
+    `InvalidConfig` then, since they would lose pages.
+
     Profile, depth, transparency, metadata and animation are kept as far as the target's format has room for them (see
     `srgan.imaging.encode_picture`). That the format can hold the result and the disk has room for it is checked before
     the work. ``resample``, ``progress`` and ``size`` are those of `Upscaler.upscale`. Raises `SrganError`.
@@ -162,26 +169,9 @@ def enlarge_file(
     check_target(target, overwrite=saving.overwrite)
     source = _kept(source, limits)
     if (frames := _frames(source, limits)) > 1:
-        from srgan.upscaler.animation import enlarge_animation
-
-        opened = _opened(upscaler, _first_frame(source, limits), size)
-        enlarge_animation(
-            opened,
-            source,
-            target,
-            format=kind,
-            quality=saving.quality,
-            overwrite=saving.overwrite,
-            resample=resample,
-            limits=limits,
-            progress=progress,
-            describe=_describer(opened, saving, size),
-            **size,
-        )
-        header = probe_picture(source, limits=limits)
-        before = header.height, header.width
-        return _account(opened, header.format, before, kind, opened.output_size(before, **size), frames)
-    with open_scan(source, limits=limits) as scan:
+        several = _enlarge_pages if probe_picture(source, limits=limits).format == "TIFF" else _enlarge_frames
+        return several(upscaler, source, target, kind, saving, resample, limits, progress, size, frames)
+    with _single(source, limits) as scan:
         opened, scan, after = _begin(upscaler, scan, size)
         channels = scan.like.pixels.shape[2]
         check_format(kind, *after[::-1], channels)
@@ -218,7 +208,7 @@ def enlarge_bytes(
         found = probe_picture(source, limits=limits).format
         kind = format_of(None, saving.format or (found if found in WRITABLE else "PNG"))
         with tempfile.TemporaryDirectory(prefix="srgan-") as folder:
-            target = Path(folder, f"animation.{kind.lower()}")
+            target = Path(folder, f"several.{kind.lower()}")
             made = enlarge_file(
                 upscaler,
                 source,
@@ -230,7 +220,7 @@ def enlarge_bytes(
                 **size,
             )
             return target.read_bytes(), made
-    with open_scan(source, limits=limits) as scan:
+    with _single(source, limits) as scan:
         opened, scan, after = _begin(upscaler, scan, size)
         found = scan.like.format or ""
         kind = format_of(None, saving.format or (found if found in WRITABLE else "PNG"))
@@ -239,6 +229,109 @@ def enlarge_bytes(
         strips = opened.strips(scan, resample=resample, progress=progress, **size)
         data = encode_strips(strips, after, kind, like=like, quality=saving.quality)
         return data, _account(opened, found, (scan.like.height, scan.like.width), kind, after, 1)
+
+
+def _enlarge_frames(
+    upscaler: Upscaler | Opener,
+    source: FileSource,
+    target: str | os.PathLike[str],
+    kind: str,
+    saving: Saving,
+    resample: Kernel,
+    limits: Limits,
+    progress: Progress | None,
+    size: Size,
+    frames: int,
+) -> Enlarged:
+    from srgan.upscaler.animation import enlarge_animation
+
+    opened = _opened(upscaler, _first_frame(source, limits), size)
+    enlarge_animation(
+        opened,
+        source,
+        target,
+        format=kind,
+        quality=saving.quality,
+        overwrite=saving.overwrite,
+        resample=resample,
+        limits=limits,
+        progress=progress,
+        describe=_describer(opened, saving, size),
+        **size,
+    )
+    header = probe_picture(source, limits=limits)
+    before = header.height, header.width
+    return _account(opened, header.format, before, kind, opened.output_size(before, **size), frames)
+
+
+def _enlarge_pages(
+    upscaler: Upscaler | Opener,
+    source: FileSource,
+    target: str | os.PathLike[str],
+    kind: str,
+    saving: Saving,
+    resample: Kernel,
+    limits: Limits,
+    progress: Progress | None,
+    size: Size,
+    count: int,
+) -> Enlarged:
+    """Each page with a model of its own, where one is chosen, and all of them by the scale of the first."""
+    if kind != "TIFF":
+        raise InvalidConfig(f"{target}: {kind} holds one picture, and the input has {count} pages; choose .tif")
+    with open_pages(source, limits=limits) as pages:
+        first = _begin(upscaler, next(pages.scans), size)
+        opened, scan, after = first
+        before = scan.like.height, scan.like.width
+        info, source_format = opened.info, scan.like.format or ""
+        if all(value is None for value in size.values()):
+            size = {"scale": opened.scale}
+        _check_pages(target, pages.headers, opened, size)
+        pixels = [header.height * header.width for header in pages.headers]
+
+        def enlarged() -> Iterator[Page]:
+            begun = chain([first], (_begin(upscaler, scan, size) for scan in pages.scans))
+            for number, (opened, scan, after) in enumerate(begun):
+                tell = _part_of(progress, sum(pixels[:number]), pixels[number], sum(pixels))
+                yield Page(
+                    strips=opened.strips(scan, resample=resample, progress=tell, **size),
+                    size=after,
+                    like=_describer(opened, saving, size)(scan.like),
+                )
+
+        write_pages(
+            enlarged(),
+            target,
+            most_bytes=_most_bytes(pages.headers, opened, size),
+            overwrite=saving.overwrite,
+            verify=saving.verify,
+        )
+    return Enlarged(source_format=source_format, source_size=before, format=kind, size=after, frames=count, info=info)
+
+
+def _check_pages(target: str | os.PathLike[str], headers: tuple[Header, ...], upscaler: Upscaler, size: Size) -> None:
+    needed = 0
+    for header in headers:
+        after = upscaler.output_size((header.height, header.width), **size)
+        check_format("TIFF", *after[::-1], header.channels)
+        needed += estimate_bytes(after, header.channels, header.bit_depth, "TIFF")
+    check_space(target, needed)
+
+
+def _most_bytes(headers: tuple[Header, ...], upscaler: Upscaler, size: Size) -> int:
+    """Of the pixels of all pages; a page may have been of four inks, and is again."""
+    total = 0
+    for header in headers:
+        height, width = upscaler.output_size((header.height, header.width), **size)
+        total += height * width * (header.channels + 1) * header.bit_depth // 8
+    return total
+
+
+def _part_of(progress: Progress | None, before: int, own: int, total: int) -> Progress | None:
+    """``progress`` of all the work, told of a part of it that has the weight ``own``."""
+    if progress is None:
+        return None
+    return lambda done, of: progress(before + own * done // of, total)
 
 
 def _kept(source: FileSource, limits: Limits) -> FileSource:
@@ -256,12 +349,23 @@ def _kept(source: FileSource, limits: Limits) -> FileSource:
 
 
 def _frames(source: FileSource, limits: Limits) -> int:
-    """The number of pictures in an animation, 1 for a still one; nothing is decoded."""
-    if probe_picture(source, limits=limits).format not in _ANIMATED:
+    """The number of pictures in an animation or of pages in a document, else 1; nothing is decoded."""
+    format = probe_picture(source, limits=limits).format
+    if format == "TIFF":
+        with open_pages(source, limits=limits) as pages:
+            return len(pages.headers)
+    if format not in _ANIMATED:
         return 1
     from srgan.imaging.animation import count_frames
 
     return count_frames(source, limits=limits)
+
+
+@contextmanager
+def _single(source: FileSource, limits: Limits) -> Iterator[Scan]:
+    """The only page, which need not be the first picture in a TIFF."""
+    with open_pages(source, limits=limits) as pages:
+        yield next(pages.scans)
 
 
 def _first_frame(source: FileSource, limits: Limits) -> Picture:
