@@ -136,7 +136,6 @@ Precision = Annotated[str | None, setting("runtime.precision")]
 Threads = Annotated[int | None, setting("runtime.threads", metavar="NUMBER")]
 Workers = Annotated[int | None, setting("batch.workers", "--workers", "-j", metavar="NUMBER")]
 Recursive = Annotated[bool | None, setting("batch.recursive", "--recursive/--no-recursive")]
-BatchOverwrite = Annotated[bool | None, setting("batch.overwrite", "--overwrite/--no-overwrite")]
 
 Width = Annotated[
     int | None,
