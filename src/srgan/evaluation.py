@@ -2,7 +2,8 @@
 
 Each picture is cropped to a multiple of the scale, made small by MATLAB's bicubic and rounded to 8 bit, enlarged by the
 model, rounded to 8 bit again and compared with the original: PSNR and SSIM on the Y channel, `scale` pixels of border
-left out. Plain bicubic enlargement is scored beside it.
+left out. Plain bicubic enlargement is scored beside it. Other figures, which `metrics.judges` names, are added on
+request; they see the whole picture in RGB, border included.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from srgan.imaging import (
     write_picture,
 )
 from srgan.metrics import psnr, ssim
+from srgan.metrics.judges import FEW_PATCHES, FIGURES, Judge, chosen, least_side, open_collector, open_judge
 from srgan.models import Bundle, Quality, write_bundle
 from srgan.runtime.session import Session
 from srgan.upscaler import Upscaler
@@ -62,6 +64,10 @@ class PictureScore:
     baseline_ssim: float
     seconds: float
     """Time of the enlargement alone."""
+    more: dict[str, float] = field(default_factory=dict)
+    """The further figures that were asked for, by name."""
+    baseline_more: dict[str, float] = field(default_factory=dict)
+    """The same of bicubic enlargement."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +88,16 @@ class Mean:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetFigure:
+    """How far all results together lie from all references, over patches."""
+
+    value: float
+    baseline: float
+    """The same of bicubic enlargement."""
+    patches: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationReport:
     """What `evaluate` found: the figures of every picture and their means."""
 
@@ -95,6 +111,26 @@ class EvaluationReport:
     scores: tuple[PictureScore, ...]
     """In the order of the names, at least one."""
     failures: tuple[Failure, ...]
+    metrics: tuple[str, ...] = ("psnr", "ssim")
+    """The figures that were asked for, keys of `metrics.judges.FIGURES`."""
+    sets: dict[str, SetFigure] = field(default_factory=dict)
+    """The figures over all pictures together, by name."""
+    warnings: tuple[str, ...] = ()
+    """What whoever reads the figures must know, each a sentence."""
+
+    @cached_property
+    def more(self) -> dict[str, tuple[Mean, Mean]]:
+        """The means of the further figures by name: of the model, and of bicubic enlargement."""
+        return {
+            name: (_mean([s.more[name] for s in self.scores]), _mean([s.baseline_more[name] for s in self.scores]))
+            for name in self.metrics
+            if FIGURES[name].kind in ("picture", "input")
+        }
+
+    @property
+    def features(self) -> dict[str, str]:
+        """The network whose features a figure is computed with, by the figure's name."""
+        return {name: features for name in self.metrics if (features := FIGURES[name].features)}
 
     @cached_property
     def psnr(self) -> Mean:
@@ -144,7 +180,12 @@ class EvaluationReport:
         document = {
             **{name: getattr(self, name) for name in head},
             "protocol": PROTOCOL,
-            "mean": {name: asdict(getattr(self, name)) for name in means},
+            "features": self.features,
+            "warnings": list(self.warnings),
+            "mean": {name: asdict(getattr(self, name)) for name in means}
+            | {name: asdict(mean) for name, (mean, _) in self.more.items()}
+            | {f"baseline_{name}": asdict(mean) for name, (_, mean) in self.more.items()},
+            "sets": {name: asdict(figure) for name, figure in self.sets.items()},
             "seconds": self.seconds,
             "pictures": [asdict(score) for score in self.scores],
             "failures": [asdict(failure) for failure in self.failures],
@@ -154,10 +195,15 @@ class EvaluationReport:
     def to_csv(self) -> str:
         """One line per picture under a line of names; a picture that failed has its reason in the last column."""
         stream = io.StringIO()
-        columns = [*PictureScore.__dataclass_fields__, "failure"]
+        further = [prefix + name for name in self.more for prefix in ("", "baseline_")]
+        columns = [name for name in PictureScore.__dataclass_fields__ if name not in ("more", "baseline_more")]
+        columns += [*further, "failure"]
         writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(score) for score in self.scores)
+        for score in self.scores:
+            row = asdict(score)
+            beside = {f"baseline_{name}": value for name, value in row.pop("baseline_more").items()}
+            writer.writerow(row | row.pop("more") | beside)
         writer.writerows({"name": failure.name, "failure": failure.reason} for failure in self.failures)
         return stream.getvalue()
 
@@ -170,20 +216,23 @@ def evaluate(
     save: str | os.PathLike[str] | None = None,
     limits: Limits | None = None,
     first: int | None = None,
+    metrics: Sequence[str] = ("psnr", "ssim"),
+    trained_with: Collection[str] = (),
 ) -> EvaluationReport:
     """Score ``model`` on the pictures that lie directly in ``hr_folder``, or the ``first`` so many by name.
 
     An `Upscaler` is scored at its own scale, a session at its network's. Gray pictures are scored as gray, and alpha is
     left out. ``progress`` is called with the pictures done and in all, before each and at the end; what it raises stops
     the work. ``save`` is a folder that is made to hold the enlarged pictures, ``NAME_x4.png``; those of an earlier run
-    are replaced. A picture that cannot be read, is too small or cannot be enlarged ends in ``failures``. Raises
-    `InvalidDataset` when there is no picture or none could be scored, `InvalidConfig` for a scale that is not a whole
-    number of at least 2, and `CannotWrite`.
+    are replaced. ``metrics`` names figures of `metrics.judges.FIGURES`; PSNR and SSIM are always there. The features in
+    ``trained_with`` were a loss in the model's training: figures with the same features get a warning. A picture
+    that cannot be read, is too small or cannot be enlarged ends in ``failures``. Raises `InvalidDataset` when there is
+    no picture or none could be scored, `InvalidConfig` for a scale that is not a whole number of at least 2 or unknown
+    figures, `MissingDependency` for figures whose library is not installed, and `CannotWrite`.
     """
     upscaler = model if isinstance(model, Upscaler) else Upscaler(model)
-    if upscaler.scale != int(upscaler.scale) or upscaler.scale < 2:
-        raise InvalidConfig(f"a model is evaluated at a whole scale of at least 2, not at {upscaler.scale:g}")
-    scale = int(upscaler.scale)
+    scale = _whole(upscaler.scale)
+    figures = _Figures(chosen(metrics))
     folder = Path(hr_folder)
     paths = _pictures_in(folder)[:first]
     targets = None if save is None else _targets(Path(save), paths, scale)
@@ -192,7 +241,7 @@ def evaluate(
         if progress is not None:
             progress(done, len(paths))
         try:
-            score, result = _scored(upscaler, path, scale, limits or Limits())
+            score, result = _scored(upscaler, path, scale, limits or Limits(), figures)
         except Cancelled:
             raise
         except SrganError as error:
@@ -215,6 +264,9 @@ def evaluate(
         dataset=folder.resolve().name,
         scores=tuple(scores),
         failures=tuple(failures),
+        metrics=figures.names,
+        sets=figures.sets(),
+        warnings=tuple(figures.warnings(trained_with)),
     )
 
 
@@ -238,6 +290,12 @@ def record_quality(bundle_path: str | os.PathLike[str], report: EvaluationReport
     return write_bundle(bundle.path, info.model_copy(update={"quality": entries}), files)
 
 
+def _whole(scale: float) -> int:
+    if scale != int(scale) or scale < 2:
+        raise InvalidConfig(f"a model is evaluated at a whole scale of at least 2, not at {scale:g}")
+    return int(scale)
+
+
 def _pictures_in(folder: Path) -> list[Path]:
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
@@ -259,11 +317,67 @@ def _targets(folder: Path, paths: Sequence[Path], scale: int) -> dict[Path, Path
     return {path: folder / f"{name}_x{scale}.png" for path, name in zip(paths, names, strict=True)}
 
 
-def _scored(upscaler: Upscaler, path: Path, scale: int, limits: Limits) -> tuple[PictureScore, Picture]:
+class _Figures:
+    """The figures beyond PSNR and SSIM, opened once; the features of patches gather here, picture by picture."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.least_side = least_side(names)
+        self._judges: dict[str, Judge] = {name: open_judge(name) for name in names if FIGURES[name].kind == "picture"}
+        self._over_all = [name for name in names if FIGURES[name].kind == "set"]
+        self._collect = open_collector() if self._over_all else None
+        self._patches: list[tuple[NDArray[np.float32], ...]] = []
+
+    def of(
+        self, result: NDArray[np.float32], truth: NDArray[np.float32], small: NDArray[np.float32]
+    ) -> dict[str, float]:
+        """The figures of one enlarged picture."""
+        figures = {name: judge(result, truth) for name, judge in self._judges.items()}
+        if "consistency" in self.names:
+            again = resize(result.astype(np.float64), *small.shape[:2])
+            figures["consistency"] = min(psnr(again, small, channel="rgb"), PERFECT_PSNR)
+        return figures
+
+    def gather(self, *pictures: NDArray[np.float32]) -> None:
+        """Take the patches of a result, of bicubic enlargement and of the reference, in this order."""
+        if self._collect is not None:
+            self._patches.append(tuple(self._collect(picture) for picture in pictures))
+
+    def sets(self) -> dict[str, SetFigure]:
+        """The figures over all that was gathered; none for fewer than two patches."""
+        if not self._over_all or sum(len(patches[0]) for patches in self._patches) < 2:
+            return {}
+        from srgan.metrics.distribution import frechet_distance, kernel_distance
+
+        measures = {"fd-squeeze": frechet_distance, "kid-squeeze": kernel_distance}
+        result, baseline, truth = (np.concatenate(kind) for kind in zip(*self._patches, strict=True))
+        return {
+            name: SetFigure(
+                value=measures[name](result, truth), baseline=measures[name](baseline, truth), patches=len(truth)
+            )
+            for name in self._over_all
+        }
+
+    def warnings(self, trained_with: Collection[str]) -> list[str]:
+        """What is to be said of the figures beside them."""
+        said = [
+            f"{name}: {features} was a loss in this model's training, so this figure flatters it"
+            for name in self.names
+            if (features := FIGURES[name].features) in trained_with
+        ]
+        count = sum(len(patches[0]) for patches in self._patches)
+        if "fd-squeeze" in self.names and count < FEW_PATCHES:
+            said.append(f"fd-squeeze: {count} patches are few (below {FEW_PATCHES}): compare on the same pictures only")
+        return said
+
+
+def _scored(
+    upscaler: Upscaler, path: Path, scale: int, limits: Limits, figures: _Figures
+) -> tuple[PictureScore, Picture]:
     """The figures of one picture and the enlarged picture, in 8-bit values."""
     reference = to_uint8(read_picture(path, limits=limits).colour)
     height, width = reference.shape[0] // scale * scale, reference.shape[1] // scale * scale
-    if min(height, width) < _LEAST_SIDE + 2 * scale:
+    if min(height, width) < max(_LEAST_SIDE + 2 * scale, figures.least_side):
         raise InvalidImage(f"{path}: {reference.shape[1]} x {reference.shape[0]} pixels are too few for x{scale}")
     reference = reference[:height, :width]
     small = _shrunk(reference, scale)
@@ -273,6 +387,7 @@ def _scored(upscaler: Upscaler, path: Path, scale: int, limits: Limits) -> tuple
     truth = from_uint8(reference)
     result = from_uint8(to_uint8(enlarged.pixels))
     baseline = from_uint8(to_uint8(resize(small, height, width)))
+    figures.gather(result, baseline, truth)
     return PictureScore(
         name=path.name,
         width=width,
@@ -282,6 +397,8 @@ def _scored(upscaler: Upscaler, path: Path, scale: int, limits: Limits) -> tuple
         baseline_psnr=min(psnr(baseline, truth, border=scale), PERFECT_PSNR),
         baseline_ssim=ssim(baseline, truth, border=scale),
         seconds=seconds,
+        more=figures.of(result, truth, small),
+        baseline_more=figures.of(baseline, truth, small),
     ), Picture(pixels=result)
 
 

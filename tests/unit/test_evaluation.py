@@ -298,3 +298,99 @@ def test_figures_of_a_part_of_the_pictures_are_not_recorded(bundle: Bundle, fold
     failures = evaluate(NearestSession(2), folder).failures
     with pytest.raises(InvalidDataset, match=r"1 pictures of Many could not be scored; .*broken.png: is empty"):
         record_quality(bundle.path, report_of([20.0], failures=failures))
+
+
+def difference(offset: float) -> Any:
+    """A figure without a network: the mean difference plus ``offset``, which tells figures apart."""
+    return lambda a, b: float(np.abs(a - b).mean()) + offset
+
+
+@pytest.fixture
+def judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures that need no torch, in place of those that do."""
+    opened = {"lpips-unweighted": difference(1), "dists-squeeze": difference(2)}
+    monkeypatch.setattr("srgan.evaluation.open_judge", opened.__getitem__)
+    monkeypatch.setattr("srgan.evaluation.open_collector", lambda: lambda pixels: pixels[::8, ::8].reshape(-1, 3))
+    monkeypatch.setattr("srgan.evaluation.least_side", lambda names: 1)
+
+
+def test_without_further_figures_no_network_is_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("opened")
+
+    monkeypatch.setattr("srgan.evaluation.open_judge", refuse)
+    monkeypatch.setattr("srgan.evaluation.open_collector", refuse)
+    report = evaluate(NearestSession(2), folder)
+    assert (report.more, report.sets, report.features, report.warnings) == ({}, {}, {}, ())
+    assert set(evaluate(NearestSession(2), folder, metrics=["consistency"]).more) == {"consistency"}
+
+
+@pytest.mark.usefixtures("judged")
+def test_further_figures_of_the_model_and_of_bicubic(folder: Path) -> None:
+    report = evaluate(NearestSession(2), folder, metrics=["lpips-unweighted", "dists-squeeze"])
+    assert report.metrics == ("psnr", "ssim", "lpips-unweighted", "dists-squeeze")
+    for score in report.scores:
+        assert score.more["dists-squeeze"] == pytest.approx(score.more["lpips-unweighted"] + 1)
+        assert score.more["lpips-unweighted"] != pytest.approx(score.baseline_more["lpips-unweighted"])
+    ours, bicubic = report.more["lpips-unweighted"]
+    assert ours.value == pytest.approx(np.mean([score.more["lpips-unweighted"] for score in report.scores]))
+    assert bicubic.low < bicubic.value < bicubic.high
+
+    document = json.loads(report.to_json())
+    assert document["mean"]["lpips-unweighted"]["value"] == ours.value
+    assert document["mean"]["baseline_lpips-unweighted"]["value"] == bicubic.value
+    assert document["features"]["dists-squeeze"].startswith("SqueezeNet 1.1")
+    row = list(csv.DictReader(io.StringIO(report.to_csv())))[1]
+    assert float(row["lpips-unweighted"]) == report.scores[1].more["lpips-unweighted"]
+    assert float(row["baseline_dists-squeeze"]) == report.scores[1].baseline_more["dists-squeeze"]
+    assert "more" not in row
+
+
+@pytest.mark.usefixtures("judged")
+def test_figures_over_all_pictures_come_with_the_number_of_patches(folder: Path) -> None:
+    (folder / "d.png").write_bytes(b"no picture")
+    report = evaluate(NearestSession(2), folder, metrics=["kid-squeeze", "fd-squeeze"])
+    patches = sum(len(range(0, s.height, 8)) * len(range(0, s.width, 8)) for s in report.scores)
+    assert list(report.sets) == ["kid-squeeze", "fd-squeeze"]
+    assert {figure.patches for figure in report.sets.values()} == {patches}
+    assert report.sets["fd-squeeze"].value >= 0
+    assert report.sets["fd-squeeze"].value != report.sets["fd-squeeze"].baseline
+    assert report.warnings == (
+        f"fd-squeeze: {patches} patches are few (below 5000): compare on the same pictures only",
+    )
+    assert json.loads(report.to_json())["sets"]["fd-squeeze"]["patches"] == patches
+
+
+def test_consistency_is_the_result_made_small_against_the_input(folder: Path) -> None:
+    """Nearest enlargement made small by bicubic loses something; a constant picture loses nothing."""
+    report = evaluate(NearestSession(2), folder, metrics=["consistency"])
+    assert all(20 < score.more["consistency"] < 60 for score in report.scores)
+    reference = to_uint8(read_picture(folder / "a.png").pixels)[:40, :64]
+    small = from_uint8(to_uint8(resize(from_uint8(reference), 20, 32)))
+    again = resize(small.repeat(2, 0).repeat(2, 1).astype(np.float64), 20, 32)
+    assert report.scores[0].more["consistency"] == pytest.approx(psnr(again, small, channel="rgb"), abs=0.05)
+
+    flat = folder.parent / "flat"
+    flat.mkdir()
+    write_picture(Picture(pixels=np.full((40, 40, 3), 0.5, np.float32)), flat / "flat.png")
+    assert evaluate(NearestSession(2), flat, metrics=["consistency"]).scores[0].more["consistency"] > 90
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_figure_that_was_a_loss_is_warned_of(folder: Path) -> None:
+    names = ["lpips-unweighted", "consistency"]
+    features = evaluate(NearestSession(2), folder, metrics=names).features["lpips-unweighted"]
+    assert evaluate(NearestSession(2), folder, metrics=names, trained_with=["VGG19"]).warnings == ()
+    (warning,) = evaluate(NearestSession(2), folder, metrics=names, trained_with=[features]).warnings
+    assert warning == f"lpips-unweighted: {features} was a loss in this model's training, so this figure flatters it"
+
+
+def test_pictures_too_small_for_a_figure_fail_with_a_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srgan.evaluation.open_collector", lambda: lambda pixels: np.zeros((2, 3), np.float32))
+    with pytest.raises(InvalidDataset, match="too few"):
+        evaluate(NearestSession(2), folder, metrics=["kid-squeeze"])
+
+
+def test_unknown_figures_are_refused_before_any_picture_is_read(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match="no metric called beauty"):
+        evaluate(NearestSession(2), tmp_path / "nothing", metrics=["beauty"])

@@ -13,12 +13,14 @@ from srgan.cli.output import Progress, emit, say, table, write_text
 from srgan.errors import InvalidConfig
 
 if TYPE_CHECKING:
+    from srgan.config import Settings
     from srgan.evaluation import EvaluationReport, Mean
 
 EXAMPLES = """\b
 Examples:
   srgan evaluate fast Set5
   srgan evaluate bicubic Set5 --scale 3
+  srgan evaluate fast BSD100 --metrics lpips-unweighted,stlpips-alex,consistency
   srgan evaluate runs/mine/001/bundle Set14 --csv set14.csv --save-dir enlarged --record
 """
 
@@ -37,6 +39,15 @@ First = Annotated[
         "--limit", metavar="NUMBER", min=1, help="Score only the first so many pictures, by name: a quick look."
     ),
 ]
+Metrics = Annotated[
+    str,
+    typer.Option(
+        "--metrics",
+        metavar="NAMES",
+        help="Figures, separated by commas: psnr, ssim, consistency, lpips-unweighted, dists-squeeze, stlpips-alex, "
+        "fd-squeeze, kid-squeeze. Those that look at features need srgan[train].",
+    ),
+]
 Record = Annotated[
     bool,
     typer.Option("--record", help="Write the means into the bundle's model.toml, where `srgan models` shows them."),
@@ -49,6 +60,7 @@ def evaluate(
     folder: Folder,
     scale: options.Scale = None,
     limit: First = None,
+    metrics: Metrics = "psnr,ssim",
     csv: Csv = None,
     save_dir: SaveDir = None,
     record: Record = False,
@@ -66,27 +78,33 @@ def evaluate(
     """Score a model against reference pictures: PSNR and SSIM, beside plain bicubic enlargement.
 
     Each picture is made small by MATLAB's bicubic, enlarged by the model and compared with itself: Y channel, 8 bit,
-    as many pixels of border left out as the scale. Brackets hold the 95 % interval of a mean over the pictures.
+    as many pixels of border left out as the scale. The figures of --metrics see the whole picture. Brackets hold the
+    95 % interval of a mean over the pictures.
     """
     settings = options.read_settings(ctx)
     from srgan.evaluation import evaluate as score
     from srgan.evaluation import record_quality
     from srgan.models import find_model
-    from srgan.runtime import RESIZE_MODELS
 
-    if record and limit is not None:
-        raise InvalidConfig("--record: the means of a part of the pictures are not recorded; leave out --limit")
-    if record and model in RESIZE_MODELS:
-        raise InvalidConfig(f"--record: {model} is plain resampling and has no model.toml")
-    if record and (settings.upscale.tta or settings.upscale.fix_colour):
-        raise InvalidConfig("--record: upscale.tta and upscale.fix_colour give other figures than the model's own")
+    if record:
+        _check_recordable(model, settings, limit)
     upscaler = options.open_upscaler(settings, settings.upscale.scale, model)
     with Progress("scoring") as progress:
         limits = options.limits_of(settings)
-        report = score(upscaler, folder, progress=progress, save=save_dir, limits=limits, first=limit)
+        report = score(
+            upscaler,
+            folder,
+            progress=progress,
+            save=save_dir,
+            limits=limits,
+            first=limit,
+            metrics=metrics.split(","),
+        )
     if csv is not None:
         write_text(csv, report.to_csv())
     emit(report.to_json().rstrip("\n") if as_json else _text(report))
+    for warning in report.warnings:
+        say(f"warning: {warning}")
     for failure in report.failures:
         complain(failure.reason if failure.name in failure.reason else f"{failure.name}: {failure.reason}")
     if record:
@@ -96,9 +114,25 @@ def evaluate(
         raise typer.Exit(SOME_FAILED)
 
 
+def _check_recordable(model: str, settings: Settings, limit: int | None) -> None:
+    """Raise `InvalidConfig` where the means would not be the model's own on all pictures."""
+    from srgan.runtime import RESIZE_MODELS
+
+    if limit is not None:
+        raise InvalidConfig("--record: the means of a part of the pictures are not recorded; leave out --limit")
+    if model in RESIZE_MODELS:
+        raise InvalidConfig(f"--record: {model} is plain resampling and has no model.toml")
+    if settings.upscale.tta or settings.upscale.fix_colour:
+        raise InvalidConfig("--record: upscale.tta and upscale.fix_colour give other figures than the model's own")
+
+
 def _text(report: EvaluationReport) -> str:
-    """A table of the pictures and the means below it."""
-    rows = [(s.name, s.psnr, s.ssim, s.baseline_psnr, s.baseline_ssim, round(s.seconds, 3)) for s in report.scores]
+    """A table of the pictures, the means below it, and with which features they were computed."""
+    names = list(report.more)
+    rows = [
+        (s.name, s.psnr, s.ssim, s.baseline_psnr, s.baseline_ssim, *(s.more[n] for n in names), round(s.seconds, 3))
+        for s in report.scores
+    ]
     pictures = f"{len(rows)} picture{'' if len(rows) == 1 else 's'}"
     ran = f"{report.backend}/{report.device}, {report.precision}"
     means = [
@@ -107,14 +141,26 @@ def _text(report: EvaluationReport) -> str:
         ("bicubic", _mean(report.baseline_psnr, 2), _mean(report.baseline_ssim, 4)),
         ("gain", _mean(report.gain, 2), ""),
     ]
-    return "\n".join(
-        [
-            table(("PICTURE", "PSNR", "SSIM", "BICUBIC", "SSIM", "SECONDS"), rows),
-            "",
-            f"Means over {pictures} of {report.dataset}, on {ran}:",
-            table(means[0], means[1:]),
-        ]
-    )
+    head = ("PICTURE", "PSNR", "SSIM", "BICUBIC", "SSIM", *(name.upper() for name in names), "SECONDS")
+    lines = [table(head, rows), "", f"Means over {pictures} of {report.dataset}, on {ran}:", table(means[0], means[1:])]
+    if further := _further(report):
+        lines += ["", table(("", f"{report.model} x{report.scale}", "bicubic", "BETTER"), further)]
+    lines += [f"{name} is computed with {features}" for name, features in report.features.items()]
+    return "\n".join(lines)
+
+
+def _further(report: EvaluationReport) -> list[tuple[str, str, str, str]]:
+    """A line for each figure beyond PSNR and SSIM: of the model, of bicubic, and which way is better."""
+    from srgan.metrics.judges import FIGURES
+
+    lines = []
+    for name, (ours, bicubic) in report.more.items():
+        digits = FIGURES[name].digits
+        lines.append((name, _mean(ours, digits), _mean(bicubic, digits)))
+    for name, figure in report.sets.items():
+        digits = FIGURES[name].digits
+        lines.append((name, f"{figure.value:.{digits}f}", f"{figure.baseline:.{digits}f}"))
+    return [(*line, "more" if FIGURES[line[0]].more_is_better else "less") for line in lines]
 
 
 def _mean(mean: Mean, digits: int) -> str:

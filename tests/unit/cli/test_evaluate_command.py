@@ -119,3 +119,33 @@ def test_the_means_can_be_recorded_in_the_bundle(
     assert set(qualities) == {"Set5", "reference"}
     assert qualities["reference"].pictures == 2
     assert f"recorded {qualities['reference'].psnr:.2f} dB on reference" in done.err
+
+
+def test_further_figures_are_shown_with_which_way_is_better(srgan: Callable[..., Any], folder: Path) -> None:
+    done = srgan("evaluate", "bicubic", folder, "--scale", "2", "--metrics", "consistency")
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0].split()[-2:] == ["CONSISTENCY", "SECONDS"]
+    assert lines[-2].split()[-1] == "BETTER"
+    assert lines[-1].startswith("consistency ")
+    assert lines[-1].endswith("more")
+
+
+def test_what_must_be_known_of_figures_is_said_beside_them(
+    srgan: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("srgan.evaluation.open_collector", lambda: lambda pixels: pixels[::4, ::4].reshape(-1, 3))
+    monkeypatch.setattr("srgan.evaluation.least_side", lambda names: 1)
+    done = srgan("evaluate", "bicubic", folder, "--scale", "2", "--metrics", "fd-squeeze")
+    assert done.code == 0
+    assert "warning: fd-squeeze: 240 patches are few" in done.err
+    assert done.out.splitlines()[-1].startswith("fd-squeeze is computed with SqueezeNet 1.1")
+
+
+def test_unknown_figures_are_one_line_with_the_choices(srgan: Callable[..., Any], folder: Path) -> None:
+    done = srgan("evaluate", "bicubic", folder, "--scale", "2", "--metrics", "psnr,lpips,beauty")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+    assert "lpips (" in done.err
+    assert "beauty" in done.err
+    assert "dists-squeeze" in done.err
