@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from srgan.config import Settings
     from srgan.upscaler import Size
     from srgan.upscaler.files import Enlarged
+    from srgan.upscaler.forecast import Forecast
 
 EXAMPLES = """\b
 Examples:
@@ -133,7 +134,15 @@ def _enlarge(source: str, target: str, settings: Settings, size: Size, *, overwr
         resample = settings.upscale.resample
         if target != STREAM:
             made = enlarge_file(
-                models, given, target, saving=saving, resample=resample, limits=limits, progress=progress, **size
+                models,
+                given,
+                target,
+                saving=saving,
+                resample=resample,
+                limits=limits,
+                progress=progress,
+                announce=_announce,
+                **size,
             )
             return made, os.stat(target).st_size
         data, made = enlarge_bytes(
@@ -141,6 +150,14 @@ def _enlarge(source: str, target: str, settings: Settings, size: Size, *, overwr
         )
     emit_bytes(data)
     return made, len(data)
+
+
+def _announce(expected: Forecast) -> None:
+    """Tell what a large picture will take, before it does."""
+    height, width = expected.size
+    minutes = expected.seconds / 60
+    length = f"{minutes:.0f} minutes" if minutes >= 2 else f"{expected.seconds:.0f} seconds"
+    say(f"{width}x{height} pixels: about {length}, and at most about {expected.file_bytes / 1e6:.0f} MB on the disk")
 
 
 def _side(path: str, size: tuple[int, int], format: str) -> dict[str, Any]:

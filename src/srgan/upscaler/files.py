@@ -39,6 +39,7 @@ from srgan.imaging import (
     write_strips,
 )
 from srgan.runtime.session import SessionInfo
+from srgan.upscaler.forecast import WORTH_TELLING, Forecast, forecast
 from srgan.upscaler.pipeline import Pixels, Progress, Upscaler
 from srgan.upscaler.sizes import Size, needed_scale, output_size
 
@@ -154,6 +155,7 @@ def enlarge_file(
     resample: Kernel = "lanczos",
     limits: Limits = _LIMITS,
     progress: Progress | None = None,
+    announce: Callable[[Forecast], None] | None = None,
     **size: Unpack[Size],
 ) -> Enlarged:
     """Enlarge the picture or animation in ``source`` and write it to ``target``, strip by strip, whole or not at all.
@@ -163,7 +165,8 @@ def enlarge_file(
 
     Profile, depth, transparency, metadata and animation are kept as far as the target's format has room for them (see
     `srgan.imaging.encode_picture`). That the format can hold the result and the disk has room for it is checked before
-    the work. ``resample``, ``progress`` and ``size`` are those of `Upscaler.upscale`. Raises `SrganError`.
+    the work. ``announce`` is then told what a large still picture will take. ``resample``, ``progress`` and ``size`` are
+    those of `Upscaler.upscale`. Raises `SrganError`.
     """
     kind = format_of(target, saving.format)
     check_target(target, overwrite=saving.overwrite)
@@ -175,7 +178,11 @@ def enlarge_file(
         opened, scan, after = _begin(upscaler, scan, size)
         channels = scan.like.pixels.shape[2]
         check_format(kind, *after[::-1], channels)
-        check_space(target, estimate_bytes(after, channels, scan.like.bit_depth, kind))
+        needed = estimate_bytes(after, channels, scan.like.bit_depth, kind)
+        check_space(target, needed)
+        before = scan.like.height, scan.like.width
+        if announce is not None and before[0] * before[1] >= WORTH_TELLING:
+            announce(forecast(opened, before, after, needed))
         like = _describer(opened, saving, size)(scan.like)
         strips = opened.strips(scan, resample=resample, progress=progress, **size)
         write_strips(

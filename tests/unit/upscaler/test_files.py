@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from srgan.imaging.metadata import provenance_of
 from srgan.testing import NearestSession
 from srgan.upscaler import Upscaler
 from srgan.upscaler.files import Enlarged, Models, Saving, enlarge_bytes, enlarge_file
+from srgan.upscaler.forecast import Forecast, forecast
 
 
 def nearest(**options: Any) -> Upscaler:
@@ -288,3 +290,41 @@ def test_an_unknown_way_for_alpha_is_refused() -> None:
 
 def test_an_account_is_plain_data() -> None:
     assert {"source_format", "source_size", "format", "size", "frames", "info"} == set(Enlarged.__annotations__)
+
+
+# ------------------------------------------------------------------------------------------------ forecast
+
+
+def test_a_large_picture_is_announced_before_the_work(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Forecast] = []
+
+    def announce(expected: Forecast) -> None:
+        assert not (tmp_path / "out.png").exists()
+        told.append(expected)
+
+    enlarge_file(nearest(), photo, tmp_path / "small.png", announce=announce)
+    assert told == []  # too small to be worth the trial
+
+    monkeypatch.setattr("srgan.upscaler.files.WORTH_TELLING", 1)
+    enlarge_file(nearest(), photo, tmp_path / "out.png", announce=announce, scale=3)
+
+    assert [expected.size for expected in told] == [(60, 36)]
+    assert told[0].seconds > 0
+    assert told[0].file_bytes > 60 * 36
+
+
+def test_a_forecast_grows_with_the_picture_and_with_the_time_of_a_run() -> None:
+    class Slow(NearestSession):
+        def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+            time.sleep(0.05)
+            return super().run(batch)
+
+    slow = Upscaler(Slow(2))
+    one = forecast(slow, (128, 128), (256, 256), 7)
+    nine = forecast(slow, (384, 384), (768, 768), 7)
+
+    assert one.seconds >= 0.05
+    assert nine.seconds >= 9 * 0.05
+    assert one.file_bytes == 7
