@@ -50,6 +50,7 @@ _log = logging.getLogger(__name__)
 
 _STRIP_PIXELS = 1 << 20
 """Pixels converted to float at a time: bounds the copies beside the decoded picture and the result."""
+_MOST_SPAN = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,7 +289,7 @@ def _levels(stored: Stored) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = math.inf, -math.inf
     for strip in stored.rows(_rows_for(stored)):
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # said below
             values = _straight(strip, stored)
         if not (math.isfinite(float(values.min())) and math.isfinite(float(values.max()))):
             raise InvalidImage("holds values that are no numbers (NaN or infinity)")
@@ -296,7 +297,9 @@ def _levels(stored: Stored) -> tuple[float, float]:
         low, high = min(low, float(colour.min())), max(high, float(colour.max()))
     low = low if low < 0 or low > 1 else 0.0
     high = high if high > 1 or high < 0 else 1.0
-    return (low, high) if high > low else (low, low + 1.0)
+    if high - low > _MOST_SPAN:
+        raise InvalidImage(f"holds values too far apart ({low:.3g} to {high:.3g})")
+    return (low, high) if high > low else (low, low + max(1.0, math.ulp(low)))  # beside 1e20, 1 is nothing
 
 
 def _strips(stored: Stored, like: Picture, orientation: int, name: str) -> Iterator[NDArray[np.float32]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from srgan.errors import InvalidImage, LimitExceeded
-from srgan.imaging import Limits, Picture, open_scan, probe_picture, read_picture
+from srgan.imaging import Limits, Picture, encode_picture, open_scan, probe_picture, read_picture
 
 
 def written(values: NDArray[Any], **options: Any) -> bytes:
@@ -153,6 +153,27 @@ def test_what_is_no_number_is_refused(evil: float, channel: int) -> None:
 def test_values_beyond_what_32_bits_hold_are_refused() -> None:
     with pytest.raises(InvalidImage, match="no numbers"):
         read_picture(written(np.full((4, 4), 1e300), photometric="minisblack"))
+
+
+def test_values_whose_distance_is_beyond_32_bits_are_refused() -> None:
+    values = np.full((4, 4), 3e38, np.float32)
+    values[0] *= -1
+    with pytest.raises(InvalidImage, match=r"too far apart \(-3e\+38 to 3e\+38\)"):
+        read_picture(written(values, photometric="minisblack"))
+
+
+@pytest.mark.parametrize("value", [1e30, -1e30, 3e38, -3e38, 1e8, -5.0, 2.0])
+def test_one_large_value_everywhere_is_black_and_comes_back(value: float) -> None:
+    picture = read_picture(written(np.full((4, 4), value, np.float32), photometric="minisblack"))
+    assert not picture.pixels.any()
+    again = Image.open(io.BytesIO(encode_picture(picture, "TIFF")))
+    assert np.asarray(again) == pytest.approx(np.full((4, 4), np.float32(value)))
+
+
+def test_a_number_that_signals_is_refused_without_a_warning() -> None:
+    values = np.full((4, 4), 0x7FF0000000000001, np.uint64).view(np.float64)
+    with pytest.raises(InvalidImage, match="no numbers"):
+        read_picture(written(values, photometric="minisblack"))
 
 
 def test_a_profile_does_not_convert_values_beyond_its_range(monkeypatch: pytest.MonkeyPatch) -> None:
