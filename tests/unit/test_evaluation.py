@@ -16,6 +16,7 @@ from srgan.errors import Cancelled, CannotWrite, InvalidConfig, InvalidDataset
 from srgan.evaluation import EvaluationReport, PictureScore, evaluate, record_quality
 from srgan.imaging import Limits, Picture, from_uint8, read_picture, resize, to_uint8, write_picture
 from srgan.metrics import psnr, ssim
+from srgan.metrics.distribution import frechet_distance, kernel_distance
 from srgan.models import Bundle, ModelInfo, Quality, write_bundle
 from srgan.runtime import open_session
 from srgan.testing import FaultySession, NearestSession
@@ -349,11 +350,19 @@ def test_further_figures_of_the_model_and_of_bicubic(folder: Path) -> None:
 @pytest.mark.usefixtures("judged")
 def test_figures_over_all_pictures_come_with_the_number_of_patches(folder: Path) -> None:
     (folder / "d.png").write_bytes(b"no picture")
-    report = evaluate(NearestSession(2), folder, metrics=["kid-squeeze", "fd-squeeze"])
+    kept = folder.parent / "kept"
+    report = evaluate(NearestSession(2), folder, metrics=["kid-squeeze", "fd-squeeze"], save=kept)
     patches = sum(len(range(0, s.height, 8)) * len(range(0, s.width, 8)) for s in report.scores)
     assert list(report.sets) == ["kid-squeeze", "fd-squeeze"]
     assert {figure.patches for figure in report.sets.values()} == {patches}
-    assert report.sets["fd-squeeze"].value >= 0
+    pairs = [(read_picture(kept / f"{Path(s.name).stem}_x2.png"), read_picture(folder / s.name)) for s in report.scores]
+    results, references = (
+        np.concatenate([pair[k].pixels[: s.height : 8, : s.width : 8].reshape(-1, 3) for pair, s in paired])
+        for k in (0, 1)
+        for paired in [list(zip(pairs, report.scores, strict=True))]
+    )
+    assert report.sets["fd-squeeze"].value == pytest.approx(frechet_distance(results, references), rel=1e-4)
+    assert report.sets["kid-squeeze"].value == pytest.approx(kernel_distance(results, references), rel=1e-4)
     assert report.sets["fd-squeeze"].value != report.sets["fd-squeeze"].baseline
     assert report.warnings == (
         f"fd-squeeze: {patches} patches are few (below 5000): compare on the same pictures only",

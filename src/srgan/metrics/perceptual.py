@@ -7,6 +7,7 @@ gradient flows into both and is finite everywhere, equal pictures included.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,10 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srgan.errors import CorruptModel
-from srgan.metrics.squeezenet import SqueezeNet
+
+Network = Callable[[Tensor], Sequence[Tensor]]
+"""Pictures to taps, each N x C x H x W: `squeezenet.SqueezeNet`, or another network with features worth comparing."""
 
 
-def feature_distance(network: SqueezeNet, a: Tensor, b: Tensor) -> Tensor:
+def feature_distance(network: Network, a: Tensor, b: Tensor) -> Tensor:
     """LPIPS without its learned weights: every channel of the seven taps counts the same.
 
     At each tap the features are scaled to unit length at each pixel; the squared difference is summed over channels,
@@ -29,7 +32,7 @@ def feature_distance(network: SqueezeNet, a: Tensor, b: Tensor) -> Tensor:
     return torch.stack([_unit_difference(x, y).sum(1).mean((1, 2)) for x, y in _pairs(network, a, b)]).sum(0)
 
 
-def structure_texture_distance(network: SqueezeNet, a: Tensor, b: Tensor) -> Tensor:
+def structure_texture_distance(network: Network, a: Tensor, b: Tensor) -> Tensor:
     """The form of DISTS on SqueezeNet, in [0, 2]: forgiving about where texture lies, not about how it looks.
 
     One minus the mean, over the picture itself and the seven taps, of half the similarity of the channels' means
@@ -109,7 +112,7 @@ def _blurred_half(x: Tensor) -> Tensor:
     return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), kernel, stride=2, groups=x.shape[1])
 
 
-def _pairs(network: SqueezeNet, a: Tensor, b: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _pairs(network: Network, a: Tensor, b: Tensor) -> list[tuple[Tensor, Tensor]]:
     """The taps of both; one pass, since a batch is quicker than two."""
     if a.shape != b.shape:
         raise ValueError(f"two batches of one shape are compared, not {tuple(a.shape)} and {tuple(b.shape)}")

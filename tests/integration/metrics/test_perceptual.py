@@ -121,6 +121,33 @@ def test_gradients_are_finite_everywhere(distance: Distance, start: str) -> None
         assert picture.grad.abs().max() > 0
 
 
+def itself(pictures: Any) -> Any:
+    """In place of a network: the picture is the one tap."""
+    return [pictures]
+
+
+def test_gradients_are_finite_where_no_feature_answers() -> None:
+    picture = torch.zeros(1, 3, 8, 8, requires_grad=True)
+    (feature_distance(itself, picture, scenes(1, 8, 8)) + feature_distance(itself, picture, picture)).sum().backward()
+    assert torch.isfinite(picture.grad).all()
+
+
+def test_the_unweighted_distance_worked_out_by_hand() -> None:
+    """Red against yellow at every pixel: the directions (1, 0, 0) and (1, 1, 0) / sqrt 2."""
+    red, yellow = (torch.tensor(c).reshape(1, 3, 1, 1).expand(1, 3, 4, 4) for c in ([0.3, 0, 0], [0.9, 0.9, 0]))
+    assert feature_distance(itself, red, yellow).item() == pytest.approx(2 - 2**0.5, rel=1e-5)
+
+
+def test_the_distance_of_structure_and_texture_worked_out_by_hand() -> None:
+    dark, light = torch.full((1, 3, 8, 8), 0.2), torch.full((1, 3, 8, 8), 0.8)
+    texture, structure = 2 * 0.2 * 0.8 / (0.2**2 + 0.8**2), 1.0
+    found = structure_texture_distance(itself, dark, light).item()
+    assert found == pytest.approx(1 - (texture + structure) / 2, abs=1e-4)
+    waves = torch.linspace(-0.3, 0.3, 64).reshape(1, 1, 8, 8).expand(1, 3, 8, 8)
+    found = structure_texture_distance(itself, 0.5 + waves, 0.5 - waves).item()
+    assert found == pytest.approx(1, abs=1e-3), "equal means, opposite structure"
+
+
 def test_following_the_gradient_brings_a_picture_nearer() -> None:
     target = scenes(1, 48, 48)
     picture = blurred(target, 1.5).requires_grad_()
