@@ -123,7 +123,8 @@ def test_smaller_copies_and_masks_are_no_pages(kind: int, caplog: pytest.LogCapt
 
 
 def test_a_file_of_nothing_but_a_smaller_copy_is_that() -> None:
-    (pixels,) = pixels_of(document([(noise(4, 4, 3), {"photometric": "rgb", "subfiletype": 1})]))
+    copies = [(noise(side, side, 3), {"photometric": "rgb", "subfiletype": 1}) for side in (4, 2)]
+    (pixels,) = pixels_of(document(copies))
     assert pixels.shape == (4, 4, 3)
 
 
