@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from srgan.config import Section
 from srgan.models.info import NAME_PATTERN
+from srgan.training.degradation.settings import DegradationSection
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Average = Annotated[float, Field(ge=0, lt=1)]
@@ -57,6 +58,9 @@ class DataSection(Section):
     )
     augment: bool = Field(default=True, description="Random flips and quarter turns.")
     max_pictures: int | None = Field(default=None, ge=1, description="Use only the first so many pictures.")
+    degradation: DegradationSection = Field(
+        default_factory=DegradationSection, description="How low-resolution pictures are made."
+    )
 
 
 class LossSection(Section):

@@ -24,7 +24,8 @@ from torch.nn import functional
 from srgan.errors import InvalidDataset, SrganError
 from srgan.imaging import PICTURE_SUFFIXES, Header, probe_picture, read_picture, to_uint8
 from srgan.training.config import DataSection
-from srgan.training.degrade import bicubic_down
+from srgan.training.degradation.bicubic import bicubic_down
+from srgan.training.degradation.second_order import SecondOrder
 
 SUFFIXES = PICTURE_SUFFIXES - {".gif"}
 """Names of training pictures. GIF is left out: its 256 colours would teach a network to dither."""
@@ -90,6 +91,7 @@ class TileStore:
         self._data, self._scale, self._seed, self._device = data, scale, seed, device
         self._side = data.tile // scale
         self.generator = torch.Generator().manual_seed(seed)
+        self._degrade = SecondOrder(data.degradation, scale) if data.degradation.kind == "second-order" else None
         paths = find_pictures(data.folders)[: data.max_pictures]
         self._reported: set[Path] = set()
         self._decoders = ThreadPoolExecutor(max_workers=max(2, torch.get_num_threads()), thread_name_prefix="decode")
@@ -155,9 +157,11 @@ class TileStore:
         # A plain copy to a GPU would wait for everything that it still has to do.
         queued = self._device.type == "cuda"
         place = torch.stack([slot, row, column, symmetry], dim=1).to(self._device, non_blocking=queued)
-        lr = _gather(self._lr, place, patch, 1)
         hr = _gather(self._hr, place, patch, self._scale)
-        return lr, hr
+        if self._degrade:
+            seeds = torch.randint(2**62, (n,), generator=self.generator).tolist()
+            return self._degrade(hr, seeds), hr
+        return _gather(self._lr, place, patch, 1), hr
 
     def _draw(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """Slots, rows and columns of ``n`` patches, in low-resolution pixels; few flat ones where that is asked for."""

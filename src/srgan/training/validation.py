@@ -16,7 +16,7 @@ from srgan.imaging import from_uint8, to_uint8
 from srgan.metrics import psnr, ssim
 from srgan.networks.network import Network
 from srgan.training.data import find_pictures, read_rgb
-from srgan.training.degrade import bicubic_down
+from srgan.training.degradation.bicubic import bicubic_down
 
 SMALLEST_INSIDE = 11
 """Pixels that must be left inside the border: SSIM's window."""

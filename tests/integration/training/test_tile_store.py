@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from srgan.errors import InvalidDataset  # noqa: E402 (torch first: without it nothing here can run)
 from srgan.training.config import DataSection  # noqa: E402
 from srgan.training.data import TileStore, find_pictures, read_rgb  # noqa: E402
-from srgan.training.degrade import bicubic_down  # noqa: E402
+from srgan.training.degradation.bicubic import bicubic_down  # noqa: E402
 
 Store = Callable[..., TileStore]
 CPU = torch.device("cpu")

@@ -15,8 +15,8 @@ def bicubic_down(picture: Tensor, scale: int) -> Tensor:
     """
     margin = 4 * scale
     height, width = picture.shape[:2]
-    rows = _mirrored(height, margin).to(picture.device)
-    columns = _mirrored(width, margin).to(picture.device)
+    rows = mirrored(height, margin).to(picture.device)
+    columns = mirrored(width, margin).to(picture.device)
     wide = picture[rows][:, columns].permute(2, 0, 1)[None].float()
     size = (wide.shape[2] // scale, wide.shape[3] // scale)
     small = functional.interpolate(wide, size=size, mode="bicubic", antialias=True, align_corners=False)
@@ -24,7 +24,7 @@ def bicubic_down(picture: Tensor, scale: int) -> Tensor:
     return (inner + 0.5).floor().clamp(0, 255).to(torch.uint8).contiguous()
 
 
-def _mirrored(length: int, margin: int) -> Tensor:
+def mirrored(length: int, margin: int) -> Tensor:
     """Indices of a line of ``length`` extended by ``margin`` mirrored pixels (edge pixel repeated) at both ends."""
     index = torch.arange(-margin, length + margin) % (2 * length)
     return torch.where(index >= length, 2 * length - 1 - index, index)

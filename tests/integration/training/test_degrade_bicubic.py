@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from srgan.imaging import from_uint8, resize, to_uint8  # noqa: E402 (torch first: without it nothing here can run)
-from srgan.training.degrade import bicubic_down  # noqa: E402
+from srgan.training.degradation.bicubic import bicubic_down  # noqa: E402
 
 SCALES = pytest.mark.parametrize("scale", [2, 3, 4, 8])
 
