@@ -165,8 +165,8 @@ def enlarge_file(
 
     Profile, depth, transparency, metadata and animation are kept as far as the target's format has room for them (see
     `srgan.imaging.encode_picture`). That the format can hold the result and the disk has room for it is checked before
-    the work. ``announce`` is then told what a large still picture will take. ``resample``, ``progress`` and ``size`` are
-    those of `Upscaler.upscale`. Raises `SrganError`.
+    the work; ``announce`` is then told what a large still picture will take. ``resample``, ``progress`` and ``size``
+    are those of `Upscaler.upscale`. Raises `SrganError`.
     """
     kind = format_of(target, saving.format)
     check_target(target, overwrite=saving.overwrite)
