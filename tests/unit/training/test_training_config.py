@@ -194,7 +194,9 @@ def test_a_file_is_named_after_the_model_it_makes(path: Path) -> None:
     loaded = load_config(TrainConfig, path)
 
     assert re.fullmatch(NAME_PATTERN, path.stem)
-    assert loaded.output.name == path.stem == f"{loaded.network.name}-x{loaded.network.scale}"
+    assert loaded.output.name == path.stem == f"{loaded.output.family}-x{loaded.network.scale}"
+    # A family of its own is what goes on from another's weights.
+    assert loaded.network.init_from or loaded.output.family == loaded.network.name
     assert loaded.output.family == loaded.network.name
     assert loaded.output.description.endswith(".")
     assert loaded.output.corpus
@@ -203,7 +205,8 @@ def test_a_file_is_named_after_the_model_it_makes(path: Path) -> None:
 
 
 def test_no_two_files_share_a_seed() -> None:
-    seeds = [load_config(TrainConfig, path).seed for path in FILES]
+    configs = [load_config(TrainConfig, path) for path in FILES]
+    seeds = [config.seed for config in configs if not config.network.init_from]
 
     assert len(set(seeds)) == len(seeds)
 
