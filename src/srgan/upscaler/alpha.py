@@ -51,16 +51,29 @@ def extend_colour(pixels: Pixels, distance: int) -> Pixels:
 
 
 def bound_alpha(enlarged: Pixels, alpha: Pixels, scale: int) -> Pixels:
-    """``enlarged`` alpha, clipped to the range of the 3 x 3 pixels of ``alpha`` (H x W x 1) around each source pixel.
+    """``enlarged`` alpha in [0, 1], and as in ``alpha`` (H x W x 1) wherever the source pixels around agree.
 
-    A network overshoots at edges and is never exact on flat areas; after this, opaque stays opaque and clear clear.
+    Those around are the four that a bilinear filter would mix. A network overshoots at edges and is never exact on flat
+    areas: without this, opaque figures get holes beside their outline, and specks float around them. Where the
+    pixels around differ the network is free. (Bounds by the range of the 3 x 3 pixels around cost 0.2 to 1.3 dB, since
+    thin lines stay pale, and left twice the specks.)
     """
     height, width, _ = alpha.shape
-    low, high = _extreme3x3(alpha, np.minimum), _extreme3x3(alpha, np.maximum)
-    # Seen as cells of scale x scale pixels, so that the bounds are broadcast instead of enlarged.
-    cells = enlarged.reshape(height, scale, width, scale)
-    bounds = (bound.reshape(height, 1, width, 1) for bound in (low, high))
-    return np.clip(cells, *bounds).reshape(height * scale, width * scale, 1)
+    cells = np.array(enlarged, order="C").reshape(height, scale, width, scale)
+    np.clip(cells, 0, 1, out=cells)
+    own = alpha[..., 0]
+    framed = np.pad(own, 1, mode="edge")
+    # The first half of a cell lies between its own source pixel and the one before, the last half looks at the one
+    # after, and the middle of an odd one at both.
+    first, last = scale // 2, (scale + 1) // 2
+    sides = ((slice(0, first), (0, 1)), (slice(first, last), (0, 1, 2)), (slice(last, scale), (1, 2)))
+    for rows, down in sides:
+        for columns, across in sides:
+            around = (framed[y : y + height, x : x + width] == own for y in down for x in across)
+            same = np.logical_and.reduce(list(around))
+            part = cells[:, rows, :, columns]
+            np.copyto(part, own[:, None, :, None], where=same[:, None, :, None])
+    return cells.reshape(height * scale, width * scale, 1)
 
 
 def weigh(pixels: Pixels) -> Pixels:
@@ -84,15 +97,4 @@ def _touching(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     result = rows.copy()
     result[:, 1:] |= rows[:, :-1]
     result[:, :-1] |= rows[:, 1:]
-    return result
-
-
-def _extreme3x3(values: Pixels, pick: np.ufunc) -> Pixels:
-    """The least or greatest of each pixel's 3 x 3 neighbourhood."""
-    rows = values.copy()
-    pick(rows[1:], values[:-1], out=rows[1:])
-    pick(rows[:-1], values[1:], out=rows[:-1])
-    result = rows.copy()
-    pick(result[:, 1:], rows[:, :-1], out=result[:, 1:])
-    pick(result[:, :-1], rows[:, 1:], out=result[:, :-1])
     return result

@@ -85,6 +85,34 @@ def test_alpha_is_bounded_by_the_rows_around_too() -> None:
     assert bounded[..., 0].tolist() == [[0.5, 0.5, 0.5, 0, 0]] * 3 + [[0] * 5] * 2
 
 
+def test_alpha_is_exact_between_pixels_that_agree_right_beside_an_edge() -> None:
+    alpha = np.array([[0, 0, 1, 1]] * 2, np.float32)[..., None]
+
+    bounded = bound_alpha(np.full((8, 16, 1), 0.5, np.float32), alpha, 4)
+
+    expected = [0] * 6 + [0.5] * 4 + [1] * 6
+    assert bounded[..., 0].tolist() == [expected] * 8
+
+
+@pytest.mark.parametrize(("scale", "free"), [(1, [1, 2, 3]), (2, [3, 4, 5, 6]), (3, [4, 5, 6, 7, 8, 9, 10])])
+def test_alpha_is_free_as_far_as_the_halves_of_its_pixels_reach(scale: int, free: list[int]) -> None:
+    alpha = np.array([[0, 0, 1, 0, 0]], np.float32)[..., None]
+
+    bounded = bound_alpha(np.full((scale, 5 * scale, 1), 0.5, np.float32), alpha, scale)
+
+    assert np.flatnonzero(bounded[0, :, 0] == 0.5).tolist() == free
+
+
+def test_a_pale_line_may_become_an_opaque_thinner_one() -> None:
+    alpha = np.array([[0, 0, 0.5, 0, 0]], np.float32)[..., None]
+    thin = np.array([[0, 0, 0, 0, 1.2, 0, -0.1, 0, 0, 0]] * 2, np.float32)[..., None]
+
+    bounded = bound_alpha(thin, alpha, 2)
+
+    assert bounded[0, :, 0].tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
+    assert thin.max() > 1, "the network's own array is left alone"
+
+
 def test_a_view_that_is_not_contiguous_is_bounded_as_well() -> None:
     alpha = np.ones((3, 2, 1), np.float32)
     enlarged = np.zeros((1, 4, 6), np.float32).transpose(2, 1, 0)
