@@ -145,8 +145,12 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._clear()
-        os.close(self._file)
+        try:
+            self._clear()
+        except OSError as fault:  # the next run clears up; or the folder is gone, and all with it
+            logger.warning("%s: %s", self.folder, fault.strerror or fault)
+        finally:
+            os.close(self._file)
 
     # ------------------------------------------------------------------------------------------ what is known
 

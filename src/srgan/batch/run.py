@@ -264,13 +264,13 @@ class _Run:
     def _job(self, name: str, inputs: set[str]) -> Job | FileOutcome:
         """What is to be done with one input, or what became of it without any work."""
         place = self.source / name
+        if place.exists() and not place.is_file():  # first of all: opening a pipe would wait for ever
+            return FileOutcome(source=name, target="", state="failed", reason="not a regular file")
         try:
             target_name, kind = self.naming.output(name, place)
         except SrganError as error:
             return FileOutcome(source=name, target="", state="failed", reason=str(error))
         job = Job(source=place, target=self.target / target_name, name=name, target_name=target_name, kind=kind)
-        if place.exists() and not place.is_file():
-            return job.outcome("failed", "not a regular file")
         if os.path.realpath(job.target) in inputs:
             return job.outcome("failed", "its output would replace an input")
         if self.rules.existing != "rename" and (first := self._owner(target_name, name)) != name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -264,3 +265,13 @@ def test_what_stands_in_the_way_is_named(tmp_path: Path) -> None:
     with pytest.raises(CannotWrite, match=JOURNAL):
         Journal(tmp_path)
     assert not (tmp_path / "elsewhere").exists(), "a link does not lead the journal away"
+
+
+def test_a_folder_that_is_gone_at_the_end_is_no_fault_of_the_run(out: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with Journal(out) as journal:
+        journal.begin(WORK, "skip")
+        shutil.rmtree(out)
+
+    with pytest.raises(OSError):
+        os.fstat(journal._file)  # closed all the same
+    assert "No such file" in caplog.text

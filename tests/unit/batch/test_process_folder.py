@@ -230,14 +230,19 @@ def test_links_that_lead_in_circles_are_not_followed(folder: Any, tmp_path: Path
     assert files(tmp_path / "out") == ["a.png", "deep/b.png", "same.png"]
 
 
-def test_what_is_not_a_file_is_not_waited_for(folder: Any, tmp_path: Path, upscaler: Upscaler) -> None:
+@pytest.mark.parametrize("name", [None, "{stem}_{width}{suffix}"])
+def test_what_is_not_a_file_is_not_waited_for(
+    folder: Any, tmp_path: Path, upscaler: Upscaler, name: str | None
+) -> None:
+    """Not for the number of its frames either, nor for the size that a name asks for."""
     source = folder("a.png")
     os.mkfifo(source / "pipe.png")
+    os.mkfifo(source / "pipe.gif")
     (source / "folder.png").mkdir()
 
-    report = process_folder(source, tmp_path / "out", upscaler)
+    report = process_folder(source, tmp_path / "out", upscaler, name=name)
 
-    assert states(report) == {"a.png": "done", "pipe.png": "failed"}
+    assert states(report) == {"a.png": "done", "pipe.gif": "failed", "pipe.png": "failed"}
 
 
 def test_a_folder_that_cannot_be_listed_is_reported(
@@ -435,13 +440,13 @@ def test_reading_and_writing_go_on_while_the_network_works(folder: Any, tmp_path
                 both.wait()  # only passes when the next picture is read meanwhile
             return super().run(batch)
 
-    read = files.open_scan
+    read = files.open_pages
 
     def reading(path: Path, **options: Any) -> Any:
         if path.name == "b.png":
             both.wait()
         return read(path, **options)
 
-    monkeypatch.setattr(files, "open_scan", reading)
+    monkeypatch.setattr(files, "open_pages", reading)
 
     assert process_folder(folder("a.png", "b.png"), tmp_path / "out", Upscaler(Meeting()), workers=2).ok
