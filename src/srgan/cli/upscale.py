@@ -165,8 +165,11 @@ def _side(path: str, size: tuple[int, int], format: str) -> dict[str, Any]:
 
 
 def _sentence(report: dict[str, Any]) -> str:
+    """One line, whatever the file is called."""
+    from srgan.imaging.inputs import name_of
+
     before, after = report["input"], report["output"]
-    name = "standard output" if after["path"] == STREAM else after["path"]
+    name = "standard output" if after["path"] == STREAM else name_of(after["path"])
     frames = f", {report['frames']} frames" if report["frames"] > 1 else ""
     return (
         f"{name}: {before['width']}x{before['height']} -> {after['width']}x{after['height']}{frames}, "

@@ -38,6 +38,7 @@ from srgan.imaging import (
     write_pages,
     write_strips,
 )
+from srgan.imaging.inputs import name_of, opened
 from srgan.runtime.session import SessionInfo
 from srgan.upscaler.forecast import WORTH_TELLING, Forecast, forecast
 from srgan.upscaler.pipeline import Pixels, Progress, Upscaler
@@ -341,18 +342,22 @@ def _part_of(progress: Progress | None, before: int, own: int, total: int) -> Pr
     return lambda done, of: progress(before + own * done // of, total)
 
 
+class _Held(bytes):
+    """What a stream held, and what messages call it."""
+
+    name: str
+
+
 def _kept(source: FileSource, limits: Limits) -> FileSource:
-    """``source`` as something that can be read more than once: a stream is read into memory, a path stays one."""
-    if isinstance(source, str | os.PathLike | bytes):
+    """``source`` as something that can be read more than once: a stream and a pipe are read into memory, a path of
+    anything else stays one."""
+    if isinstance(source, bytes) or (isinstance(source, str | os.PathLike) and not Path(source).is_fifo()):
         return source
-    data = bytearray()
-    try:
-        # One byte beyond the limit is enough for the reader to refuse it.
-        while len(data) <= limits.max_bytes and (piece := source.read(1 << 20)):
-            data += piece
-    except OSError as error:
-        raise CannotWrite(f"the input cannot be read: {error.strerror or error}") from error
-    return bytes(data)
+    name = name_of(source)
+    with opened(source, name, limits) as stream:
+        held = _Held(stream.read())
+    held.name = name
+    return held
 
 
 def _frames(source: FileSource, limits: Limits) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,25 @@ def test_a_pipe_is_read_to_its_end_but_not_beyond_the_limit() -> None:
     with pytest.raises(LimitExceeded):
         enlarge_bytes(nearest(), endless, limits=srgan.Limits(max_bytes=1000))  # type: ignore[arg-type]
     assert endless.taken <= 1 << 20
+
+
+def test_a_pipe_that_has_a_name_is_read_once(photo: Path, tmp_path: Path) -> None:
+    """A shell's <(command) is one: who opens it a second time waits for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    data = photo.read_bytes()
+    writer = threading.Thread(target=lambda: pipe.write_bytes(data), daemon=True)
+    writer.start()
+    results: list[Enlarged] = []
+    reader = threading.Thread(
+        target=lambda: results.append(enlarge_file(nearest(), pipe, tmp_path / "out.png")), daemon=True
+    )
+    reader.start()
+    reader.join(20)
+
+    assert [made.size for made in results] == [(40, 24)]
+    enlarge_file(nearest(), photo, tmp_path / "same.png")
+    assert (tmp_path / "out.png").read_bytes() == (tmp_path / "same.png").read_bytes()
 
 
 def test_the_format_of_bytes_is_kept() -> None:
