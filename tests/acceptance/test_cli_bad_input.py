@@ -199,7 +199,7 @@ def test_a_full_disk_behind_standard_output_is_an_error(command: str, picture: P
     assert done.stderr.count(b"\n") == 1
 
 
-@pytest.mark.parametrize(("target", "options"), [("out.xyz", []), ("out", []), ("out.png", ["--format", "gif"])])
+@pytest.mark.parametrize(("target", "options"), [("out.xyz", []), ("out", []), ("out.png", ["--format", "docx"])])
 def test_a_format_that_cannot_be_written_is_refused_before_the_work(
     target: str, options: list[str], srgan, picture: Path, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Unpack
 
 import numpy as np
 
-from srgan.errors import CannotWrite, InvalidConfig
+from srgan.errors import InvalidConfig
 from srgan.imaging import (
     WRITABLE,
     Header,
