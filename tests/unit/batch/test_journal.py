@@ -272,6 +272,6 @@ def test_a_folder_that_is_gone_at_the_end_is_no_fault_of_the_run(out: Path, capl
         journal.begin(WORK, "skip")
         shutil.rmtree(out)
 
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(journal._file)  # closed all the same
     assert "No such file" in caplog.text
