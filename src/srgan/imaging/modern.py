@@ -60,6 +60,7 @@ def open_heif(stream: BinaryIO, limits: Limits) -> Stored:
         premultiplied=bool(getattr(image, "premultiplied_alpha", False)) or image.mode.partition(";")[0].endswith("a"),
         orientation=1,  # HEIC has an own turn, which is applied already, and asks for EXIF's to be ignored
         metadata=metadata_of(image.info),
+        pages_follow=len(image) > 1,
     )
 
 

@@ -96,6 +96,7 @@ def open_avif(stream: BinaryIO, limits: Limits) -> Stored:
     image = _image(stream, "AVIF")
     limits.check_size(*image.size)
     stored = _stored(image, "AVIF", metadata_of(image.info))
+    stored = dataclasses.replace(stored, pages_follow=getattr(image, "n_frames", 1) > 1)
     return _deep_avif(stream, stored) if deep else stored
 
 

@@ -111,8 +111,7 @@ def open_scan(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Sc
         kind = _kind(stream, name)
         with translated(name, kind):
             stored = _open(stream, kind, limits)
-        if stored.pages_follow:
-            _log.warning("The file has several pages; only the first is read.")
+        _tell_of_more(stored, name)
         yield _scan(stored, name)
 
 
@@ -140,7 +139,8 @@ def open_pages(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[P
         if kind != "TIFF":
             with translated(name, kind):
                 stored = _open(stream, kind, limits)
-            yield Pages(headers=(_upright(stored),), scans=iter([_scan(stored, name)]))
+            _tell_of_more(stored, name)
+            yield Pages(headers=(_upright(stored, name),), scans=iter([_scan(stored, name)]))
             return
         from srgan.imaging.tiff_reading import open_tiff, pages_of
 
@@ -158,24 +158,32 @@ def open_pages(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[P
         headers = []
         left = limits.max_bytes
         for stored, page in stored_pages():
-            headers.append(_upright(stored))
+            headers.append(_upright(stored, page))
             left -= stored.metadata.count
             if left < 0:  # pages may share what stands in the file once
                 raise LimitExceeded(f"{page}: the metadata of the pages is larger than {limits.max_bytes:,} bytes")
         yield Pages(headers=tuple(headers), scans=(_scan(stored, page) for stored, page in stored_pages()))
 
 
+def _tell_of_more(stored: Stored, name: str) -> None:
+    if stored.pages_follow:
+        _log.warning("%s: the file holds several pictures; one of them is read, the others are lost.", name)
+
+
 def _scan(stored: Stored, name: str) -> Scan:
     with translated(name, stored.format):
         orientation, like = _like(stored)
+        if (fault := _misfit(stored)) is not None:
+            _log.warning("%s: %s", name, fault)
         like = replace(like, levels=_levels(stored), space=_space(stored, like.icc_profile))
         if like.levels != (0, 1):
             like = replace(like, space=None)  # a profile knows no values beyond its range
     return Scan(like=like, strips=_strips(stored, like, orientation, name))
 
 
-def _upright(stored: Stored) -> Header:
-    _, like = _like(stored)
+def _upright(stored: Stored, name: str) -> Header:
+    with translated(name, stored.format):
+        _, like = _like(stored)
     return replace(_header(stored), width=like.width, height=like.height)
 
 
@@ -245,7 +253,7 @@ def _like(stored: Stored) -> tuple[int, Picture]:
     return orientation, Picture(
         pixels=blank(height, width, channels),
         bit_depth=stored.bit_depth,
-        icc_profile=_fitting(said.icc_profile, stored.model),
+        icc_profile=None if _misfit(stored) else said.icc_profile,
         premultiplied=stored.premultiplied,
         exif=exif,
         xmp=xmp,
@@ -262,17 +270,17 @@ def _dpi(dpi: tuple[float, float] | None, *, turned: bool) -> tuple[float, float
     return dpi[::-1] if turned else dpi
 
 
-def _fitting(icc: bytes | None, model: str) -> bytes | None:
-    """``icc`` when it is a colour profile for values of this model, else None."""
+def _misfit(stored: Stored) -> str | None:
+    """Why the profile in the file is none for its pixels; None when it is one, or there is none."""
+    icc = stored.metadata.icc_profile
     if icc is None:
         return None
     if len(icc) < 132 or icc[36:40] != b"acsp":
-        _log.warning("The colour profile is damaged and was dropped.")
-        return None
-    if icc[16:20] != {"GRAY": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}[model]:
-        _log.warning("The colour profile is for %s, the picture is %s: it was dropped.", ascii(icc[16:20]), model)
-        return None
-    return icc
+        return "the colour profile is damaged and was dropped."
+    if icc[16:20] != {"GRAY": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}[stored.model]:
+        kind = ascii(icc[16:20].decode("latin-1").strip())[1:-1]
+        return f"the colour profile is for {kind}, the picture is {stored.model}: it was dropped."
+    return None
 
 
 def _space(stored: Stored, icc: bytes | None) -> ColourSpace | None:

@@ -54,7 +54,7 @@ class Stored:
     """Where the format itself states it, whatever EXIF and XMP say; None: they decide."""
     metadata: Metadata = field(default_factory=Metadata)
     pages_follow: bool = False
-    """Whether the file has more pages after this one."""
+    """Whether the file has more pages after this one, or frames that nobody here reads."""
 
     @property
     def channels(self) -> int:

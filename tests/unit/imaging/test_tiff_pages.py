@@ -134,7 +134,7 @@ def test_only_reading_the_first_page_is_worth_a_warning(caplog: pytest.LogCaptur
         pixels_of(document())
     assert caplog.text == ""
     read_picture(document())
-    assert "only the first is read" in caplog.text
+    assert "the file holds several pictures" in caplog.text
 
 
 def test_an_error_names_the_page() -> None:
