@@ -214,7 +214,8 @@ def _fields(template: str) -> Iterator[str]:
             continue
         if name not in NAME_FIELDS or spec or conversion:
             there = ", ".join(f"{{{known}}}" for known in NAME_FIELDS)
-            raise InvalidConfig(f"the name {template!r} holds {{{name}}}; there are {there}")
+            held = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            raise InvalidConfig(f"the name {template!r} holds {{{held}}}; there are {there}")
         yield name
 
 
