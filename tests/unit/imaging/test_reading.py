@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
 from srgan.errors import InvalidImage, LimitExceeded
-from srgan.imaging import READABLE, Limits, Picture, open_pages, open_scan, probe_picture, read_picture, to_uint8
+from srgan.imaging import READABLE, Limits, Picture, open_scan, probe_picture, read_picture, to_uint8
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -492,38 +492,3 @@ def test_a_scan_gives_the_same_picture_in_strips(kind: str, monkeypatch: pytest.
     assert [len(strip) for strip in strips] == [10, 10, 10]
     assert np.array_equal(np.concatenate(strips), whole.pixels)
     assert (scan.like.pixels.shape, scan.like.format) == (whole.pixels.shape, kind)
-
-
-@pytest.mark.parametrize("kind", ["AVIF", "HEIC"])
-def test_pictures_that_are_not_read_are_not_lost_in_silence(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    frames = [Image.new("RGB", (16, 16), (80 * number, 0, 0)) for number in range(3)]
-    buffer = io.BytesIO()
-    if kind == "HEIC":
-        heif = pytest.importorskip("pillow_heif", reason="the extra formats is not installed")
-        file = heif.HeifFile()
-        for frame in frames:
-            file.add_from_pillow(frame)
-        file.save(buffer)
-    else:
-        frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
-
-    with open_pages(buffer.getvalue()) as pages:
-        assert len(pages.headers) == 1
-    assert caplog.text.count("the file holds several pictures") == 1
-    caplog.clear()
-    read_picture(encoded(frames[0], kind))
-    assert caplog.text == ""
-
-
-@pytest.mark.parametrize(("profile", "fault"), [(SRGB, "for RGB, the picture is GRAY"), (b"junk" * 40, "damaged")])
-def test_a_profile_that_is_dropped_is_told_once_with_the_name_of_the_file(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, profile: bytes, fault: str
-) -> None:
-    path = tmp_path / "gray.png"
-    scene().convert("L").save(path, icc_profile=profile)
-
-    probe_picture(path)
-    with open_pages(path) as pages:
-        assert next(pages.scans).like.icc_profile is None
-
-    assert [fault in record.message and str(path) in record.message for record in caplog.records] == [True]

@@ -1,0 +1,50 @@
+"""What reading a picture says of what it leaves out."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageCms
+
+from srgan.imaging import open_pages, probe_picture, read_picture
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIC"])
+def test_pictures_that_are_not_read_are_not_lost_in_silence(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    frames = [Image.new("RGB", (16, 16), (80 * number, 0, 0)) for number in range(3)]
+    buffer, one = io.BytesIO(), io.BytesIO()
+    if kind == "HEIC":
+        heif = pytest.importorskip("pillow_heif", reason="the extra formats is not installed")
+        file = heif.HeifFile()
+        for frame in frames:
+            file.add_from_pillow(frame)
+        file.save(buffer)
+        heif.from_pillow(frames[0]).save(one)
+    else:
+        frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
+        frames[0].save(one, kind)
+
+    with open_pages(buffer.getvalue()) as pages:
+        assert len(pages.headers) == 1
+    assert caplog.text.count("the file holds several pictures") == 1
+    caplog.clear()
+    read_picture(one.getvalue())
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("profile", "fault"), [(SRGB, "for RGB, the picture is GRAY"), (b"junk" * 40, "damaged")])
+def test_a_profile_that_is_dropped_is_told_once_with_the_name_of_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, profile: bytes, fault: str
+) -> None:
+    path = tmp_path / "gray.png"
+    Image.new("L", (8, 6), 99).save(path, icc_profile=profile)
+
+    probe_picture(path)
+    with open_pages(path) as pages:
+        assert next(pages.scans).like.icc_profile is None
+
+    assert [fault in record.message and str(path) in record.message for record in caplog.records] == [True]
