@@ -89,7 +89,8 @@ class Upscaler:
             opened = partial(open_session, named, scale=scale, threads=threads)
             self._session = opened(backend=backend, device=device, precision=precision)
             reopen = reopen or partial(opened, backend=self._session.info.backend or backend)
-        self._settings = {name: True for name, chosen in (("tta", tta), ("fix_colour", fix_colour)) if chosen}
+        self._settings: dict[str, bool | str] = {} if alpha == "network" else {"alpha": alpha}
+        self._settings |= {name: True for name, chosen in (("tta", tta), ("fix_colour", fix_colour)) if chosen}
         self._wrappers = _wrappers(tta=tta, fix_colour=fix_colour)
         self._session = self._wrapped(self._session)
         if self.info.channels not in (1, 3):

@@ -89,6 +89,15 @@ def test_skip_makes_again_what_was_made_with_other_settings_or_by_another_model(
     assert set(told(run(Upscaler(Other()), scale=3)).values()) == {("done", "made again: the model changed")}
 
 
+@pytest.mark.parametrize("changed", [{"alpha": "resample"}, {"tta": True}, {"fix_colour": True}])
+def test_skip_makes_again_what_was_enlarged_in_another_way(run: Run, changed: dict[str, Any]) -> None:
+    run()
+    another = Upscaler(NearestSession(2), **changed)
+
+    assert set(told(run(another)).values()) == {("done", "made again: the settings changed")}
+    assert set(told(run(another)).values()) == {("skipped", "done before")}
+
+
 def test_skip_leaves_what_somebody_changed_since(run: Run, source: Path, tmp_path: Path) -> None:
     run()
     change(tmp_path / "out/a.png")

@@ -52,7 +52,7 @@ def opened(path: Path) -> Image.Image:
 
 
 def test_the_result_says_what_made_it_and_keeps_what_was_known(photo: Path, tmp_path: Path) -> None:
-    made = enlarge_file(nearest(tta=True), photo, tmp_path / "out.png")
+    made = enlarge_file(nearest(tta=True, alpha="resample"), photo, tmp_path / "out.png")
 
     assert (made.source_format, made.source_size, made.format, made.size, made.frames) == (
         "JPEG",
@@ -64,7 +64,7 @@ def test_the_result_says_what_made_it_and_keeps_what_was_known(photo: Path, tmp_
     picture = read_picture(tmp_path / "out.png")
     (record,) = provenance_of(picture)
     assert (record.model, record.tool_version) == ("nearest", srgan.__version__)
-    assert record.settings["tta"] is True
+    assert (record.settings["tta"], record.settings["alpha"]) == (True, "resample")
     assert record.settings["scale"] == 2
     exif = opened(tmp_path / "out.png").getexif()
     assert exif[0x010F] == "Maker"
