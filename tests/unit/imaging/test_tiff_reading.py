@@ -263,7 +263,7 @@ def test_of_several_pages_the_first_is_read_and_that_is_said(caplog: pytest.LogC
         picture = read_picture(written(pages, photometric="minisblack"))
     assert picture.pixels.shape == (8, 8, 1)
     assert picture.pixels.max() == pytest.approx(10 / 255)
-    assert "several pages" in caplog.text
+    assert "several pictures" in caplog.text
 
 
 # ---- metadata
