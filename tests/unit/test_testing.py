@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -102,6 +104,12 @@ class Broken(NearestSession):
         return result
 
 
+def fade() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Each run darker than the one before."""
+    runs = itertools.count(1)
+    return lambda out, _: out / np.float32(next(runs))
+
+
 def write_input(out: np.ndarray, batch: np.ndarray) -> np.ndarray:
     batch *= 0.5
     return out
@@ -114,7 +122,7 @@ def write_input(out: np.ndarray, batch: np.ndarray) -> np.ndarray:
         (Broken(lambda out, _: out[..., 1:]), "has the shape"),
         (Broken(lambda out, _: out / 0), "not numbers"),
         (Broken(write_input), "input was changed"),
-        (Broken(lambda out, _: out * np.float32(np.random.default_rng().random())), "second run"),
+        (Broken(fade()), "second run"),
         (Broken(lambda out, batch: out * batch.flags.c_contiguous), "not contiguous"),
         (Broken(lambda out, _: out - out.mean(axis=0)), "influence each other"),
         (BlurSession(radius=3, claimed_radius=2), "beyond the radius 2 matter"),

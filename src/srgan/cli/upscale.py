@@ -72,7 +72,7 @@ def upscale(
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Enlarge one picture, or an animation frame by frame.
+    """Enlarge one picture, all pages of a TIFF, or an animation frame by frame.
 
     Any size from 1x1 goes in, and any size comes out: the network's own factor first, then a good resampler. Colour
     profile, depth, transparency and metadata are kept. The output appears when it is complete and checked, or not at
@@ -170,7 +170,8 @@ def _sentence(report: dict[str, Any]) -> str:
 
     before, after = report["input"], report["output"]
     name = "standard output" if after["path"] == STREAM else name_of(after["path"])
-    frames = f", {report['frames']} frames" if report["frames"] > 1 else ""
+    several = "pages" if after["format"] == "TIFF" else "frames"
+    frames = f", {report['frames']} {several}" if report["frames"] > 1 else ""
     return (
         f"{name}: {before['width']}x{before['height']} -> {after['width']}x{after['height']}{frames}, "
         f"{report['model']} on {report['backend']}/{report['device']}, {report['seconds']:.2f} s"

@@ -17,9 +17,9 @@ from srgan.imaging.exif import fit_exif
 from srgan.imaging.formats import FORMATS, Format, check_format, format_of
 from srgan.imaging.iptc import photoshop_of_iptc
 from srgan.imaging.metadata import jpeg_comments
-from srgan.imaging.netpbm import write_netpbm
 from srgan.imaging.picture import to_uint8, to_uint16
 from srgan.imaging.png import PngWriter
+from srgan.imaging.pnm_writing import write_netpbm
 from srgan.imaging.provenance import HISTORY
 from srgan.imaging.targets import reason
 from srgan.imaging.xmp import fit_xmp

@@ -229,7 +229,7 @@ def _open(stream: BinaryIO, kind: str, limits: Limits) -> Stored:
 
         return open_tiff(stream, limits)
     if kind in ("PPM", "PFM"):
-        from srgan.imaging.pnm import open_pnm
+        from srgan.imaging.pnm_reading import open_pnm
 
         return open_pnm(stream, limits)
     if kind in ("HEIC", "JXL"):

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from srgan.imaging.netpbm import write_netpbm
+from srgan.imaging.pnm_writing import write_netpbm
 
 
 def written(rows: NDArray[Any], step: int = 1000, before: bytes = b"") -> bytes:

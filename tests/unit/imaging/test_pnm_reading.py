@@ -57,7 +57,7 @@ def test_floating_point_stands_upside_down_in_either_byte_order(scale: bytes) ->
 @pytest.mark.parametrize("kind", [b"P1", b"P2", b"P3", b"P4", b"P5", b"P6", b"PF"])
 def test_strips_meet_where_they_should(kind: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """With strips of two rows and digits parsed seven bytes at a time."""
-    monkeypatch.setattr("srgan.imaging.pnm._PIECE", 7)
+    monkeypatch.setattr("srgan.imaging.pnm_reading._PIECE", 7)
     rng = np.random.default_rng(0)
     samples = 3 if kind in (b"P3", b"P6", b"PF") else 1
     values = rng.integers(0, 2 if kind in (b"P1", b"P4") else 1000, (9, 11, samples))
