@@ -99,6 +99,7 @@ def evaluate(
             limits=limits,
             first=limit,
             metrics=metrics.split(","),
+            trained_with=_loss_features(model, settings.upscale.scale),
         )
     if csv is not None:
         write_text(csv, report.to_csv())
@@ -112,6 +113,14 @@ def evaluate(
         say(f"{bundle.path}: recorded {report.quality.psnr:.2f} dB on {report.dataset}")
     if report.failures:
         raise typer.Exit(SOME_FAILED)
+
+
+def _loss_features(model: str, scale: float | None) -> tuple[str, ...]:
+    """The feature networks that a loss of the model's training looked through."""
+    from srgan.models import find_model
+    from srgan.runtime import RESIZE_MODELS
+
+    return () if model in RESIZE_MODELS else find_model(model, scale).info.provenance.loss_features
 
 
 def _check_recordable(model: str, settings: Settings, limit: int | None) -> None:

@@ -80,7 +80,10 @@ def show(name: Name, as_json: options.Json = False) -> None:
         ("path", bundle.path),
         ("files", ", ".join(info.files)),
         ("size", bytes_text(_size(bundle))),
-        *((f"trained: {key}", value) for key, value in info.provenance.model_dump().items()),
+        *(
+            (f"trained: {key}", ", ".join(value) if isinstance(value, tuple) else value)
+            for key, value in info.provenance.model_dump().items()
+        ),
         *((f"quality: {item.dataset}", _quality(item)) for item in info.quality),
     ]
     known = [(key.replace("_", " "), value) for key, value in facts if value not in ("", None, "0")]

@@ -41,6 +41,11 @@ class Provenance(_Record):
     commit: str = Field(default="", description="Commit of srgan that trained the model.")
     trained_on: str = Field(default="", description="Hardware, time and library versions of the run.")
     parent: str = Field(default="", description="The model whose weights this one started from.")
+    loss_features: tuple[str, ...] = Field(
+        default=(),
+        description="Feature networks that a training loss looked through, such as `SqueezeNet 1.1 (ImageNet, Caffe "
+        "release)`. Figures with the same features flatter the model.",
+    )
 
 
 class ModelInfo(_Record):

@@ -75,7 +75,7 @@ def bundles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Bundle
             parameters=12345,
             macs_per_pixel=6789,
             licence="MIT",
-            provenance=Provenance(corpus="noise", steps=3),
+            provenance=Provenance(corpus="noise", steps=3, loss_features=("VGG19", "AlexNet") if scale == 4 else ()),
             quality=(Quality(dataset="Set5", pictures=5, psnr=31.234, ssim=0.87654, baseline_psnr=28.4),),
         )
         made[info.name] = write_bundle(folder / info.name, info, {"model.onnx": b"x" * 1500})

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from srgan.cli import options
-from srgan.models import Bundle
+from srgan.metrics.judges import FIGURES
+from srgan.models import Bundle, Provenance, write_bundle
 from srgan.testing import NearestSession
 from srgan.upscaler import Upscaler
 
@@ -140,6 +141,30 @@ def test_what_must_be_known_of_figures_is_said_beside_them(
     assert done.code == 0
     assert "warning: fd-squeeze: 240 patches are few" in done.err
     assert done.out.splitlines()[-1].startswith("fd-squeeze is computed with SqueezeNet 1.1")
+
+
+def test_a_figure_that_was_a_loss_is_warned_of_by_what_the_bundle_says(
+    srgan: Callable[..., Any], folder: Path, bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("srgan.evaluation.open_judge", lambda name: lambda a, b: 0.5)
+    monkeypatch.setattr(
+        options, "open_upscaler", lambda settings, scale, model: Upscaler(NearestSession(4 if "x4" in model else 2))
+    )
+    features = FIGURES["lpips-unweighted"].features
+    bundle = bundles["mine-x4"]
+    provenance = Provenance(loss_features=("VGG19", features))
+    write_bundle(
+        bundle.path,
+        bundle.info.model_copy(update={"provenance": provenance}),
+        {name: bundle.read(name) for name in bundle.info.files},
+    )
+    metrics = ("--metrics", "lpips-unweighted,stlpips-alex")
+    done = srgan("evaluate", "mine-x4", folder, *metrics)
+    assert done.code == 0
+    assert done.err == (
+        f"warning: lpips-unweighted: {features} was a loss in this model's training, so this figure flatters it\n"
+    )
+    assert srgan("evaluate", "mine-x2", folder, *metrics).err == ""
 
 
 def test_unknown_figures_are_one_line_with_the_choices(srgan: Callable[..., Any], folder: Path) -> None:

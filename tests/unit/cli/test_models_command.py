@@ -55,7 +55,11 @@ def test_show_tells_the_facts_of_the_member_that_a_family_means(srgan: Callable[
     assert facts["parameters"] == "12,345"
     assert facts["quality: Set5"] == "31.23 dB, SSIM 0.8765 (bicubic 28.40 dB) on 5 pictures"
     assert facts["trained: corpus"] == "noise"
+    assert facts["trained: loss features"] == "VGG19, AlexNet"
     assert "trained: parent" not in facts, "what is not known is left out"
+    few = srgan("models", "show", "mine-x2").out
+    assert "trained: corpus" in few
+    assert "loss features" not in few
 
 
 def test_show_as_json_is_the_whole_record(srgan: Callable[..., Any]) -> None:

@@ -49,7 +49,14 @@ def test_a_full_model_comes_back() -> None:
         macs_per_pixel=207_792,
         working_bytes_per_pixel=1234,
         licence="MIT",
-        provenance=Provenance(corpus="198 photographs", steps=30_000, seed=0, commit="0123abcd", config_sha256="ff"),
+        provenance=Provenance(
+            corpus="198 photographs",
+            steps=30_000,
+            seed=0,
+            commit="0123abcd",
+            config_sha256="ff",
+            loss_features=("SqueezeNet 1.1 (ImageNet, Caffe release)", "VGG19"),
+        ),
         quality=(
             Quality(dataset="Set5", pictures=5, psnr=31.5, ssim=0.89, baseline_psnr=28.4),
             Quality(dataset="Set14", pictures=14, psnr=28.1, ssim=0.77),
