@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("torch", "lightning_fabric", "safetensors", "onnx", "onnxruntime", "pnnx")
 
-RECIPES = Table("srgan.recipes", "recipe", {"pretrain": "srgan.training.pretrain:pretrain"})
+RECIPES = Table(
+    "srgan.recipes",
+    "recipe",
+    {
+        "pretrain": "srgan.training.pretrain:pretrain",
+        "adversarial": "srgan.training.adversarial:adversarial",
+    },
+)
 
 
 def train(config: TrainConfig, *, resume: bool = True, progress: Callable[[TrainStatus], None] | None = None) -> Bundle:

@@ -67,11 +67,31 @@ class LossSection(Section):
     """What the network is trained to make small."""
 
     pixel: Literal["l1", "charbonnier", "mse"] = Field(default="l1", description="Pixel loss.")
+    pixel_weight: float = Field(default=1.0, ge=0, description="Weight of the pixel loss and its spectral part.")
     fft: float = Field(
         default=0.0, ge=0, description="Weight of the L1 distance between the spectra of output and target."
     )
     mse_after: Fraction = Field(
         default=1.0, description="Fraction of the steps after which the pixel loss becomes MSE; 1 is never."
+    )
+    perceptual: float = Field(default=1.0, ge=0, description="Adversarial recipe: weight of the feature distance.")
+    features: Literal["squeezenet", "vgg16", "vgg19"] = Field(
+        default="squeezenet", description="Network whose features are compared. The VGGs need feature_weights."
+    )
+    feature_weights: Path | None = Field(
+        default=None, description="File of torchvision's ImageNet weights of the VGG, such as vgg19-dcbb9e9d.pth."
+    )
+    feature_layers: dict[str, float] = Field(
+        default_factory=dict,
+        description="Layers of the VGG with their weights: conv5_4 before the activation, relu5_4 after it, which is "
+        "the SRGAN paper's VGG54 and the default.",
+    )
+    feature_distance: Literal["unit", "l1", "mse"] = Field(
+        default="unit", description="How features are compared: as LPIPS does, scaled to unit length, or as they are."
+    )
+    adversarial: float = Field(default=0.1, ge=0, description="Adversarial recipe: weight of the discriminator.")
+    artefact: float = Field(
+        default=0.0, ge=0, description="Adversarial recipe: weight of an extra L1 where artefacts show (LDL)."
     )
 
 
@@ -89,8 +109,43 @@ class OptimiserSection(Section):
         default=0.0, description="Fraction of the steps at the peak before the cosine descent begins."
     )
     final: Fraction = Field(default=1e-3, description="Learning rate at the last step, as a fraction of the peak.")
+    schedule: Literal["cosine", "steps"] = Field(
+        default="cosine", description="steps: the rate is multiplied by gamma at each of the milestones instead."
+    )
+    milestones: tuple[Fraction, ...] = Field(
+        default=(0.5,), description="Fractions of the steps after which the rate of the schedule steps falls."
+    )
+    gamma: float = Field(default=0.1, gt=0, le=1, description="What it is multiplied by.")
     clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient; a longer one is scaled down.")
     ema: Average = Field(default=0.999, description="Averaging factor of the weights that are kept.")
+
+
+class DiscriminatorSection(Section):
+    """Adversarial recipe: whom the generator has to convince."""
+
+    name: str = Field(default="unet", description="Architecture: srgan, unet, patch or a plug-in's.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of the architecture, such as width = 32."
+    )
+    loss: Literal["bce", "ragan", "lsgan", "hinge", "wgan-gp"] = Field(
+        default="bce", description="The game; ragan is the relativistic average of BCE."
+    )
+    label: float = Field(default=1.0, gt=0.5, le=1, description="What real pictures count as; 0.9 smooths the label.")
+    learning_rate: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate of its Adam.")
+    betas: tuple[Average, Average] = Field(default=(0.9, 0.99), description="Its Adam's averaging factors.")
+    gradient_penalty: float = Field(default=10.0, ge=0, description="Weight of the penalty of wgan-gp.")
+    r1: float = Field(default=0.0, ge=0, description="Weight of the R1 penalty on real pictures; 0 is none.")
+    r1_every: PositiveInt = Field(default=16, description="Discriminator steps from one R1 penalty to the next.")
+    head_start: int = Field(
+        default=0, ge=0, description="Generator steps in which it learns but does not yet count for the generator."
+    )
+
+
+class UpdatesSection(Section):
+    """Adversarial recipe: how many steps one takes before it is the other's turn, each with a fresh batch."""
+
+    generator: PositiveInt = Field(default=1, description="Steps of the generator in a row.")
+    discriminator: PositiveInt = Field(default=1, description="Steps of the discriminator in front of them.")
 
 
 class ValidationSection(Section):
@@ -103,6 +158,10 @@ class ValidationSection(Section):
     )
     every: PositiveInt = Field(default=1000, description="Steps between validations.")
     max_pictures: PositiveInt = Field(default=20, description="Use only the first so many pictures.")
+    figures: tuple[Literal["lpips-unweighted", "dists-squeeze", "stlpips-alex"], ...] = Field(
+        default=(), description="Perceptual figures besides PSNR and SSIM, as `srgan evaluate` gives them."
+    )
+    best: str = Field(default="psnr", description="The figure that says which checkpoint is the best.")
 
 
 class HardwareSection(Section):
@@ -140,16 +199,29 @@ class OutputSection(Section):
 class TrainConfig(Section):
     """A training run. `srgan config init --kind train` writes one to begin with."""
 
-    recipe: str = Field(default="pretrain", description="Training recipe: pretrain or a plug-in's.")
-    steps: PositiveInt = Field(default=50_000, description="Optimiser steps.")
+    recipe: str = Field(default="pretrain", description="Training recipe: pretrain, adversarial or a plug-in's.")
+    steps: PositiveInt = Field(default=50_000, description="Optimiser steps of the generator.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
     network: NetworkSection = Field(default_factory=NetworkSection, description="Which network is trained.")
     data: DataSection = Field(description="The training pictures.")
     loss: LossSection = Field(default_factory=LossSection, description="What the network is trained to make small.")
     optimiser: OptimiserSection = Field(default_factory=OptimiserSection, description="How the weights are moved.")
+    discriminator: DiscriminatorSection = Field(
+        default_factory=DiscriminatorSection, description="Adversarial recipe: whom the generator has to convince."
+    )
+    updates: UpdatesSection = Field(
+        default_factory=UpdatesSection, description="Adversarial recipe: steps of the one and the other in turn."
+    )
     validation: ValidationSection = Field(default_factory=ValidationSection, description="How progress is judged.")
     hardware: HardwareSection = Field(default_factory=HardwareSection, description="Where the work is done.")
     output: OutputSection = Field(default_factory=OutputSection, description="What is kept.")
+
+    @model_validator(mode="after")
+    def _best_is_measured(self) -> TrainConfig:
+        known = ("psnr", "ssim", *self.validation.figures)
+        if self.validation.best not in known:
+            raise ValueError(f"validation.best: {self.validation.best!r} is not among {', '.join(known)}")
+        return self
 
     @model_validator(mode="after")
     def _patch_fits_tile(self) -> TrainConfig:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from srgan.errors import Cancelled, TrainingFailed
+from srgan.metrics.judges import FIGURES
 from srgan.training.config import TrainConfig
 from srgan.training.optimisers import StepGuard, current_rate
 from srgan.training.progress import Curves, TrainStatus, interrupts
@@ -27,6 +30,16 @@ REPORT_EVERY = 20
 log = logging.getLogger("srgan")
 
 
+class Stepped(NamedTuple):
+    """What a training step tells. The tensors stay on the device: looking at one makes the host wait for it."""
+
+    loss: Tensor
+    norm: Tensor
+    """Of the generator's gradient, before clipping."""
+    terms: Mapping[str, Tensor] = MappingProxyType({})
+    """Named parts of the loss, and whatever else is worth a curve."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sitting:
     """One stretch of training without interruption, and all it needs. What changes is in ``state``."""
@@ -40,8 +53,8 @@ class Sitting:
     progress: Callable[[TrainStatus], None] | None
 
 
-def work(sitting: Sitting, step: Callable[[], tuple[Tensor, Tensor]]) -> None:
-    """Call ``step``, which moves the state on by one and gives loss and gradient norm, until all steps are done.
+def work(sitting: Sitting, step: Callable[[], Stepped]) -> None:
+    """Call ``step``, which moves the state on by one, until all steps are done.
 
     Raises `Cancelled` when an interrupt has been answered with a checkpoint, `TrainingFailed` when `MAX_BAD_STEPS` in a
     row were left out (noticed at the next report), `CannotWrite`.
@@ -51,14 +64,14 @@ def work(sitting: Sitting, step: Callable[[], tuple[Tensor, Tensor]]) -> None:
     latest = math.nan
     with interrupts() as interrupted:
         while state.step < config.steps:
-            loss, norm = step()
+            stepped = step()
             state.seconds = before + time.perf_counter() - began
             now, last = state.step, state.step == config.steps
             report = now % REPORT_EVERY == 0 or last
             validate = sitting.validator is not None and (now % config.validation.every == 0 or last)
             if report or validate:
-                latest = loss.item()
-                _watch(sitting, latest, norm.item())
+                latest = stepped.loss.item()
+                _watch(sitting, stepped)
             if validate:
                 _validate(sitting, latest)
             stop = interrupted.is_set()
@@ -76,11 +89,13 @@ def work(sitting: Sitting, step: Callable[[], tuple[Tensor, Tensor]]) -> None:
                 )
 
 
-def _watch(sitting: Sitting, loss: float, norm: float) -> None:
+def _watch(sitting: Sitting, stepped: Stepped) -> None:
     """Draw the curves, and see whether steps had to be left out."""
     step = sitting.state.step
     rate = current_rate(sitting.state.optimisers)
-    sitting.curves.add(step, {"loss": loss, "gradient norm": norm, "learning rate": rate})
+    loss, norm = stepped.loss.item(), stepped.norm.item()
+    terms = {name: value.item() for name, value in stepped.terms.items()}
+    sitting.curves.add(step, {"loss": loss, "gradient norm": norm, "learning rate": rate, **terms})
     in_a_row, since = sitting.guard.counts()
     if since:
         log.warning("up to step %d: %d steps were left out, their gradient was not finite", step, since)
@@ -96,10 +111,19 @@ def _validate(sitting: Sitting, loss: float) -> None:
     assert sitting.validator is not None
     state = sitting.state
     device: torch.device = next(state.network.parameters()).device
-    psnr, ssim = sitting.validator.score(averaged(state), device)
-    state.psnr = psnr
-    if psnr > state.best_psnr:
-        state.best_step, state.best_psnr = state.step, psnr
-    sitting.curves.add(state.step, {"validation PSNR": psnr, "validation SSIM": ssim})
-    sitting.run.note({"step": state.step, "seconds": round(state.seconds, 1), "loss": loss, "psnr": psnr, "ssim": ssim})
-    log.info("step %d: PSNR %.3f dB, SSIM %.4f", state.step, psnr, ssim)
+    figures = sitting.validator.score(averaged(state), device)
+    state.psnr = figures["psnr"]
+    name = sitting.config.validation.best
+    if better(name, figures[name], state.best):
+        state.best_step, state.best = state.step, figures[name]
+    sitting.curves.add(state.step, {f"validation/{name}": value for name, value in figures.items()})
+    sitting.run.note({"step": state.step, "seconds": round(state.seconds, 1), "loss": loss, **figures})
+    said = ", ".join(f"{name} {value:.{max(3, FIGURES[name].digits)}f}" for name, value in figures.items())
+    log.info("step %d: %s", state.step, said)
+
+
+def better(name: str, value: float, than: float | None) -> bool:
+    """Whether ``value`` of the figure ``name`` is better than the best so far, if there is one."""
+    if than is None:
+        return True
+    return value > than if FIGURES[name].more_is_better else value < than

@@ -42,4 +42,4 @@ class PixelLoss:
         loss = PIXEL_LOSSES[name](output, target)
         if self._section.fft:
             loss = loss + self._section.fft * spectral_l1(output, target)
-        return loss
+        return loss * self._section.pixel_weight

@@ -139,11 +139,14 @@ def make_optimisers(network: Network, section: OptimiserSection) -> list[torch.o
 def rate_factor(section: OptimiserSection, step: int, steps: int) -> float:
     """The learning rate at ``step`` (from 1) of ``steps``, as a fraction of its peak.
 
-    It rises over ``section.warmup`` steps and falls in half a cosine from ``section.flat`` of all steps on. The two
-    overlap when ``flat`` is small: the descent counts from there, and begins to show when the rise is over.
+    It rises over ``section.warmup`` steps. With the schedule ``steps`` it is then multiplied by ``section.gamma``
+    behind each milestone. With ``cosine`` it falls in half a cosine from ``section.flat`` of all steps on; rise and
+    fall overlap when ``flat`` is small: the descent counts from there, and begins to show when the rise is over.
     """
     if step <= section.warmup:
         return step / section.warmup
+    if section.schedule == "steps":
+        return section.gamma ** sum(step > milestone * steps for milestone in section.milestones)
     descent = (step / steps - section.flat) / (1 - section.flat) if section.flat < 1 else 0.0
     cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, max(0.0, descent)))
     return section.final + (1 - section.final) * cosine

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from srgan.models import Bundle
 from srgan.training.config import TrainConfig
 from srgan.training.data import TileStore
-from srgan.training.loop import Sitting, work
+from srgan.training.loop import Sitting, Stepped, work
 from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
 from srgan.training.progress import Curves, TrainStatus
@@ -36,9 +35,7 @@ def pretrain(
     torch.manual_seed(config.seed)
     network = make_network(config.network, config.data.patch)
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    validator = None
-    if folder := config.validation.folder:
-        validator = Validator(folder, scale=network.scale, limit=config.validation.max_pictures)
+    validator = Validator(config.validation, scale=network.scale) if config.validation.folder else None
     store = TileStore(config.data, scale=network.scale, seed=config.seed, device=fabric.device)
     average = WeightAverage(network, config.optimiser.ema)
     state = State(network, average, make_optimisers(network, config.optimiser), store.generator)
@@ -67,14 +64,14 @@ def pretrain(
     return finish(config, run, averaged(state), state, store)
 
 
-def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], tuple[Tensor, Tensor]]:
-    """The training step: it moves the state on by one and gives the loss and the gradient's norm before clipping."""
+def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], Stepped]:
+    """The training step, which moves the state on by one."""
     config, state, guard = sitting.config, sitting.state, sitting.guard
     module = fabric.setup_module(torch.compile(state.network) if config.hardware.compile else state.network)
     pixel_loss = PixelLoss(config.loss)
     weights = list(state.network.parameters())
 
-    def step() -> tuple[Tensor, Tensor]:
+    def step() -> Stepped:
         number = state.step + 1
         store.advance(number)
         low, high = store.batch()
@@ -88,6 +85,6 @@ def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], 
         guard.step(state.optimisers, norm)
         state.average.update(state.network, number)
         state.step = number
-        return loss.detach(), norm
+        return Stepped(loss.detach(), norm)
 
     return step

@@ -30,7 +30,7 @@ from srgan.networks.network import Network
 from srgan.training.config import TrainConfig
 from srgan.training.optimisers import WeightAverage
 
-PLAIN = ("step", "seconds", "psnr", "best_step", "best_psnr")
+PLAIN = ("step", "discriminator_step", "seconds", "psnr", "best_step", "best")
 """Fields of `State` that go into a checkpoint's header."""
 CHECKPOINT = re.compile(r"step-(\d{8})\.safetensors")
 
@@ -135,12 +135,22 @@ class State:
     average: WeightAverage
     optimisers: list[torch.optim.Optimizer]
     generator: torch.Generator
+    """Random numbers of data and losses."""
+    discriminator: torch.nn.Module | None = None
+    discriminator_optimiser: torch.optim.Optimizer | None = None
     step: int = 0
+    """Optimiser steps of the network."""
+    discriminator_step: int = 0
     seconds: float = 0.0
     psnr: float | None = None
     """PSNR of the last validation, in dB."""
     best_step: int = 0
-    best_psnr: float = float("-inf")
+    best: float | None = None
+    """The best value so far of the figure `ValidationSection.best`, that of ``best_step``."""
+
+    def _all_optimisers(self) -> list[torch.optim.Optimizer]:
+        rival = self.discriminator_optimiser
+        return self.optimisers if rival is None else [*self.optimisers, rival]
 
     def save(self, path: Path) -> None:
         """Write a checkpoint: whole, or not at all. Raises `CannotWrite`."""
@@ -148,8 +158,10 @@ class State:
 
         tensors: dict[str, Tensor] = {f"network/{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average/{k}": v for k, v in self.average.state.items()}
+        if self.discriminator:
+            tensors |= {f"discriminator/{k}": v for k, v in self.discriminator.state_dict().items()}
         groups: list[Any] = []
-        for number, optimiser in enumerate(self.optimisers):
+        for number, optimiser in enumerate(self._all_optimisers()):
             state = optimiser.state_dict()
             groups.append(state["param_groups"])
             for index, entries in state["state"].items():
@@ -181,7 +193,9 @@ class State:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
             self.network.load_state_dict(_below(tensors, "network/"))
             self.average.load(_below(tensors, "average/"))
-            for number, optimiser in enumerate(self.optimisers):
+            if self.discriminator:
+                self.discriminator.load_state_dict(_below(tensors, "discriminator/"))
+            for number, optimiser in enumerate(self._all_optimisers()):
                 entries = _below(tensors, f"optimiser/{number}/")
                 optimiser.load_state_dict(_optimiser_state(optimiser, entries, plain["groups"][number]))
             torch.set_rng_state(tensors["random/torch"])

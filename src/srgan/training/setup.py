@@ -132,8 +132,16 @@ def averaged(state: State) -> Network:
     return network.deploy()
 
 
-def finish(config: TrainConfig, run: Run, network: Network, state: State, store: TileStore) -> Bundle:
-    """Write the finished model's bundle into the run's folder."""
+def finish(
+    config: TrainConfig,
+    run: Run,
+    network: Network,
+    state: State,
+    store: TileStore,
+    *,
+    loss_features: tuple[str, ...] = (),
+) -> Bundle:
+    """Write the finished model's bundle into the run's folder. ``loss_features`` are the networks that losses saw."""
     from srgan.networks.export import export_forms
 
     start = config.network.init_from
@@ -164,6 +172,7 @@ def finish(config: TrainConfig, run: Run, network: Network, state: State, store:
             commit=run.commit,
             trained_on=_hardware(state),
             parent=find_model(start).info.name if start else "",
+            loss_features=loss_features,
         ),
     )
     bundle = write_bundle(run.bundle, info, export_forms(network, info))

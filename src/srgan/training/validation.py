@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,7 +13,9 @@ from torch.nn import functional
 from srgan.errors import InvalidDataset, SrganError
 from srgan.imaging import from_uint8, to_uint8
 from srgan.metrics import psnr, ssim
+from srgan.metrics.judges import least_side, open_judge
 from srgan.networks.network import Network
+from srgan.training.config import ValidationSection
 from srgan.training.data import find_pictures, read_rgb
 from srgan.training.degradation.bicubic import bicubic_down
 
@@ -25,16 +26,19 @@ log = logging.getLogger("srgan")
 
 
 class Validator:
-    """Pictures of ``folder`` with their low-resolution versions, ready to score a network.
+    """Pictures of ``section.folder`` with their low-resolution versions, ready to score a network.
 
     The network runs on whole pictures, so they should be of moderate size. Pictures that cannot be used are logged and
     left out; raises `InvalidDataset` when none can.
     """
 
-    def __init__(self, folder: Path, *, scale: int, limit: int) -> None:
+    def __init__(self, section: ValidationSection, *, scale: int) -> None:
+        folder = section.folder
+        assert folder is not None
         self._scale = scale
+        self._judges = {name: open_judge(name) for name in section.figures}
         self._pairs: list[tuple[Tensor, NDArray[np.float32]]] = []
-        smallest = 2 * scale + SMALLEST_INSIDE
+        smallest = max(2 * scale + SMALLEST_INSIDE, least_side(section.figures))
         for path in find_pictures([folder]):
             try:
                 pixels = read_rgb(path)
@@ -47,20 +51,28 @@ class Validator:
                 continue
             pixels = np.ascontiguousarray(pixels[:height, :width])
             self._pairs.append((bicubic_down(torch.from_numpy(pixels), scale), from_uint8(pixels)))
-            if len(self._pairs) == limit:
+            if len(self._pairs) == section.max_pictures:
                 break
         if not self._pairs:
             raise InvalidDataset(f"{folder}: no picture here can be used for validation")
 
     @torch.inference_mode()
-    def score(self, network: Network, device: torch.device) -> tuple[float, float]:
-        """Mean PSNR (dB) and SSIM of the deployed ``network``: Y channel, without ``scale`` pixels of border, 8 bit."""
-        scores = []
+    def score(self, network: Network, device: torch.device) -> dict[str, float]:
+        """Mean figures of the deployed ``network`` over the pictures, all in 8 bit.
+
+        ``psnr`` (dB) and ``ssim`` see the Y channel without ``scale`` pixels of border, the figures of the section the
+        whole picture.
+        """
+        scores: list[dict[str, float]] = []
         for low, target in self._pairs:
             batch = low.to(device).permute(2, 0, 1)[None].float() / 255
             down, right = (-side % network.multiple for side in low.shape[:2])
             output = network(functional.pad(batch, (0, right, 0, down), mode="replicate"))[0]
             output = output.permute(1, 2, 0)[: target.shape[0], : target.shape[1]].float().cpu().numpy()
             rounded = from_uint8(to_uint8(output))
-            scores.append((psnr(rounded, target, border=self._scale), ssim(rounded, target, border=self._scale)))
-        return float(np.mean([s[0] for s in scores])), float(np.mean([s[1] for s in scores]))
+            figures = {
+                "psnr": psnr(rounded, target, border=self._scale),
+                "ssim": ssim(rounded, target, border=self._scale),
+            }
+            scores.append(figures | {name: judge(rounded, target) for name, judge in self._judges.items()})
+        return {name: float(np.mean([figures[name] for figures in scores])) for name in scores[0]}

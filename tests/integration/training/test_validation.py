@@ -13,11 +13,17 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from srgan.imaging import from_uint8, resize, to_uint8  # noqa: E402 (torch first: without it nothing here can run)
 from srgan.metrics import psnr, ssim  # noqa: E402
+from srgan.metrics.judges import open_judge  # noqa: E402
 from srgan.networks import build  # noqa: E402
+from srgan.training.config import ValidationSection  # noqa: E402
 from srgan.training.data import read_rgb  # noqa: E402
 from srgan.training.validation import Validator  # noqa: E402
 
 Pictures = Callable[..., Path]
+
+
+def validator(folder: Path, scale: int, limit: int) -> Validator:
+    return Validator(ValidationSection(folder=folder, max_pictures=limit), scale=scale)
 
 
 def test_the_validations_psnr_is_that_of_our_metrics(pictures: Path) -> None:
@@ -34,10 +40,24 @@ def test_the_validations_psnr_is_that_of_our_metrics(pictures: Path) -> None:
         made = from_uint8(to_uint8(made))
         scores.append((psnr(made, high, border=3), ssim(made, high, border=3)))
 
-    judged = Validator(pictures, scale=3, limit=2).score(network, torch.device("cpu"))
+    judged = validator(pictures, 3, 2).score(network, torch.device("cpu"))
 
-    assert judged == pytest.approx(tuple(np.mean(scores, axis=0)), abs=2e-3)
-    assert 10 < judged[0] < 40
+    assert list(judged) == ["psnr", "ssim"]
+    assert tuple(judged.values()) == pytest.approx(tuple(np.mean(scores, axis=0)), abs=2e-3)
+    assert 10 < judged["psnr"] < 40
+
+
+def test_perceptual_figures_are_those_of_the_evaluation(pictures: Path) -> None:
+    network = build("turbo", 2, width=16, depth=1).deploy()
+    section = ValidationSection(folder=pictures, max_pictures=1, figures=("dists-squeeze", "lpips-unweighted"))
+    judged = Validator(section, scale=2).score(network, torch.device("cpu"))
+
+    high = from_uint8(read_rgb(sorted(pictures.iterdir())[0]))
+    low = from_uint8(to_uint8(resize(high, 72, 96, "bicubic")))
+    with torch.no_grad():
+        made = network(torch.from_numpy(low.transpose(2, 0, 1))[None])[0].numpy().transpose(1, 2, 0)
+    for name in section.figures:
+        assert judged[name] == pytest.approx(open_judge(name)(from_uint8(to_uint8(made)), high), rel=0.02)
 
 
 def test_sizes_that_fit_neither_scale_nor_network_are_judged_whole(
@@ -56,13 +76,13 @@ def test_sizes_that_fit_neither_scale_nor_network_are_judged_whole(
             seen.append(tuple(x.shape))
             return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
 
-    score = Validator(folder, scale=2, limit=10).score(Repeat(), torch.device("cpu"))  # type: ignore[arg-type]
+    score = validator(folder, 2, 10).score(Repeat(), torch.device("cpu"))  # type: ignore[arg-type]
 
     assert seen == [(1, 3, 32, 26)] * 2
-    assert 10 < score[0] < 40
+    assert 10 < score["psnr"] < 40
     assert "001.png: smaller than 15 pixels" in caplog.text
     assert "broken.png" in caplog.text
 
 
 def test_at_most_so_many_pictures_are_judged(pictures: Path) -> None:
-    assert len(Validator(pictures, scale=2, limit=2)._pairs) == 2
+    assert len(validator(pictures, 2, 2)._pairs) == 2

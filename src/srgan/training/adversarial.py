@@ -1,0 +1,209 @@
+"""Recipe `adversarial`: a generator against a discriminator, for pictures that look right rather than score well.
+
+The generator makes the sum of pixel loss, feature distance, adversarial loss and, if asked, an extra L1 on artefacts
+small. It should start from a PSNR model (`network.init_from`), as the SRGAN paper's does from SRResNet.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srgan.errors import InvalidConfig
+from srgan.models import Bundle
+from srgan.networks.discriminators import build_discriminator
+from srgan.training.config import DiscriminatorSection, TrainConfig
+from srgan.training.data import TileStore
+from srgan.training.features import PerceptualLoss
+from srgan.training.gan_losses import artefact_map, discriminator_loss, generator_loss, gradient_penalty, r1_penalty
+from srgan.training.loop import Sitting, Stepped, work
+from srgan.training.losses import PixelLoss
+from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
+from srgan.training.progress import Curves, TrainStatus
+from srgan.training.runs import State, open_run
+from srgan.training.setup import averaged, finish, make_fabric, make_network
+from srgan.training.validation import Validator
+
+log = logging.getLogger("srgan")
+
+
+def adversarial(
+    config: TrainConfig, *, resume: bool = True, progress: Callable[[TrainStatus], None] | None = None
+) -> Bundle:
+    """Train ``config.network`` against ``config.discriminator`` and return the finished bundle.
+
+    Interrupts, resuming and errors are those of `pretrain`; mistakes in the configuration show before anything is
+    decoded.
+    """
+    fabric = make_fabric(config.hardware)
+    torch.manual_seed(config.seed)
+    network = make_network(config.network, config.data.patch)
+    discriminator = make_discriminator(config.discriminator)
+    perceptual = PerceptualLoss(config.loss) if config.loss.perceptual else None
+    if not config.network.init_from:
+        log.warning("network.init_from is empty: a GAN that starts from nothing rarely ends well")
+    for module in (network, discriminator, perceptual):
+        if module is not None:
+            module.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
+    validator = Validator(config.validation, scale=network.scale) if config.validation.folder else None
+    store = TileStore(config.data, scale=network.scale, seed=config.seed, device=fabric.device)
+    average = WeightAverage(network, config.optimiser.ema)
+    state = State(network, average, make_optimisers(network, config.optimiser), store.generator)
+    state.discriminator, state.discriminator_optimiser = discriminator, _make_optimiser(discriminator, config)
+    run = open_run(config, resume=resume)
+    if checkpoints := run.checkpoints():
+        state.load(checkpoints[-1])
+        run.rewind(state.step)
+        log.info("%s: going on from step %d", run.folder, state.step)
+    curves = Curves(run.folder if config.output.tensorboard else None, state.step)
+    sitting = Sitting(
+        config=config,
+        run=run,
+        state=state,
+        guard=StepGuard(network),
+        validator=validator,
+        curves=curves,
+        progress=progress,
+    )
+    try:
+        if state.step < config.steps:
+            store.fill(state.step)
+        work(sitting, make_step(sitting, fabric, store, perceptual))
+    finally:
+        curves.close()
+        store.close()
+    seen = (perceptual.name,) if perceptual else ()
+    return finish(config, run, averaged(state), state, store, loss_features=seen)
+
+
+def make_discriminator(section: DiscriminatorSection) -> nn.Module:
+    """The discriminator with fresh weights. Raises `InvalidConfig`, also for a combination that cannot work."""
+    discriminator = build_discriminator(section.name, **section.options)
+    penalised = section.loss == "wgan-gp" or section.r1
+    if penalised and any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.modules()):
+        raise InvalidConfig(
+            "discriminator: a gradient penalty needs a critic without batch norm, which mixes the pictures of a "
+            'batch: set discriminator.options.norm = "none"'
+        )
+    return discriminator
+
+
+def _make_optimiser(discriminator: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    section = config.discriminator
+    weights = list(discriminator.parameters())
+    fused = weights[0].device.type in ("cpu", "cuda")
+    optimiser = torch.optim.Adam(weights, section.learning_rate, betas=section.betas, fused=fused)
+    for group in optimiser.param_groups:
+        group["peak"] = group["lr"]
+    return optimiser
+
+
+def make_step(
+    sitting: Sitting, fabric: Any, store: TileStore, perceptual: PerceptualLoss | None
+) -> Callable[[], Stepped]:
+    """One optimiser step of the generator, with those of the discriminator in front where it is its turn.
+
+    ``updates.generator`` steps of the one follow ``updates.discriminator`` of the other, each with a batch of its own.
+    Whose turn it is follows from the state's step alone, so a run can be interrupted within a cycle.
+    """
+    config, state = sitting.config, sitting.state
+    compiled = torch.compile(state.network) if config.hardware.compile else state.network
+    generate = fabric.setup_module(compiled)
+    discriminate = fabric.setup_module(state.discriminator)
+    pixel_loss = PixelLoss(config.loss)
+    rival_guard = StepGuard(discriminate)
+    judged: dict[str, Tensor] = {}
+
+    def discriminator_step() -> None:
+        state.discriminator_step += 1
+        judged.update(_discriminator_step(sitting, fabric, store, generate, discriminate, rival_guard))
+
+    def generator_terms(low: Tensor, high: Tensor, number: int) -> dict[str, Tensor]:
+        """The weighted parts of the generator's loss."""
+        output = generate(low)
+        terms = {"loss/pixel": pixel_loss(output, high, number / config.steps)}
+        with fabric.autocast():
+            if perceptual is not None:
+                terms["loss/perceptual"] = config.loss.perceptual * perceptual(output, high)
+            if config.loss.adversarial and number > config.discriminator.head_start:
+                terms["loss/adversarial"] = config.loss.adversarial * _convince(config, state, output, high)
+        if config.loss.artefact:
+            with torch.no_grad(), fabric.autocast():
+                slow = torch.func.functional_call(state.network, state.average.state, (low,))
+            weight = artefact_map(output, slow, high)
+            terms["loss/artefact"] = config.loss.artefact * (weight * (output - high).abs()).mean()
+        return terms
+
+    weights = list(state.network.parameters())
+
+    def step() -> Stepped:
+        number = state.step + 1
+        store.advance(number)
+        factor = rate_factor(config.optimiser, number, config.steps)
+        assert state.discriminator is not None
+        assert state.discriminator_optimiser is not None
+        set_rate([*state.optimisers, state.discriminator_optimiser], factor)
+        if state.step % config.updates.generator == 0:
+            for _ in range(config.updates.discriminator):
+                discriminator_step()
+        low, high = store.batch()
+        for optimiser in state.optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        sitting.guard.before_forward()
+        state.discriminator.requires_grad_(False)
+        terms = generator_terms(low, high, number)
+        loss = torch.stack(list(terms.values())).sum()
+        fabric.backward(loss)
+        state.discriminator.requires_grad_(True)
+        norm = torch.nn.utils.clip_grad_norm_(weights, config.optimiser.clip)
+        sitting.guard.step(state.optimisers, norm)
+        state.average.update(state.network, number)
+        state.step = number
+        return Stepped(loss.detach(), norm, {name: term.detach() for name, term in (terms | judged).items()})
+
+    return step
+
+
+def _convince(config: TrainConfig, state: State, output: Tensor, high: Tensor) -> Tensor:
+    """The generator's adversarial loss; the discriminator is frozen."""
+    assert state.discriminator is not None
+    kind = config.discriminator.loss
+    real = None
+    if kind == "ragan":
+        with torch.no_grad():
+            real = state.discriminator(high)
+    return generator_loss(kind, real, state.discriminator(output))
+
+
+def _discriminator_step(
+    sitting: Sitting, fabric: Any, store: TileStore, generate: nn.Module, discriminate: nn.Module, guard: StepGuard
+) -> dict[str, Tensor]:
+    """One optimiser step of the discriminator with a fresh batch; the generator, as it trains, is left alone."""
+    config, state = sitting.config, sitting.state
+    section, optimiser, bare = config.discriminator, state.discriminator_optimiser, state.discriminator
+    assert optimiser is not None
+    assert bare is not None
+    low, real = store.batch()
+    with torch.no_grad():
+        fake = generate(low)
+    optimiser.zero_grad(set_to_none=True)
+    guard.before_forward()
+    of_real, of_fake = discriminate(real), discriminate(fake)
+    loss = discriminator_loss(section.loss, of_real, of_fake, label=section.label)
+    # Penalties are slopes of slopes: in float32, outside of autocast.
+    if section.loss == "wgan-gp":
+        loss = loss + section.gradient_penalty * gradient_penalty(bare, real, fake, state.generator)
+    if section.r1 and state.discriminator_step % section.r1_every == 0:
+        loss = loss + section.r1 * section.r1_every * r1_penalty(bare, real)
+    fabric.backward(loss)
+    norm = torch.nn.utils.clip_grad_norm_(discriminate.parameters(), config.optimiser.clip)
+    guard.step([optimiser], norm)
+    return {
+        "loss/discriminator": loss.detach(),
+        "discriminator/real": of_real.detach().float().mean(),
+        "discriminator/fake": of_fake.detach().float().mean(),
+    }

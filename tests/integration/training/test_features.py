@@ -1,0 +1,132 @@
+"""The perceptual loss: torchvision's VGG layer by layer, the shipped network, and mistakes in the settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from torch import nn  # noqa: E402 (torch first: without it nothing here can run)
+
+from srgan.errors import CorruptModel, InvalidConfig  # noqa: E402
+from srgan.metrics.perceptual import feature_distance  # noqa: E402
+from srgan.metrics.squeezenet import squeezenet  # noqa: E402
+from srgan.training.config import LossSection  # noqa: E402
+from srgan.training.features import VGG_BLOCKS, PerceptualLoss, Vgg  # noqa: E402
+
+
+def torchvision_features(name: str) -> nn.Sequential:
+    """The `features` of torchvision's VGG, laid out by hand: its names are what the weights' file uses."""
+    layers: list[nn.Module] = []
+    inputs = 3
+    for count, outputs in zip(VGG_BLOCKS[name], (64, 128, 256, 512, 512), strict=True):
+        for _ in range(count):
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+            inputs = outputs
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)
+
+
+@pytest.fixture(scope="module")
+def vgg(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Sequential, Path]:
+    """VGG19 with random weights, and its file."""
+    torch.manual_seed(0)
+    features = torchvision_features("vgg19")
+    path = tmp_path_factory.mktemp("vgg") / "vgg19-random.pth"
+    torch.save({f"features.{key}": value for key, value in features.state_dict().items()}, path)
+    return features, path
+
+
+@pytest.mark.parametrize(("layer", "number"), [("conv1_2", 2), ("relu2_2", 8), ("conv5_4", 34), ("relu5_4", 35)])
+def test_layers_are_those_of_torchvision(vgg: tuple[nn.Sequential, Path], layer: str, number: int) -> None:
+    """``number`` counts torchvision's layers: conv5_4 before the ReLU is features[34], known from ESRGAN."""
+    features, path = vgg
+    picture = torch.rand(1, 3, 32, 32)
+    mean = torch.tensor([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1)
+    spread = torch.tensor([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1)
+
+    (found,) = Vgg("vgg19", (layer,)).load(path, "vgg19")(picture)
+
+    with torch.no_grad():
+        wanted = features[: number + 1]((picture - mean) / spread)
+    assert torch.allclose(found, wanted, atol=1e-5)
+
+
+def test_vgg54_is_the_paper_loss(vgg: tuple[nn.Sequential, Path]) -> None:
+    """The default layer of vgg19 with `mse`: the mean squared difference after the last activation."""
+    _, path = vgg
+    loss = PerceptualLoss(LossSection(features="vgg19", feature_weights=path, feature_distance="mse"))
+    a, b = torch.rand(2, 1, 3, 32, 32)
+    network = Vgg("vgg19", ("relu5_4",)).load(path, "vgg19")
+
+    assert loss(a, b).item() == pytest.approx((network(a)[0] - network(b)[0]).square().mean().item(), rel=1e-5)
+    assert "VGG19" in loss.name
+    assert "relu5_4" in loss.name
+
+
+def test_layers_are_weighted(vgg: tuple[nn.Sequential, Path]) -> None:
+    _, path = vgg
+
+    def loss(**layers: float) -> float:
+        section = LossSection(features="vgg19", feature_weights=path, feature_layers=layers, feature_distance="l1")
+        return float(PerceptualLoss(section)(a, b))
+
+    a, b = torch.rand(2, 1, 3, 16, 16)
+    assert loss(conv1_1=0.5, conv2_1=2.0) == pytest.approx(0.5 * loss(conv1_1=1) + 2 * loss(conv2_1=1), rel=1e-5)
+
+
+def test_the_shipped_network_compares_as_the_metric_does() -> None:
+    loss = PerceptualLoss(LossSection())
+    a, b = torch.rand(2, 2, 3, 32, 32)
+
+    assert loss(a, b).item() == pytest.approx(feature_distance(squeezenet(), a, b).mean().item(), rel=1e-5)
+    assert "SqueezeNet" in loss.name
+
+
+@pytest.mark.parametrize("form", ["unit", "l1", "mse"])
+def test_the_gradient_reaches_the_picture_and_not_the_weights(form: Any) -> None:
+    loss = PerceptualLoss(LossSection(feature_distance=form))
+    output = torch.rand(1, 3, 32, 32, requires_grad=True)
+
+    loss(output, torch.rand(1, 3, 32, 32)).backward()
+
+    assert output.grad is not None
+    assert output.grad.abs().max() > 0
+    assert all(p.grad is None and not p.requires_grad for p in loss.parameters())
+    assert not loss.train().network.training
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"features": "vgg19"}, "loss.feature_weights"),
+        ({"feature_layers": {"conv1_1": 1.0}}, "only for vgg16 and vgg19"),
+        ({"features": "vgg16", "feature_weights": "x.pth", "feature_layers": {"conv5_4": 1.0}}, "has no conv5_4"),
+    ],
+)
+def test_settings_that_do_not_fit(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidConfig, match=message):
+        PerceptualLoss(LossSection.model_validate(settings))
+
+
+def test_a_file_of_other_weights_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(CorruptModel, match=r"other\.pth.*vgg16"):
+        PerceptualLoss(LossSection(features="vgg16", feature_weights=path))
+
+
+def test_a_pickle_of_code_is_not_run(tmp_path: Path) -> None:
+    path, mark = tmp_path / "evil.pth", tmp_path / "mark"
+
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (mark,))
+
+    torch.save({"features.0.weight": Evil()}, path)
+    with pytest.raises(CorruptModel, match=r"evil\.pth"):
+        PerceptualLoss(LossSection(features="vgg16", feature_weights=path))
+    assert not mark.exists()

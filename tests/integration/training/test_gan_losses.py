@@ -1,0 +1,137 @@
+"""The adversarial losses: values by hand, where they pull, and penalties that are the slopes they say."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from srgan.training.gan_losses import (  # noqa: E402 (torch first: without it nothing here can run)
+    artefact_map,
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    r1_penalty,
+)
+
+KINDS = ("bce", "ragan", "lsgan", "hinge", "wgan-gp")
+
+
+def logits(*values: float) -> torch.Tensor:
+    return torch.tensor(values).reshape(-1, 1)
+
+
+def softplus(value: float) -> float:
+    return math.log1p(math.exp(value))
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("bce", softplus(-2) + softplus(-1)),
+        ("ragan", softplus(-3)),
+        ("lsgan", ((2 - 1) ** 2 + (-1) ** 2) / 2),
+        ("hinge", 0.0),
+        ("wgan-gp", -3.0),
+    ],
+)
+def test_the_discriminators_loss_by_hand(kind: str, wanted: float) -> None:
+    """One real picture judged 2, one generated picture judged -1."""
+    assert discriminator_loss(kind, logits(2.0), logits(-1.0)).item() == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [
+        ("bce", softplus(1)),
+        ("ragan", softplus(3)),
+        ("lsgan", (-1 - 1) ** 2),
+        ("hinge", 1.0),
+        ("wgan-gp", 1.0),
+    ],
+)
+def test_the_generators_loss_by_hand(kind: str, wanted: float) -> None:
+    assert generator_loss(kind, logits(2.0), logits(-1.0)).item() == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_generator_pulls_where_the_discriminator_pushes(kind: str) -> None:
+    """The one's gradient at a generated picture has the other's sign reversed."""
+    fake = logits(0.3, 0.2).requires_grad_()
+    (down,) = torch.autograd.grad(discriminator_loss(kind, logits(0.5, 0.1), fake), fake)
+    (up,) = torch.autograd.grad(generator_loss(kind, logits(0.5, 0.1), fake), fake)
+
+    assert (down > 0).all()
+    assert (up < 0).all()
+
+
+def test_a_smoothed_label_is_where_the_discriminator_comes_to_rest() -> None:
+    real = logits(math.log(0.9 / 0.1)).requires_grad_()
+    (slope,) = torch.autograd.grad(discriminator_loss("bce", real, logits(0.0), label=0.9), real)
+
+    assert slope.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_generator_leaves_the_real_side_of_ragan_alone() -> None:
+    real = logits(0.5).requires_grad_()
+    generator_loss("ragan", real, logits(0.1).requires_grad_()).backward()
+
+    assert real.grad is None
+
+
+def test_a_critic_of_slope_one_pays_nothing() -> None:
+    real, fake = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
+    slope = (3 * 8 * 8) ** -0.5
+
+    def critic(x: torch.Tensor) -> torch.Tensor:
+        return slope * x.sum((1, 2, 3))
+
+    drawn = torch.Generator().manual_seed(0)
+    assert gradient_penalty(critic, real, fake, drawn).item() == pytest.approx(0, abs=1e-6)
+    assert gradient_penalty(lambda x: 3 * critic(x), real, fake, drawn).item() == pytest.approx(4, rel=1e-4)
+
+
+def test_the_penalty_is_taken_between_real_and_generated() -> None:
+    seen = []
+
+    def critic(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x.detach())
+        return x.square().sum((1, 2, 3))
+
+    gradient_penalty(critic, torch.ones(64, 1, 2, 2), torch.zeros(64, 1, 2, 2), torch.Generator().manual_seed(0))
+
+    place = seen[0].flatten(1)
+    assert torch.equal(place[:, 0], place[:, 3])
+    assert 0 <= place.min() < 0.1
+    assert 0.9 < place.max() <= 1
+
+
+def test_penalties_reach_the_weights() -> None:
+    weight = torch.tensor(2.0, requires_grad=True)
+    r1_penalty(lambda x: weight * x.sum((1, 2, 3)), torch.rand(2, 1, 2, 2)).backward()
+
+    assert weight.grad is not None
+    assert weight.grad.item() == pytest.approx(2 * 4, rel=1e-5)  # d/dw of w^2 * 4 / 2
+
+
+def test_artefacts_are_where_the_residual_is_restless_and_the_average_is_better() -> None:
+    target = torch.full((1, 3, 32, 32), 0.5)
+    output, average = target.clone(), target.clone()
+    output[..., :16, ::2] += 0.2  # stripes that the average does not have
+    output[..., 20:, :16] += 0.1  # a flat error
+    average[..., 20:, 16:] += 0.2
+    output[..., 20:, 16::2] += 0.1  # stripes again, but nearer to the target than the average
+
+    found = artefact_map(output, average, target)[0, 0]
+
+    assert found[8, 8] > 0
+    assert found[28, 8].item() == pytest.approx(0, abs=1e-7)
+    assert found[28, 24] == 0
+
+
+def test_without_error_there_are_no_artefacts() -> None:
+    target = torch.rand(2, 3, 16, 16)
+
+    assert artefact_map(target, target, target).abs().max() == 0
