@@ -84,8 +84,7 @@ def artefact_map(output: Tensor, average: Tensor, target: Tensor, window: int = 
         mean = functional.avg_pool2d(padded, window, stride=1)
         local = functional.avg_pool2d(padded.square(), window, stride=1) - mean.square()
         local = local.clamp_min(0) * (window**2 / (window**2 - 1))
-        found: Tensor = torch.where(residual < slow, 0.0, overall * local)
-        return found
+        return (overall * local).masked_fill(residual < slow, 0.0)
 
 
 def _bce(logits: Tensor, label: float) -> Tensor:
