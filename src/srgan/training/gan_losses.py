@@ -79,7 +79,7 @@ def artefact_map(output: Tensor, average: Tensor, target: Tensor, window: int = 
     with torch.no_grad():
         residual = (target - output).abs().sum(1, keepdim=True)
         slow = (target - average).abs().sum(1, keepdim=True)
-        overall = residual.var(dim=(1, 2, 3), keepdim=True) ** 0.2
+        overall = residual.var(dim=(1, 2, 3), keepdim=True).pow(0.2)
         padded = functional.pad(residual, [window // 2] * 4, mode="reflect")
         mean = functional.avg_pool2d(padded, window, stride=1)
         local = functional.avg_pool2d(padded.square(), window, stride=1) - mean.square()
