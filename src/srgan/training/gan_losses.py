@@ -65,8 +65,7 @@ def gradient_penalty(discriminate: Discriminate, real: Tensor, fake: Tensor, gen
 
 def r1_penalty(discriminate: Discriminate, real: Tensor) -> Tensor:
     """||gradient||^2 / 2 at real pictures (Mescheder et al. 2018), mean over the batch. Call it in float32."""
-    penalty: Tensor = _slopes(discriminate, real.detach().requires_grad_()).square().mean() / 2
-    return penalty
+    return _slopes(discriminate, real.detach().requires_grad_()).square().mean() / 2
 
 
 def artefact_map(output: Tensor, average: Tensor, target: Tensor, window: int = 7) -> Tensor:
@@ -94,4 +93,5 @@ def _bce(logits: Tensor, label: float) -> Tensor:
 def _slopes(discriminate: Discriminate, pictures: Tensor) -> Tensor:
     """The norm of the gradient of each picture's summed output, N values with a graph of their own."""
     (gradient,) = torch.autograd.grad(discriminate(pictures).float().sum(), pictures, create_graph=True)
-    return gradient.flatten(1).norm(dim=1)
+    slopes: Tensor = gradient.flatten(1).norm(dim=1)
+    return slopes
