@@ -16,7 +16,7 @@ from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
 from srgan.training.progress import Curves, TrainStatus
 from srgan.training.runs import State, open_run
-from srgan.training.setup import averaged, finish, make_fabric, make_network
+from srgan.training.setup import averaged, finish, make_fabric, make_network, settle_norms
 from srgan.training.validation import Validator
 
 log = logging.getLogger("srgan")
@@ -57,6 +57,8 @@ def pretrain(
     try:
         if state.step < config.steps:
             store.fill(state.step)
+        if state.step == 0 and config.network.init_from:
+            settle_norms(state, store)
         work(sitting, _make_step(sitting, fabric, store))
     finally:
         curves.close()

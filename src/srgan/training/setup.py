@@ -125,6 +125,36 @@ def _take_over(layer: nn.Module, following: nn.Module | None, kernel: Tensor, bi
     return True
 
 
+@torch.no_grad()
+def settle_norms(state: State, store: TileStore) -> None:
+    """Have the batch norms that `start_from` left fresh pass on unchanged what they meet, in training mode too.
+
+    A bundle holds none: they are folded into its convolutions. Fresh ones would divide by the spread of each batch, and
+    the start would be lost at the first step. A batch of ``store`` shows them that spread. Call it before the first
+    step; a network without batch norms is left alone and draws nothing.
+    """
+
+    def settle(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        variance, mean = torch.var_mean(inputs[0].float(), dim=(0, 2, 3), correction=0)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.add_(mean)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+
+    norms = [layer for layer in state.network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    if not norms:
+        return
+    hooks = [norm.register_forward_pre_hook(settle) for norm in norms]
+    state.network.eval()(store.batch()[0])
+    state.network.train()
+    for hook in hooks:
+        hook.remove()
+    state.average.load(state.network.state_dict())
+
+
 def averaged(state: State) -> Network:
     """The network with the averaged weights, in its form for inference."""
     network = copy.deepcopy(state.network)

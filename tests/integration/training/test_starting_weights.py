@@ -66,6 +66,73 @@ def test_a_network_starts_where_a_model_stopped(
         torch.testing.assert_close(first_of(config)(x), start(x), atol=5e-3, rtol=1e-2)
 
 
+def test_batch_norms_that_were_folded_are_found_again(make_config: Config, tmp_path: Path) -> None:
+    """In training mode a batch norm divides by the batch's own spread: a fresh one would lose the start."""
+    from srgan.training.data import TileStore
+    from srgan.training.optimisers import WeightAverage
+    from srgan.training.runs import State
+    from srgan.training.setup import averaged, make_network, settle_norms
+
+    start, bundle = trained_bundle(tmp_path, "srresnet", {"width": 8, "blocks": 2}, 4)
+    config = make_config(
+        network__name="srresnet", network__options={"width": 8, "blocks": 2}, network__init_from=str(bundle.path)
+    )
+    network = make_network(config.network, config.data.patch)
+    store = TileStore(config.data, scale=4, seed=0, device=torch.device("cpu"))
+    store.fill()
+    x, _ = store.batch()
+    with torch.no_grad():
+        lost = (network(x) - start(x)).abs().max()
+        state = State(network, WeightAverage(network, 0.9), [], store.generator)
+        settle_norms(state, store)
+        low, _ = store.batch()  # another batch than the one that was shown to it
+        assert (network(low) - start(low)).abs().mean() < 0.1 * lost
+        torch.testing.assert_close(averaged(state)(low), start(low), atol=5e-3, rtol=1e-2)
+    assert network.training
+    assert not any(layer._forward_pre_hooks for layer in network.modules())
+
+
+def test_a_network_without_batch_norms_draws_no_batch_for_them(make_config: Config) -> None:
+    from srgan.training.data import TileStore
+    from srgan.training.optimisers import WeightAverage
+    from srgan.training.runs import State
+    from srgan.training.setup import make_network, settle_norms
+
+    config = make_config()
+    network = make_network(config.network, config.data.patch)
+    store = TileStore(config.data, scale=4, seed=0, device=torch.device("cpu"))
+    before = store.generator.get_state()
+    settle_norms(State(network, WeightAverage(network, 0.9), [], store.generator), store)
+    assert torch.equal(store.generator.get_state(), before)
+
+
+@pytest.mark.usefixtures("quick_export")
+@pytest.mark.parametrize("recipe", ["pretrain", "adversarial"])
+def test_both_recipes_go_on_from_a_model_with_folded_batch_norms(
+    recipe: str, make_config: Config, tmp_path: Path
+) -> None:
+    start, bundle = trained_bundle(tmp_path, "srresnet", {"width": 8, "blocks": 1}, 4)
+    made = train(
+        make_config(
+            recipe=recipe,
+            steps=30,  # so that the running statistics follow the batches
+            network__name="srresnet",
+            network__options={"width": 8, "blocks": 1},
+            network__init_from=str(bundle.path),
+            optimiser={"learning_rate": 1e-9, "warmup": 0, "ema": 0.0},
+            discriminator__name="patch",
+            discriminator__options={"width": 4, "depth": 1},
+        )
+    )
+    from safetensors.torch import load
+
+    network = build("srresnet", 4, width=8, blocks=1).deploy()
+    network.load_state_dict(load(made.read("weights.safetensors")))
+    x = torch.rand(1, 3, 12, 10)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), start(x), atol=3e-2, rtol=5e-2)
+
+
 def test_another_scale_gets_a_new_head(make_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     start, bundle = trained_bundle(tmp_path, "fast", {"width": 16, "blocks": 1}, 4)
     with caplog.at_level(logging.INFO, "srgan"):
