@@ -16,7 +16,7 @@ import pytest
 HELPERS = {"contenders.py", "reporting.py", "stand_ins.py"}
 """Files beside the scripts that are not run by people."""
 
-SCRIPTS = ("batch.py", "choice.py", "memory.py", "peers.py", "png_encoders.py", "startup.py")
+SCRIPTS = ("batch.py", "choice.py", "memory.py", "peers.py", "perceptual.py", "png_encoders.py", "startup.py")
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +134,25 @@ def test_a_peer_is_measured_or_named_with_the_reason(run: Any, peer: str, librar
         assert peer not in [row["contender"] for row in document["rows"]]
     else:
         assert peer in [row["contender"] for row in document["rows"]] or document["skipped"][peer]
+
+
+@pytest.mark.slow
+def test_looks_are_compared_on_clean_and_on_spoilt_inputs(run: Any) -> None:
+    text, document = run("perceptual.py")
+    rows = {(row["pictures"], row["label"]): row for row in document["rows"]}
+
+    assert list(rows) == [
+        (f"generated, {inputs}", label) for inputs in ("bicubic", "mixed") for label in ("turbo", "bicubic", "original")
+    ]
+    for inputs in ("bicubic", "mixed"):
+        ours, plain = (rows[f"generated, {inputs}", label] for label in ("turbo", "bicubic"))
+        assert ours["cpu_seconds"] > 0
+        assert plain["cpu_seconds"] is None
+        for figure in ("psnr", "lpips-unweighted", "niqe-photos"):
+            assert ours["means"][figure] != plain["means"][figure]
+    clean, spoilt = (rows[f"generated, {inputs}", "turbo"]["means"] for inputs in ("bicubic", "mixed"))
+    assert spoilt["psnr"] < clean["psnr"] - 1
+    assert spoilt["lpips-unweighted"] > clean["lpips-unweighted"]
+    assert document["against"] == "bicubic"
+    assert "The same divided by that of bicubic:" in text
+    assert "--limit 2" in text

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import heapq
-import html
 import io
 import threading
 from collections.abc import Callable
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING
 from srgan.batch.report import BatchReport, write_whole
 from srgan.errors import SrganError
 from srgan.imaging import Limits, open_scan, resize, resize_strips, to_uint8
+from srgan.pages import as_address, as_text, start_page
 from srgan.tiling import Rows
 
 if TYPE_CHECKING:
@@ -67,12 +66,12 @@ class Sheet:
         shown = "" if len(pairs) == self._count else f" The {len(pairs)} least alike of {self._count} are shown."
         failed = [outcome for outcome in report.outcomes if outcome.state == "failed"]
         parts = [
-            _HEAD,
-            f"<h1>{_text(Path(report.target).name or report.target)}</h1>\n<p>{_text(report.summary())}. ",
-            f"Model {_text(report.model)}. {_EXPLAINED}{shown}</p>\n",
+            start_page("Before and after", _STYLE),
+            f"<h1>{as_text(Path(report.target).name or report.target)}</h1>\n<p>{as_text(report.summary())}. ",
+            f"Model {as_text(report.model)}. {_EXPLAINED}{shown}</p>\n",
         ]
         if failed:
-            rows = "".join(f"<li><b>{_text(f.source)}</b> {_text(f.reason)}</li>\n" for f in failed[:MOST])
+            rows = "".join(f"<li><b>{as_text(f.source)}</b> {as_text(f.reason)}</li>\n" for f in failed[:MOST])
             parts.append(f"<details open><summary>{len(failed)} failed</summary><ul>\n{rows}</ul></details>\n")
         parts += ["<main>\n", *(_figure(pair) for pair in pairs), "</main>\n"]
         write_whole(path, "".join(parts))
@@ -138,13 +137,7 @@ def _jpeg(pixels: NDArray[np.float32]) -> str:
     values = to_uint8(resize(pixels, *_at_most(THUMB, (pixels.shape[0], pixels.shape[1])), "box"))
     stream = io.BytesIO()
     Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(stream, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _text(text: str) -> str:
-    """``text`` as it may stand in the page, whatever a file is called."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return html.escape(shown)
+    return as_address(stream.getvalue(), "jpeg")
 
 
 def _figure(pair: _Pair) -> str:
@@ -153,9 +146,8 @@ def _figure(pair: _Pair) -> str:
         for data, what in ((pair.before, "before"), (pair.after, "after"))
         if data
     )
-    return (
-        f"<figure><div>{images}</div><figcaption><b>{_text(pair.name)}</b> {_text(pair.text)}</figcaption></figure>\n"
-    )
+    caption = f"<b>{as_text(pair.name)}</b> {as_text(pair.text)}"
+    return f"<figure><div>{images}</div><figcaption>{caption}</figcaption></figure>\n"
 
 
 _EXPLAINED = (
@@ -164,21 +156,8 @@ _EXPLAINED = (
     "what is beautiful."
 )
 
-_HEAD = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>Before and after</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 1.5rem; background: Canvas; color: CanvasText; }
-h1 { font-size: 1.3rem; margin: 0; overflow-wrap: anywhere; }
-p { max-width: 60rem; margin: .3rem 0 1rem; }
-main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); gap: 1.2rem; }
-figure { margin: 0; }
+_STYLE = """main { display: grid; gap: 1.2rem;
+  grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr)); }
 figure div { display: flex; gap: .4rem; align-items: flex-start; }
 img { width: calc(50% - .2rem); max-height: 18rem; object-fit: contain; object-position: left top; }
-figcaption, li { font-size: .85rem; overflow-wrap: anywhere; }
-</style>
 """

@@ -1,7 +1,11 @@
-"""`srgan evaluate`: score a model against reference pictures."""
+"""`srgan evaluate`: score models against reference pictures."""
 
 from __future__ import annotations
 
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +18,8 @@ from srgan.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from srgan.config import Settings
-    from srgan.evaluation import EvaluationReport, Mean
+    from srgan.evaluation import Comparison, EvaluationReport, Inputs, Mean, Results, Trial
+    from srgan.upscaler import Upscaler
 
 EXAMPLES = """\b
 Examples:
@@ -22,17 +27,37 @@ Examples:
   srgan evaluate bicubic Set5 --scale 3
   srgan evaluate fast BSD100 --metrics lpips-unweighted,stlpips-alex,consistency
   srgan evaluate runs/mine/001/bundle Set14 --csv set14.csv --save-dir enlarged --record
+  srgan evaluate fast turbo Set14 --html compare.html --metrics niqe-photos --worst-by niqe-photos
+  srgan evaluate fast --results other=enlarged/by-another Set14 --degrade mixed --html compare.html
 """
 
-Model = Annotated[
-    str,
-    typer.Argument(metavar="MODEL", help="Name or family of a model, path of a bundle, or a plain resampler: bicubic."),
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MODEL",
+        help="Names or families of models, paths of bundles, or a plain resampler: bicubic.",
+        show_default=False,
+    ),
 ]
 Folder = Annotated[
     Path, typer.Argument(metavar="HR_DIR", help="Folder of high-resolution pictures.", show_default=False)
 ]
 Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write a line for each picture as CSV.")]
-SaveDir = Annotated[Path | None, typer.Option("--save-dir", metavar="DIR", help="Keep the enlarged pictures here.")]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", help="Also write a page with the pictures of all models, the worst ten on top."
+    ),
+]
+WorstBy = Annotated[
+    str, typer.Option("--worst-by", metavar="NAME", help="The figure, of the first model, that orders the page.")
+]
+SaveDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-dir", metavar="DIR", help="Keep the enlarged pictures here, those of several models in a folder each."
+    ),
+]
 First = Annotated[
     int | None,
     typer.Option(
@@ -44,8 +69,31 @@ Metrics = Annotated[
     typer.Option(
         "--metrics",
         metavar="NAMES",
-        help="Figures, separated by commas: psnr, ssim, consistency, lpips-unweighted, dists-squeeze, stlpips-alex, "
-        "fd-squeeze, kid-squeeze. Those that look at features need srgan[train].",
+        help="Figures, separated by commas: psnr, ssim, consistency, niqe-photos, lpips-unweighted, dists-squeeze, "
+        "stlpips-alex, fd-squeeze, kid-squeeze. Those that look at features of a network need srgan[train].",
+    ),
+]
+Degrade = Annotated[
+    str | None,
+    typer.Option("--degrade", metavar="NAME", help="Spoil the small pictures: blur, noise, jpeg, or mixed for all."),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, metavar="NUMBER", help="Of --degrade: how strongly each.")]
+LowDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--low-dir", metavar="DIR", help="Enlarge these small pictures, NAME or NAMEx4, instead of making them."
+    ),
+]
+SaveInputs = Annotated[
+    Path | None,
+    typer.Option("--save-inputs", metavar="DIR", help="Keep the small pictures here, for another program to enlarge."),
+]
+Finished = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--results",
+        metavar="[LABEL=]DIR",
+        help="Also score pictures that another program has enlarged: NAME, NAMEx4 or NAME_x4. Can be given again.",
     ),
 ]
 Record = Annotated[
@@ -56,13 +104,21 @@ Record = Annotated[
 
 def evaluate(
     ctx: typer.Context,
-    model: Model,
+    *,  # the order is that of the command line, where what may be left out comes first
+    models: Models = None,
     folder: Folder,
     scale: options.Scale = None,
     limit: First = None,
     metrics: Metrics = "psnr,ssim",
+    results: Finished = None,
+    degrade: Degrade = None,
+    seed: Seed = 0,
+    low_dir: LowDir = None,
     csv: Csv = None,
+    html: Html = None,
+    worst_by: WorstBy = "psnr",
     save_dir: SaveDir = None,
+    save_inputs: SaveInputs = None,
     record: Record = False,
     device: options.Device = None,
     backend: options.Backend = None,
@@ -75,44 +131,88 @@ def evaluate(
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Score a model against reference pictures: PSNR and SSIM, beside plain bicubic enlargement.
+    """Score models against reference pictures: PSNR and SSIM, beside plain bicubic enlargement.
 
     Each picture is made small by MATLAB's bicubic, enlarged by the model and compared with itself: Y channel, 8 bit,
     as many pixels of border left out as the scale. The figures of --metrics see the whole picture. Brackets hold the
-    95 % interval of a mean over the pictures.
+    95 % interval of a mean over the pictures. Several models are compared on the pictures that all could be scored on.
     """
     settings = options.read_settings(ctx)
-    from srgan.evaluation import evaluate as score
-    from srgan.evaluation import record_quality
-    from srgan.models import find_model
+    from srgan.evaluation import Comparison, Trial, check_order
 
     if record:
-        _check_recordable(model, settings, limit)
-    upscaler = options.open_upscaler(settings, settings.upscale.scale, model)
-    with Progress("scoring") as progress:
-        limits = options.limits_of(settings)
-        report = score(
-            upscaler,
-            folder,
-            progress=progress,
-            save=save_dir,
-            limits=limits,
-            first=limit,
-            metrics=metrics.split(","),
-            trained_with=_loss_features(model, settings.upscale.scale),
-        )
-    if csv is not None:
-        write_text(csv, report.to_csv())
-    emit(report.to_json().rstrip("\n") if as_json else _text(report))
-    for warning in report.warnings:
-        say(f"warning: {warning}")
-    for failure in report.failures:
-        complain(failure.reason if failure.name in failure.reason else f"{failure.name}: {failure.reason}")
-    if record:
-        bundle = record_quality(find_model(model, settings.upscale.scale).path, report)
-        say(f"{bundle.path}: recorded {report.quality.psnr:.2f} dB on {report.dataset}")
-    if report.failures:
+        _check_recordable(models or [], settings, limit, bool(results or degrade or low_dir))
+    inputs, limits = _inputs(degrade, seed, low_dir), options.limits_of(settings)
+    trial = Trial(folder, inputs=inputs, limits=limits, first=limit, metrics=metrics.split(","))
+    check_order(worst_by, trial.metrics)
+    contenders = _contenders(models or [], results or [], settings)
+    if save_inputs is not None:
+        trial.write_inputs(save_inputs, int(contenders[0].scale))
+    with tempfile.TemporaryDirectory(prefix="srgan-") as temporary:
+        kept = save_dir or (Path(temporary) if html else None)
+        folders = {one.label: _folder(kept, one, contenders) for one in contenders} if kept else {}
+        comparison = Comparison(_reports(trial, contenders, folders))
+        if html is not None:
+            _write_page(html, comparison, trial, folders, worst_by)
+    _tell(comparison, csv, as_json)
+    if record and models:
+        _record(models[0], settings.upscale.scale, comparison.first)
+    if any(report.failures for report in comparison.full.values()):
         raise typer.Exit(SOME_FAILED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Contender:
+    """What is scored under a label of its own."""
+
+    label: str
+    made_by: Upscaler | Results
+    loss_features: tuple[str, ...] = ()
+
+    @property
+    def scale(self) -> float:
+        return self.made_by.scale
+
+
+def _inputs(degrade: str | None, seed: int, low_dir: Path | None) -> Inputs | None:
+    from srgan.evaluation import Degraded, LowFolder
+
+    if degrade is not None and low_dir is not None:
+        raise InvalidConfig("--degrade and --low-dir contradict each other; give one of them")
+    if degrade is not None:
+        return Degraded(degrade, seed)
+    return None if low_dir is None else LowFolder(low_dir)
+
+
+def _contenders(models: list[str], results: list[str], settings: Settings) -> list[_Contender]:
+    """All opened, so that what cannot be scored is told before the work. Raises `InvalidConfig`."""
+    from srgan.evaluation import Results
+
+    wanted = settings.upscale.scale
+    upscalers = [options.open_upscaler(settings, wanted, model) for model in models]
+    names = [upscaler.info.model for upscaler in upscalers]
+    contenders = [
+        _Contender(
+            label=name if names.count(name) == 1 else model,
+            made_by=upscaler,
+            loss_features=_loss_features(model, wanted),
+        )
+        for model, name, upscaler in zip(models, names, upscalers, strict=True)
+    ]
+    scale = wanted or (contenders[0].scale if contenders else 4)
+    for text in results:
+        label, equals, folder = text.partition("=")
+        finished = Results(folder if equals else text, scale=scale, label=label if equals else None)
+        contenders.append(_Contender(label=finished.label, made_by=finished))
+    if not contenders:
+        raise InvalidConfig("nothing to score: name a model, or give the folder of finished pictures with --results")
+    labels = [_file_name(one.label) for one in contenders]
+    if doubled := sorted({label for label in labels if labels.count(label) > 1}):
+        raise InvalidConfig(f"two of those to score are called {doubled[0]}; --results LABEL=DIR gives another name")
+    if len(scales := {one.scale for one in contenders}) > 1:
+        said = ", ".join(f"{one.label} x{one.scale:g}" for one in contenders)
+        raise InvalidConfig(f"models are compared at one scale, not {said}; give --scale {min(scales):g}")
+    return contenders
 
 
 def _loss_features(model: str, scale: float | None) -> tuple[str, ...]:
@@ -123,14 +223,74 @@ def _loss_features(model: str, scale: float | None) -> tuple[str, ...]:
     return () if model in RESIZE_MODELS else find_model(model, scale).info.provenance.loss_features
 
 
-def _check_recordable(model: str, settings: Settings, limit: int | None) -> None:
-    """Raise `InvalidConfig` where the means would not be the model's own on all pictures."""
+def _folder(kept: Path, one: _Contender, contenders: list[_Contender]) -> Path:
+    """Where the pictures of ``one`` are kept."""
+    return kept if len(contenders) == 1 else kept / _file_name(one.label)
+
+
+def _file_name(label: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", label).strip(".") or "_"
+
+
+def _reports(trial: Trial, contenders: list[_Contender], folders: Mapping[str, Path]) -> dict[str, EvaluationReport]:
+    """The report of each, by its label."""
+    reports: dict[str, EvaluationReport] = {}
+    with Progress("scoring") as progress:
+
+        def tell(done: int, pictures: int) -> None:
+            note = one.label if len(contenders) > 1 else ""
+            progress(len(reports) * pictures + done, len(contenders) * pictures, note)
+
+        for one in contenders:
+            reports[one.label] = trial.score(
+                one.made_by, progress=tell, save=folders.get(one.label), trained_with=one.loss_features
+            )
+    return reports
+
+
+def _write_page(path: Path, comparison: Comparison, trial: Trial, folders: Mapping[str, Path], worst_by: str) -> None:
+    from srgan.evaluation import comparison_page
+
+    write_text(path, comparison_page(comparison, trial, folders, worst_by=worst_by))
+    say(f"{path}: written")
+
+
+def _tell(comparison: Comparison, csv: Path | None, as_json: bool) -> None:
+    """Write the figures where they are asked for, then what is to be said of them. One model is told of in full."""
+    alone = len(comparison.full) == 1
+    if csv is not None:
+        write_text(csv, comparison.first.to_csv() if alone else comparison.to_csv())
+    if as_json:
+        emit((comparison.first if alone else comparison).to_json().rstrip("\n"))
+    else:
+        emit(_text(comparison.first) if alone else _side_by_side(comparison))
+    for warning in comparison.warnings:
+        say(f"warning: {warning}")
+    for label, report in comparison.full.items():
+        whose = "" if alone else f"{label}: "
+        for failure in report.failures:
+            named = failure.name in failure.reason
+            complain(f"{whose}{failure.reason}" if named else f"{whose}{failure.name}: {failure.reason}")
+
+
+def _record(model: str, scale: float | None, report: EvaluationReport) -> None:
+    from srgan.evaluation import record_quality
+    from srgan.models import find_model
+
+    bundle = record_quality(find_model(model, scale).path, report)
+    say(f"{bundle.path}: recorded {report.quality.psnr:.2f} dB on {report.dataset}")
+
+
+def _check_recordable(models: list[str], settings: Settings, limit: int | None, other: bool) -> None:
+    """Raise `InvalidConfig` where the means would not be the model's own on all pictures, under the protocol."""
     from srgan.runtime import RESIZE_MODELS
 
+    if len(models) != 1 or other:
+        raise InvalidConfig("--record: only one model, on the inputs of the protocol, has figures for its model.toml")
     if limit is not None:
         raise InvalidConfig("--record: the means of a part of the pictures are not recorded; leave out --limit")
-    if model in RESIZE_MODELS:
-        raise InvalidConfig(f"--record: {model} is plain resampling and has no model.toml")
+    if models[0] in RESIZE_MODELS:
+        raise InvalidConfig(f"--record: {models[0]} is plain resampling and has no model.toml")
     if settings.upscale.tta or settings.upscale.fix_colour:
         raise InvalidConfig("--record: upscale.tta and upscale.fix_colour give other figures than the model's own")
 
@@ -139,11 +299,14 @@ def _text(report: EvaluationReport) -> str:
     """A table of the pictures, the means below it, and with which features they were computed."""
     names = list(report.more)
     rows = [
-        (s.name, s.psnr, s.ssim, s.baseline_psnr, s.baseline_ssim, *(s.more[n] for n in names), round(s.seconds, 3))
+        (
+            *(s.name, s.psnr, s.ssim, s.baseline_psnr, s.baseline_ssim, *(s.more[n] for n in names)),
+            None if s.seconds is None else round(s.seconds, 3),
+        )
         for s in report.scores
     ]
     pictures = f"{len(rows)} picture{'' if len(rows) == 1 else 's'}"
-    ran = f"{report.backend}/{report.device}, {report.precision}"
+    ran = f"{report.backend}/{report.device}, {report.precision}" if report.device else "finished results"
     means = [
         ("", "PSNR dB", "SSIM"),
         (f"{report.model} x{report.scale}", _mean(report.psnr, 2), _mean(report.ssim, 4)),
@@ -153,23 +316,60 @@ def _text(report: EvaluationReport) -> str:
     head = ("PICTURE", "PSNR", "SSIM", "BICUBIC", "SSIM", *(name.upper() for name in names), "SECONDS")
     lines = [table(head, rows), "", f"Means over {pictures} of {report.dataset}, on {ran}:", table(means[0], means[1:])]
     if further := _further(report):
-        lines += ["", table(("", f"{report.model} x{report.scale}", "bicubic", "BETTER"), further)]
-    lines += [f"{name} is computed with {features}" for name, features in report.features.items()]
-    return "\n".join(lines)
+        original = ("ORIGINAL",) if report.reference_more else ()
+        lines += ["", table(("", f"{report.model} x{report.scale}", "bicubic", *original, "BETTER"), further)]
+    return "\n".join([*lines, *_notes(report)])
 
 
-def _further(report: EvaluationReport) -> list[tuple[str, str, str, str]]:
-    """A line for each figure beyond PSNR and SSIM: of the model, of bicubic, and which way is better."""
+def _notes(report: EvaluationReport) -> list[str]:
+    """With which features figures were computed, and what was enlarged where it is not what everyone enlarges."""
+    from srgan.evaluation import PROTOCOL
+
+    notes = [f"{name} is computed with {features}" for name, features in report.features.items()]
+    return notes if report.protocol == PROTOCOL else [*notes, f"protocol: {report.protocol}"]
+
+
+def _further(report: EvaluationReport) -> list[tuple[str, ...]]:
+    """A line for each figure beyond PSNR and SSIM: of the model, of bicubic, of the originals where a figure needs no
+    reference, and which way is better."""
     from srgan.metrics.judges import FIGURES
 
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for name, (ours, bicubic) in report.more.items():
         digits = FIGURES[name].digits
         lines.append((name, _mean(ours, digits), _mean(bicubic, digits)))
     for name, figure in report.sets.items():
         digits = FIGURES[name].digits
         lines.append((name, f"{figure.value:.{digits}f}", f"{figure.baseline:.{digits}f}"))
+    if report.reference_more:
+        of_originals = {name: _mean(mean, FIGURES[name].digits) for name, mean in report.reference_more.items()}
+        lines = [(*line, of_originals.get(line[0], "")) for line in lines]
     return [(*line, "more" if FIGURES[line[0]].more_is_better else "less") for line in lines]
+
+
+def _side_by_side(comparison: Comparison) -> str:
+    """The means of all models in one table, without their intervals, which would make it too wide."""
+    from srgan.metrics.judges import FIGURES
+
+    figures = comparison.figures
+    rows = []
+    for line in comparison.lines:
+        cells = []
+        for name in figures:
+            mean = line.means.get(name)
+            value = mean if mean is None or isinstance(mean, float) else mean.value
+            cells.append("-" if value is None else f"{value:.{FIGURES[name].digits}f}")
+        rows.append((line.label, *cells, "-" if line.seconds is None else f"{line.seconds:.3f}"))
+    better = ("BETTER", *("more" if FIGURES[name].more_is_better else "less" for name in figures), "less")
+    first = comparison.first
+    return "\n".join(
+        [
+            f"Means over {len(comparison.pictures)} pictures of {first.dataset}, x{first.scale}; "
+            "--json and --html have their intervals:",
+            table(("", *(name.upper() for name in figures), "SECONDS"), [*rows, better]),
+            *_notes(first),
+        ]
+    )
 
 
 def _mean(mean: Mean, digits: int) -> str:

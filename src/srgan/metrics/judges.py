@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.floating[Any]]
 Judge = Callable[[Pixels, Pixels], float]
 """Compares two pictures H x W x 1 or 3 in [0, 1] of one size."""
+BlindJudge = Callable[[Pixels], float]
+"""Judges one picture H x W x 1 or 3 in [0, 1] without a reference."""
 
 SQUEEZENET = "SqueezeNet 1.1 (ImageNet, Caffe release)"
 ALEXNET = "shift-tolerant AlexNet (ST-LPIPS vST0.0)"
+PHOTOGRAPHS = "natural scene statistics of our 198 training photographs (not the model of NIQE's authors)"
 PATCH, STEP = 64, 32
 """Pixels of the square patches that set figures are computed over, and from one to the next."""
 _SIZE = 8.0
@@ -35,11 +38,11 @@ FEW_PATCHES = 5000
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure: what it compares, whether more is better, with which network's features, and digits worth showing."""
+    """One figure: what it compares, whether more is better, with which features, and digits worth showing."""
 
-    kind: Literal["fidelity", "picture", "set", "input"]
+    kind: Literal["fidelity", "picture", "set", "input", "blind"]
     """``picture`` compares each result with its reference, ``set`` all results with all references, ``input`` each
-    result, made small again, with what was enlarged."""
+    result, made small again, with what was enlarged; ``blind`` looks at the result alone."""
     more_is_better: bool
     features: str | None = None
     digits: int = 4
@@ -67,6 +70,9 @@ FIGURES: dict[str, Figure] = {
     "kid-squeeze": Figure(
         kind="set", more_is_better=False, features=SQUEEZENET, digits=3, says="kernel distance of patches, unbiased"
     ),
+    "niqe-photos": Figure(
+        kind="blind", more_is_better=False, features=PHOTOGRAPHS, digits=2, says="NIQE's form, without a reference"
+    ),
 }
 
 _NOT_HERE = {
@@ -74,7 +80,7 @@ _NOT_HERE = {
     "dists": "its weights belong to features that are not shipped: dists-squeeze",
     "fid": "its features are not shipped: fd-squeeze",
     "kid": "its features are not shipped: kid-squeeze",
-    "niqe": "its model of pristine pictures is not shipped",
+    "niqe": "its authors' model of pristine pictures is not shipped: niqe-photos",
 }
 
 
@@ -125,6 +131,14 @@ def open_judge(name: str) -> Judge:
     return judge
 
 
+def open_blind_judge(name: str) -> BlindJudge:
+    """What computes the figure ``name``, one of kind ``blind``: `niqe-photos`. Raises `CorruptModel`."""
+    from srgan.metrics import naturalness
+
+    naturalness.pristine()
+    return {"niqe-photos": naturalness.naturalness}[name]
+
+
 def open_collector() -> Callable[[Pixels], NDArray[np.float32]]:
     """What gives the features of a picture's patches, N x 512, for the figures of kind ``set``: fire9 averaged, by 8.
 
@@ -171,4 +185,5 @@ _LEAST_SIDE = {
     "stlpips-alex": 32,
     "fd-squeeze": PATCH,
     "kid-squeeze": PATCH,
+    "niqe-photos": 96,
 }

@@ -88,6 +88,16 @@ def test_a_picture_that_cannot_be_scored_is_named_and_gives_exit_code_1(
         (["bicubic", "reference", "--record"], 2, "--record"),
         (["fast", "reference", "--record", "--limit", "1"], 2, "leave out --limit"),
         (["fast", "reference", "--record", "--set", "upscale.tta=true"], 2, "upscale.tta"),
+        (["fast", "turbo", "reference", "--record"], 2, "--record: only one model"),
+        (["fast", "reference", "--record", "--degrade", "jpeg"], 2, "--record: only one model"),
+        (["reference"], 2, "name a model, or give the folder of finished pictures"),
+        (["bicubic", "reference", "--degrade", "rain"], 2, "Choose one of: blur, noise, jpeg, mixed"),
+        (["bicubic", "reference", "--degrade", "jpeg", "--low-dir", "reference"], 2, "contradict each other"),
+        (["bicubic", "reference", "--low-dir", "nothing"], 3, "nothing: cannot be read"),
+        (["reference", "--results", "nothing"], 3, "nothing: cannot be read"),
+        (["bicubic", "reference", "--worst-by", "niqe-photos"], 2, "cannot be ordered by 'niqe-photos'"),
+        (["bicubic", "bicubic", "reference"], 2, "two of those to score are called bicubic"),
+        (["fast-x4", "fast-x2", "reference"], 2, "at one scale, not fast-x4 x4, fast-x2 x2; give --scale 2"),
     ],
 )
 def test_what_cannot_be_scored_is_one_line(
@@ -122,6 +132,81 @@ def test_the_means_can_be_recorded_in_the_bundle(
     assert f"recorded {qualities['reference'].psnr:.2f} dB on reference" in done.err
 
 
+def test_several_models_are_shown_in_one_table(srgan: Callable[..., Any], folder: Path) -> None:
+    done = srgan("evaluate", "nearest", "bilinear", folder, "--scale", "2", "--metrics", "consistency")
+    assert (done.code, done.err) == (0, "")
+    lines = [line.split() for line in done.out.splitlines()]
+    assert " ".join(lines[0]).startswith("Means over 2 pictures of reference, x2;")
+    assert lines[1] == ["PSNR", "SSIM", "CONSISTENCY", "SECONDS"]
+    assert [line[0] for line in lines[2:]] == ["nearest", "bilinear", "bicubic", "BETTER"]
+    alone = srgan("evaluate", "nearest", folder, "--scale", "2").out
+    assert f"  {lines[2][1]} [" in alone, "the same mean"
+    assert lines[-1] == ["BETTER", "more", "more", "more", "less"]
+
+
+def test_files_of_several_models(srgan: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    (folder / "c.png").write_bytes(b"no picture")
+    models = ("nearest", "bicubic", folder, "--scale", "2")
+    files = ("--csv", tmp_path / "s.csv", "--save-dir", tmp_path / "kept", "--html", tmp_path / "page.html")
+    done = srgan("evaluate", *models, *files, "--worst-by", "ssim", "--json")
+    assert done.code == 1
+    document = json.loads(done.out)
+    assert list(document["models"]) == ["nearest", "bicubic"]
+    assert len({model["mean"]["psnr"]["value"] for model in document["models"].values()}) == 2
+    with (tmp_path / "s.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["model"], row["name"]) for row in rows] == [(m, n) for m in ("nearest", "bicubic") for n in
+        ("a.png", "b.png", "c.png")]  # fmt: skip
+    assert sorted(str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.png")) == [
+        "bicubic/a_x2.png", "bicubic/b_x2.png", "nearest/a_x2.png", "nearest/b_x2.png",
+    ]  # fmt: skip
+    assert "nearest is worst by ssim" in (tmp_path / "page.html").read_text("utf-8")
+    assert done.err.splitlines()[0] == f"{tmp_path / 'page.html'}: written"
+    assert done.err.count("srgan: error: nearest: ") == done.err.count("srgan: error: bicubic: ") == 1
+
+
+def test_one_model_has_a_page_as_well_and_leaves_nothing_beside_it(
+    srgan: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    done = srgan("evaluate", "bicubic", folder, "--scale", "2", "--html", tmp_path / "new.html")
+    assert done.code == 0
+    assert done.out.splitlines()[0].startswith("PICTURE"), "the text is that of one model"
+    assert (tmp_path / "new.html").read_text("utf-8").count("<article>") == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"reference", "new.html"}
+
+
+def test_another_program_is_judged_by_what_it_made_of_the_same_inputs(
+    srgan: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    """The inputs are kept, enlarged by somebody (here nearest, without srgan), and the results scored."""
+    spoilt = ("--degrade", "mixed", "--seed", "3", "--scale", "2")
+    done = srgan("evaluate", "nearest", folder, *spoilt, "--save-inputs", tmp_path / "low", "--json")
+    ours = json.loads(done.out)
+    (tmp_path / "peer").mkdir()
+    for path in (tmp_path / "low").iterdir():
+        pixels = np.asarray(Image.open(path))
+        Image.fromarray(pixels.repeat(2, 0).repeat(2, 1)).save(tmp_path / "peer" / path.name)
+    done = srgan("evaluate", folder, *spoilt, "--results", tmp_path / "peer", "--json")
+    theirs = json.loads(done.out)
+    assert theirs["mean"] == ours["mean"]
+    assert (theirs["model"], theirs["backend"], theirs["seconds"]) == ("peer", "files", None)
+    done = srgan("evaluate", "nearest", folder, "--scale", "2", "--low-dir", tmp_path / "low", "--results",
+                 f"them={tmp_path / 'peer'}")  # fmt: skip
+    assert done.code == 0, done.err
+    rows = {line.split()[0]: line.split()[1:3] for line in done.out.splitlines()[2:4]}
+    assert rows["nearest"] == rows["them"]
+    assert "protocol: reference cropped to a multiple of the scale; low resolution from low" in done.out
+
+
+def test_two_models_of_one_name_are_told_apart_by_their_paths(
+    srgan: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "open_upscaler", lambda settings, scale, model: Upscaler(NearestSession(2)))
+    monkeypatch.setattr("srgan.cli.evaluate._loss_features", lambda model, scale: ())
+    done = srgan("evaluate", "runs/1/bundle", "runs/2/bundle", folder)
+    assert [line.split()[0] for line in done.out.splitlines()[2:4]] == ["runs/1/bundle", "runs/2/bundle"]
+
+
 def test_further_figures_are_shown_with_which_way_is_better(srgan: Callable[..., Any], folder: Path) -> None:
     done = srgan("evaluate", "bicubic", folder, "--scale", "2", "--metrics", "consistency")
     assert (done.code, done.err) == (0, "")
@@ -135,8 +220,10 @@ def test_further_figures_are_shown_with_which_way_is_better(srgan: Callable[...,
 def test_what_must_be_known_of_figures_is_said_beside_them(
     srgan: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("srgan.evaluation.open_collector", lambda: lambda pixels: pixels[::4, ::4].reshape(-1, 3))
-    monkeypatch.setattr("srgan.evaluation.least_side", lambda names: 1)
+    monkeypatch.setattr(
+        "srgan.evaluation.scoring.open_collector", lambda: lambda pixels: pixels[::4, ::4].reshape(-1, 3)
+    )
+    monkeypatch.setattr("srgan.evaluation.scoring.least_side", lambda names: 1)
     done = srgan("evaluate", "bicubic", folder, "--scale", "2", "--metrics", "fd-squeeze")
     assert done.code == 0
     assert "warning: fd-squeeze: 240 patches are few" in done.err
@@ -146,9 +233,11 @@ def test_what_must_be_known_of_figures_is_said_beside_them(
 def test_a_figure_that_was_a_loss_is_warned_of_by_what_the_bundle_says(
     srgan: Callable[..., Any], folder: Path, bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("srgan.evaluation.open_judge", lambda name: lambda a, b: 0.5)
+    monkeypatch.setattr("srgan.evaluation.scoring.open_judge", lambda name: lambda a, b: 0.5)
     monkeypatch.setattr(
-        options, "open_upscaler", lambda settings, scale, model: Upscaler(NearestSession(4 if "x4" in model else 2))
+        options,
+        "open_upscaler",
+        lambda settings, scale, model: Upscaler(NearestSession(2 if model == "mine-x2" else 4)),
     )
     features = FIGURES["lpips-unweighted"].features
     bundle = bundles["mine-x4"]
@@ -165,6 +254,20 @@ def test_a_figure_that_was_a_loss_is_warned_of_by_what_the_bundle_says(
         f"warning: lpips-unweighted: {features} was a loss in this model's training, so this figure flatters it\n"
     )
     assert srgan("evaluate", "mine-x2", folder, *metrics).err == ""
+    both = srgan("evaluate", "mine-x4", "bicubic", folder, "--scale", "4", *metrics)
+    assert both.err.startswith("warning: mine-x4: lpips-unweighted: "), "of whom"
+
+
+def test_a_figure_without_reference_is_shown_for_the_originals_too(
+    srgan: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("srgan.evaluation.scoring.open_blind_judge", lambda name: lambda a: float(a.std()))
+    monkeypatch.setattr("srgan.evaluation.scoring.least_side", lambda names: 1)
+    lines = srgan("evaluate", "nearest", folder, "--scale", "2", "--metrics", "niqe-photos").out.splitlines()
+    assert lines[-3].split() == ["nearest", "x2", "bicubic", "ORIGINAL", "BETTER"]
+    values = [float(word) for word in lines[-2].replace("[", " ").split() if word.replace(".", "").isdigit()]
+    assert len(set(values)) == 3, "of the model, of bicubic and of the original; the pictures are alike"
+    assert lines[-1].startswith("niqe-photos is computed with natural scene statistics of our")
 
 
 def test_unknown_figures_are_one_line_with_the_choices(srgan: Callable[..., Any], folder: Path) -> None:

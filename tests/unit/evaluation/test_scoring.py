@@ -30,17 +30,6 @@ def scene(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[
     return from_uint8(to_uint8((0.5 + waves / 6).astype(np.float32)))
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Three pictures and a text."""
-    path = tmp_path / "Trio"
-    path.mkdir()
-    for i, size in enumerate([(50, 47), (40, 64), (64, 40)]):
-        write_picture(Picture(pixels=scene(*size, seed=i)), path / f"{'cab'[i]}.png")
-    (path / "notes.txt").write_text("not meant to be scored")
-    return path
-
-
 def test_each_step_of_the_protocol(folder: Path) -> None:
     report = evaluate(NearestSession(4), folder)
     assert [score.name for score in report.scores] == ["a.png", "b.png", "c.png"]
@@ -310,17 +299,19 @@ def difference(offset: float) -> Any:
 def judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures that need no torch, in place of those that do."""
     opened = {"lpips-unweighted": difference(1), "dists-squeeze": difference(2)}
-    monkeypatch.setattr("srgan.evaluation.open_judge", opened.__getitem__)
-    monkeypatch.setattr("srgan.evaluation.open_collector", lambda: lambda pixels: pixels[::8, ::8].reshape(-1, 3))
-    monkeypatch.setattr("srgan.evaluation.least_side", lambda names: 1)
+    monkeypatch.setattr("srgan.evaluation.scoring.open_judge", opened.__getitem__)
+    monkeypatch.setattr(
+        "srgan.evaluation.scoring.open_collector", lambda: lambda pixels: pixels[::8, ::8].reshape(-1, 3)
+    )
+    monkeypatch.setattr("srgan.evaluation.scoring.least_side", lambda names: 1)
 
 
 def test_without_further_figures_no_network_is_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> Any:
         raise AssertionError("opened")
 
-    monkeypatch.setattr("srgan.evaluation.open_judge", refuse)
-    monkeypatch.setattr("srgan.evaluation.open_collector", refuse)
+    monkeypatch.setattr("srgan.evaluation.scoring.open_judge", refuse)
+    monkeypatch.setattr("srgan.evaluation.scoring.open_collector", refuse)
     report = evaluate(NearestSession(2), folder)
     assert (report.more, report.sets, report.features, report.warnings) == ({}, {}, {}, ())
     assert set(evaluate(NearestSession(2), folder, metrics=["consistency"]).more) == {"consistency"}
@@ -395,7 +386,7 @@ def test_a_figure_that_was_a_loss_is_warned_of(folder: Path) -> None:
 
 
 def test_pictures_too_small_for_a_figure_fail_with_a_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srgan.evaluation.open_collector", lambda: lambda pixels: np.zeros((2, 3), np.float32))
+    monkeypatch.setattr("srgan.evaluation.scoring.open_collector", lambda: lambda pixels: np.zeros((2, 3), np.float32))
     with pytest.raises(InvalidDataset, match="too few"):
         evaluate(NearestSession(2), folder, metrics=["kid-squeeze"])
 

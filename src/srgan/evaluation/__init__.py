@@ -1,0 +1,42 @@
+"""Scoring models against reference pictures, alone or side by side."""
+
+from srgan.evaluation.comparison import BICUBIC, Comparison, Line, check_order
+from srgan.evaluation.inputs import DEGRADATIONS, Degraded, Inputs, LowFolder, Results, Shrunk
+from srgan.evaluation.page import comparison_page, most_different
+from srgan.evaluation.recording import record_quality
+from srgan.evaluation.report import (
+    PERFECT_PSNR,
+    PROTOCOL,
+    EvaluationReport,
+    Failure,
+    Mean,
+    PictureScore,
+    SetFigure,
+)
+from srgan.evaluation.scoring import Case, Trial, evaluate
+
+__all__ = [
+    "BICUBIC",
+    "DEGRADATIONS",
+    "PERFECT_PSNR",
+    "PROTOCOL",
+    "Case",
+    "Comparison",
+    "Degraded",
+    "EvaluationReport",
+    "Failure",
+    "Inputs",
+    "Line",
+    "LowFolder",
+    "Mean",
+    "PictureScore",
+    "Results",
+    "SetFigure",
+    "Shrunk",
+    "Trial",
+    "check_order",
+    "comparison_page",
+    "evaluate",
+    "most_different",
+    "record_quality",
+]
