@@ -84,10 +84,14 @@ class TileStore:
 
     ``scale`` is the enlargement that is trained, ``seed`` decides order and patches. `batch` draws from ``generator``,
     whose state belongs into a checkpoint. A new store has read the headers only; `fill` decodes. Single pictures that
-    cannot be used are logged once and left out; `InvalidDataset` is raised when none can.
+    cannot be used are logged once and left out; `InvalidDataset` is raised when none can. ``share`` is the number of
+    this process and how many there are: all draw the same large batch, and each takes its own part of it.
     """
 
-    def __init__(self, data: DataSection, *, scale: int, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, data: DataSection, *, scale: int, seed: int, device: torch.device, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        self._rank, self._processes = share
         self._data, self._scale, self._seed, self._device = data, scale, seed, device
         self._side = data.tile // scale
         self.generator = torch.Generator().manual_seed(seed)
@@ -149,17 +153,18 @@ class TileStore:
 
         H and W are ``data.patch`` in LR, ``scale`` times that in HR.
         """
-        n, patch = self._data.batch, self._data.patch
+        n, patch = self._data.batch * self._processes, self._data.patch
+        mine = slice(self._rank * self._data.batch, (self._rank + 1) * self._data.batch)
         slot, row, column = self._draw(n)
         symmetry = torch.zeros(n, dtype=torch.long)
         if self._data.augment:
             symmetry = torch.randint(8, (n,), generator=self.generator)
         # A plain copy to a GPU would wait for everything that it still has to do.
         queued = self._device.type == "cuda"
-        place = torch.stack([slot, row, column, symmetry], dim=1).to(self._device, non_blocking=queued)
+        place = torch.stack([slot, row, column, symmetry], dim=1)[mine].to(self._device, non_blocking=queued)
         hr = _gather(self._hr, place, patch, self._scale)
         if self._degrade:
-            seeds = torch.randint(2**62, (n,), generator=self.generator).tolist()
+            seeds = torch.randint(2**62, (n,), generator=self.generator)[mine].tolist()
             return self._degrade(hr, seeds), hr
         return _gather(self._lr, place, patch, 1), hr
 
