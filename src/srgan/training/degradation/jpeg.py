@@ -36,9 +36,9 @@ _TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136286, -0.714136286), (1.0, 1.772, 0.
 def jpeg(pictures: Tensor, qualities: Tensor, *, full_colour: bool) -> Tensor:
     """Compress each of N x 3 x H x W ``pictures`` (RGB in [0, 1]) at its quality (1 to 100) and decode it again.
 
-    Quality means what it means to libjpeg. Colour is stored at full resolution (4:4:4) or at half (4:2:0).
-    The result is in [0, 1], rounded to 8 bit. As in libjpeg, colour is halved by averaging and doubled by a triangle
-    filter, and values are rounded where they are stored.
+    Quality means what it means to libjpeg. Colour is stored at full resolution (4:4:4) or at half (4:2:0). The result
+    is in [0, 1], rounded to 8 bit. Halving, doubling and all rounding are libjpeg's; what differs from it is its
+    arithmetic in whole numbers, which puts some coefficients into the next bin: 0.2 to 0.9 levels in the mean.
     """
     height, width = pictures.shape[-2:]
     padding = (0, -width % 16, 0, -height % 16)
@@ -50,11 +50,26 @@ def jpeg(pictures: Tensor, qualities: Tensor, *, full_colour: bool) -> Tensor:
     if full_colour:
         colour = _coded(colour, tables[:, 1])
     else:
-        half = functional.avg_pool2d(colour, 2).add(0.5).floor()
+        # Below the picture libjpeg repeats the last halved row, not the last row.
+        half = _halved(colour[..., : height + height % 2, :])
+        half = functional.pad(half, (0, 0, 0, -half.shape[-2] % 8), mode="replicate")
         half = _coded(half, tables[:, 1])
-        colour = functional.interpolate(half, scale_factor=2, mode="bilinear", align_corners=False).round()
-    rgb = _mixed(torch.cat([light, colour - 128], dim=1), _TO_RGB).round().clamp(0, 255)
-    return rgb[..., :height, :width] / 255
+        colour = _doubled(half[..., : (height + 1) // 2, : (width + 1) // 2])
+    light, colour = light[..., :height, :width], colour[..., :height, :width]
+    return _mixed(torch.cat([light, colour - 128], dim=1), _TO_RGB).round().clamp(0, 255) / 255
+
+
+def _halved(planes: Tensor) -> Tensor:
+    """Means of 2 x 2 samples. Whole sums have many ties: libjpeg rounds halves down and up in turn along a row."""
+    ties = torch.tensor([0.25, 0.5], device=planes.device).repeat(planes.shape[-1] // 4)
+    return (functional.avg_pool2d(planes, 2) + ties).floor()
+
+
+def _doubled(planes: Tensor) -> Tensor:
+    """Twice the size by a triangle filter. Sixteenths have ties too: up on the left of a sample, down on the right."""
+    fine = functional.interpolate(planes, scale_factor=2, mode="bilinear", align_corners=False)
+    ties = torch.tensor([8 / 16, 7 / 16], device=planes.device).repeat(planes.shape[-1])
+    return (fine + ties).floor()
 
 
 def _tables(qualities: Tensor) -> Tensor:
@@ -70,7 +85,10 @@ def _coded(planes: Tensor, table: Tensor) -> Tensor:
     blocks = planes.reshape(n, c, height // 8, 8, width // 8, 8).transpose(3, 4).reshape(n, -1, 64) - 128
     transform = _transform(planes.device)
     steps = table[:, None]
-    decoded = ((blocks @ transform.T / steps).round() * steps) @ transform + 128
+    values = blocks @ transform.T / steps
+    # Halves are common: libjpeg rounds them away from zero, torch to even numbers.
+    whole = values.sign() * (values.abs() + 0.5).floor()
+    decoded = (whole * steps) @ transform + 128
     decoded = decoded.reshape(n, c, height // 8, width // 8, 8, 8).transpose(3, 4).reshape(n, c, height, width)
     return decoded.round().clamp(0, 255)
 
