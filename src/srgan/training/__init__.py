@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from srgan.models import Bundle
     from srgan.training.config import TrainConfig
     from srgan.training.progress import TrainStatus
+
+log = logging.getLogger("srgan")
 
 LIBRARIES = ("torch", "lightning_fabric", "safetensors", "onnx", "onnxruntime", "pnnx")
 
@@ -30,14 +33,25 @@ def train(config: TrainConfig, *, resume: bool = True, progress: Callable[[Train
     """Train a model as ``config`` says and return its bundle, in ``config.output.runs / name / version / bundle``.
 
     With ``resume`` an unfinished run of the same configuration is continued, bit for bit on a CPU; otherwise a new
-    version is begun. ``progress`` is called every few steps. Raises what the recipe raises, and `MissingDependency`
-    without the `train` extra: before the first step, though the last libraries are needed only after the last.
+    version is begun. ``progress`` is called every few steps. A run whose numbers stay not finite goes back to its last
+    good checkpoint with lower learning rates, up to `OptimiserSection.recoveries` times. Raises what the recipe raises,
+    and `MissingDependency` without the `train` extra: before the first step, though the last libraries are needed only
+    after the last.
     """
     for library in LIBRARIES:
         if find_spec(library) is None:
             raise MissingDependency(library.replace("_", "-"), "train")
-    bundle: Bundle = RECIPES.load(config.recipe)(config, resume=resume, progress=progress)
-    return bundle
+    from srgan.training.loop import WentBack
+
+    recipe = RECIPES.load(config.recipe)
+    while True:
+        try:
+            bundle: Bundle = recipe(config, resume=resume, progress=progress)
+        except WentBack as back:
+            log.warning("%s", back)
+            resume = True
+        else:
+            return bundle
 
 
 __all__ = ["RECIPES", "train"]

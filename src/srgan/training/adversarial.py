@@ -20,12 +20,12 @@ from srgan.training.config import DiscriminatorSection, TrainConfig
 from srgan.training.data import TileStore
 from srgan.training.features import PerceptualLoss
 from srgan.training.gan_losses import artefact_map, discriminator_loss, generator_loss, gradient_penalty, r1_penalty
-from srgan.training.loop import Sitting, Stepped, work
+from srgan.training.loop import Sitting, Stepped, open_sitting, work_through
 from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
-from srgan.training.progress import Curves, TrainStatus
-from srgan.training.runs import State, open_run
-from srgan.training.setup import averaged, finish, make_fabric, make_network, settle_norms
+from srgan.training.progress import TrainStatus
+from srgan.training.runs import State
+from srgan.training.setup import chosen, finish, make_fabric, make_network
 from srgan.training.validation import Validator
 
 log = logging.getLogger("srgan")
@@ -54,32 +54,18 @@ def adversarial(
     average = WeightAverage(network, config.optimiser.ema)
     state = State(network, average, make_optimisers(network, config.optimiser), store.generator)
     state.discriminator, state.discriminator_optimiser = discriminator, _make_optimiser(discriminator, config)
-    run = open_run(config, resume=resume)
-    if checkpoints := run.checkpoints():
-        state.load(checkpoints[-1])
-        run.rewind(state.step)
-        log.info("%s: going on from step %d", run.folder, state.step)
-    curves = Curves(run.folder if config.output.tensorboard else None, state.step)
-    sitting = Sitting(
-        config=config,
-        run=run,
-        state=state,
+    sitting = open_sitting(
+        config,
+        state,
         guard=StepGuard(network),
+        rivals=(StepGuard(discriminator),),
         validator=validator,
-        curves=curves,
+        resume=resume,
         progress=progress,
     )
-    try:
-        if state.step < config.steps:
-            store.fill(state.step)
-        if state.step == 0 and config.network.init_from:
-            settle_norms(state, store)
-        work(sitting, make_step(sitting, fabric, store, perceptual))
-    finally:
-        curves.close()
-        store.close()
+    work_through(sitting, store, make_step(sitting, fabric, store, perceptual))
     seen = (perceptual.name,) if perceptual else ()
-    return finish(config, run, averaged(state), state, store, loss_features=seen)
+    return finish(config, sitting.run, chosen(config, sitting.run, state), state, store, loss_features=seen)
 
 
 def make_discriminator(section: DiscriminatorSection) -> nn.Module:
@@ -117,7 +103,7 @@ def make_step(
     generate = fabric.setup_module(compiled)
     discriminate = fabric.setup_module(state.discriminator)
     pixel_loss = PixelLoss(config.loss)
-    rival_guard = StepGuard(discriminate)
+    (rival_guard,) = sitting.rivals
     judged: dict[str, Tensor] = {}
 
     def discriminator_step() -> None:
@@ -145,7 +131,7 @@ def make_step(
     def step() -> Stepped:
         number = state.step + 1
         store.advance(number)
-        factor = rate_factor(config.optimiser, number, config.steps)
+        factor = rate_factor(config.optimiser, number, config.steps) * state.rate_scale
         assert state.discriminator is not None
         assert state.discriminator_optimiser is not None
         set_rate([*state.optimisers, state.discriminator_optimiser], factor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -118,6 +119,14 @@ class OptimiserSection(Section):
     gamma: float = Field(default=0.1, gt=0, le=1, description="What it is multiplied by.")
     clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient; a longer one is scaled down.")
     ema: Average = Field(default=0.999, description="Averaging factor of the weights that are kept.")
+    recoveries: int = Field(
+        default=3,
+        ge=0,
+        description="How often training may go back to its last good checkpoint when numbers stay not finite.",
+    )
+    recovery_rate: float = Field(
+        default=0.5, gt=0, le=1, description="What all learning rates are multiplied by each time it goes back."
+    )
 
 
 class DiscriminatorSection(Section):
@@ -162,6 +171,11 @@ class ValidationSection(Section):
         default=(), description="Perceptual figures besides PSNR and SSIM, as `srgan evaluate` gives them."
     )
     best: str = Field(default="psnr", description="The figure that says which checkpoint is the best.")
+    patience: int | None = Field(
+        default=None,
+        ge=1,
+        description="Validations in a row without a better best figure after which training ends early.",
+    )
 
 
 class HardwareSection(Section):
@@ -193,6 +207,10 @@ class OutputSection(Section):
         default=1000, description="Steps between checkpoints. There is also one at each best validation."
     )
     keep: PositiveInt = Field(default=3, description="Latest checkpoints that are kept, besides the best.")
+    take: Literal["last", "best"] = Field(
+        default="last",
+        description="Which averaged weights become the model: the last, or those of the best checkpoint.",
+    )
     tensorboard: bool = Field(default=True, description="Write curves for TensorBoard.")
 
 
@@ -217,17 +235,23 @@ class TrainConfig(Section):
     output: OutputSection = Field(default_factory=OutputSection, description="What is kept.")
 
     @model_validator(mode="after")
-    def _best_is_measured(self) -> TrainConfig:
-        known = ("psnr", "ssim", *self.validation.figures)
-        if self.validation.best not in known:
-            raise ValueError(f"validation.best: {self.validation.best!r} is not among {', '.join(known)}")
+    def _fits_together(self) -> TrainConfig:
+        """All contradictions at once, a line for each."""
+        if mistakes := list(self._contradictions()):
+            raise ValueError("\n".join(mistakes))
         return self
 
-    @model_validator(mode="after")
-    def _patch_fits_tile(self) -> TrainConfig:
+    def _contradictions(self) -> Iterator[str]:
+        known = ("psnr", "ssim", *self.validation.figures)
+        if self.validation.best not in known:
+            yield f"validation.best: {self.validation.best!r} is not among {', '.join(known)}"
+        if self.validation.folder is None:
+            if self.validation.patience is not None:
+                yield "validation.patience: needs validation.folder, the pictures that it is judged by"
+            if self.output.take == "best":
+                yield "output.take: the best checkpoint is known by validation only; give validation.folder"
         patch, tile, scale = self.data.patch, self.data.tile, self.network.scale
         if patch * scale > tile:
-            raise ValueError(f"data.patch {patch} times network.scale {scale} is larger than data.tile {tile}")
+            yield f"data.patch {patch} times network.scale {scale} is larger than data.tile {tile}"
         if tile % scale:
-            raise ValueError(f"data.tile {tile} is not a multiple of network.scale {scale}")
-        return self
+            yield f"data.tile {tile} is not a multiple of network.scale {scale}"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -16,18 +16,23 @@ from torch import Tensor
 from srgan.errors import Cancelled, TrainingFailed
 from srgan.metrics.judges import FIGURES
 from srgan.training.config import TrainConfig
+from srgan.training.data import TileStore
 from srgan.training.optimisers import StepGuard, current_rate
 from srgan.training.progress import Curves, TrainStatus, interrupts
-from srgan.training.runs import Run, State
-from srgan.training.setup import averaged
+from srgan.training.runs import Run, State, open_run
+from srgan.training.setup import averaged, settle_norms
 from srgan.training.validation import Validator
 
 MAX_BAD_STEPS = 20
-"""Steps in a row whose gradient is not finite, after which training gives up."""
+"""Steps in a row whose gradient is not finite, after which training goes back to its last good checkpoint."""
 REPORT_EVERY = 20
 """Steps between reports. Looking at a loss makes the host wait for the device."""
 
 log = logging.getLogger("srgan")
+
+
+class WentBack(Exception):
+    """The run now stands at an earlier checkpoint, with lower learning rates: it is to be opened anew."""
 
 
 class Stepped(NamedTuple):
@@ -51,33 +56,91 @@ class Sitting:
     validator: Validator | None
     curves: Curves
     progress: Callable[[TrainStatus], None] | None
+    rivals: tuple[StepGuard, ...] = ()
+    """Of the other networks that learn, if there are any."""
+    fresh: bool = False
+    """Whether the run begins now, rather than going on from a checkpoint."""
+
+
+def open_sitting(
+    config: TrainConfig,
+    state: State,
+    *,
+    guard: StepGuard,
+    rivals: tuple[StepGuard, ...] = (),
+    validator: Validator | None,
+    resume: bool,
+    progress: Callable[[TrainStatus], None] | None,
+) -> Sitting:
+    """Open the run that ``config`` names, with ``state`` as its last checkpoint left it if it has one."""
+    run = open_run(config, resume=resume)
+    checkpoints = run.checkpoints()
+    if checkpoints:
+        state.load(checkpoints[-1])
+        run.rewind(state.step)
+        log.info("%s: going on from step %d", run.folder, state.step)
+    return Sitting(
+        config=config,
+        run=run,
+        state=state,
+        guard=guard,
+        rivals=rivals,
+        validator=validator,
+        curves=Curves(run.folder if config.output.tensorboard else None, state.step),
+        progress=progress,
+        fresh=not checkpoints,
+    )
+
+
+def work_through(sitting: Sitting, store: TileStore, step: Callable[[], Stepped]) -> None:
+    """`work` with ``store`` filled before and closed behind it. A run that has ended already decodes nothing."""
+    try:
+        if not finished(sitting.config, sitting.state):
+            store.fill(sitting.state.step)
+            if sitting.fresh and sitting.config.network.init_from:
+                settle_norms(sitting.state, store)
+            work(sitting, step)
+    finally:
+        sitting.curves.close()
+        store.close()
+
+
+def finished(config: TrainConfig, state: State) -> bool:
+    """Whether all steps are done, or the best figure has not become better for too long."""
+    return state.step >= config.steps or _stale(config, state)
+
+
+def _stale(config: TrainConfig, state: State) -> bool:
+    patience = config.validation.patience
+    return patience is not None and state.waited >= patience
 
 
 def work(sitting: Sitting, step: Callable[[], Stepped]) -> None:
-    """Call ``step``, which moves the state on by one, until all steps are done.
+    """Call ``step``, which moves the state on by one, until training has `finished`.
 
-    Raises `Cancelled` when an interrupt has been answered with a checkpoint, `TrainingFailed` when `MAX_BAD_STEPS` in a
-    row were left out (noticed at the next report), `CannotWrite`.
+    Raises `Cancelled` when an interrupt has been answered with a checkpoint, `WentBack` when numbers were not finite
+    (noticed at the next report, validation or checkpoint), `TrainingFailed` when that was so too often, `CannotWrite`.
     """
     config, state, run = sitting.config, sitting.state, sitting.run
     first, before, began = state.step, state.seconds, time.perf_counter()
     latest = math.nan
+    if not run.checkpoints():
+        state.save(run.checkpoint(state.step))  # where to go back to, until there is a better one
     with interrupts() as interrupted:
-        while state.step < config.steps:
+        while not finished(config, state):
             stepped = step()
             state.seconds = before + time.perf_counter() - began
-            now, last = state.step, state.step == config.steps
-            report = now % REPORT_EVERY == 0 or last
-            validate = sitting.validator is not None and (now % config.validation.every == 0 or last)
+            now = state.step
+            report = now % REPORT_EVERY == 0 or now == config.steps
+            validate = sitting.validator is not None and (now % config.validation.every == 0 or now == config.steps)
             if report or validate:
                 latest = stepped.loss.item()
                 _watch(sitting, stepped)
             if validate:
                 _validate(sitting, latest)
-            stop = interrupted.is_set()
+            last, stop = finished(config, state), interrupted.is_set()
             if now % config.output.checkpoint_every == 0 or last or stop or (validate and state.best_step == now):
-                state.save(run.checkpoint(now))
-                run.prune(config.output.keep, state.best_step)
+                _save(sitting, whatever=last or stop)
             if sitting.progress and report:
                 speed = (now - first) / (state.seconds - before)
                 sitting.progress(
@@ -89,6 +152,36 @@ def work(sitting: Sitting, step: Callable[[], Stepped]) -> None:
                 )
 
 
+def _save(sitting: Sitting, *, whatever: bool) -> None:
+    """Write a checkpoint, if training is well: a place to go back to. ``whatever``: also amid steps left out."""
+    state, run = sitting.state, sitting.run
+    if not state.is_finite():
+        _go_back(sitting, "weights are not finite")
+    guards = (sitting.guard, *sitting.rivals)
+    if whatever or not any(guard.in_a_row for guard in guards):
+        state.save(run.checkpoint(state.step))
+        run.prune(sitting.config.output.keep, state.best_step)
+
+
+def _go_back(sitting: Sitting, trouble: str) -> NoReturn:
+    """Make the last good checkpoint, with lower rates, the one to go on from. Raises `WentBack` or `TrainingFailed`."""
+    state, run, section = sitting.state, sitting.run, sitting.config.optimiser
+    step, recoveries, checkpoints = state.step, state.recoveries, run.checkpoints()
+    if recoveries >= section.recoveries or not checkpoints:
+        again = f", and after going back {recoveries} times it was no better" if recoveries else ""
+        raise TrainingFailed(f"{run.folder}: at step {step} {trouble}{again}; lower the learning rate or train in fp32")
+    if checkpoints[-1] == run.checkpoint(state.recovered_at) and len(checkpoints) > 1:
+        checkpoints.pop().unlink()  # it was gone back to before, and nothing better came of it
+    state.load(checkpoints[-1])
+    state.recoveries, state.recovered_at = recoveries + 1, state.step
+    state.rate_scale = section.recovery_rate**state.recoveries
+    state.save(checkpoints[-1])
+    raise WentBack(
+        f"{run.folder}: at step {step} {trouble}; back to step {state.step}, "
+        f"with learning rates times {state.rate_scale:g} ({state.recoveries} of {section.recoveries})"
+    )
+
+
 def _watch(sitting: Sitting, stepped: Stepped) -> None:
     """Draw the curves, and see whether steps had to be left out."""
     step = sitting.state.step
@@ -96,14 +189,12 @@ def _watch(sitting: Sitting, stepped: Stepped) -> None:
     loss, norm = stepped.loss.item(), stepped.norm.item()
     terms = {name: value.item() for name, value in stepped.terms.items()}
     sitting.curves.add(step, {"loss": loss, "gradient norm": norm, "learning rate": rate, **terms})
-    in_a_row, since = sitting.guard.counts()
-    if since:
+    counts = [guard.counts() for guard in (sitting.guard, *sitting.rivals)]
+    if since := sum(left_out for _, left_out in counts):
         log.warning("up to step %d: %d steps were left out, their gradient was not finite", step, since)
+    in_a_row = max(bad for bad, _ in counts)
     if in_a_row >= MAX_BAD_STEPS:
-        raise TrainingFailed(
-            f"{sitting.run.folder}: the gradient was not finite for {in_a_row} steps in a row; "
-            "lower the learning rate or train in fp32"
-        )
+        _go_back(sitting, f"the gradient was not finite for {in_a_row} steps in a row")
 
 
 def _validate(sitting: Sitting, loss: float) -> None:
@@ -112,14 +203,28 @@ def _validate(sitting: Sitting, loss: float) -> None:
     state = sitting.state
     device: torch.device = next(state.network.parameters()).device
     figures = sitting.validator.score(averaged(state), device)
+    if any(map(math.isnan, figures.values())):
+        _go_back(sitting, "figures of the validation were not finite")
     state.psnr = figures["psnr"]
     name = sitting.config.validation.best
     if better(name, figures[name], state.best):
-        state.best_step, state.best = state.step, figures[name]
+        state.best_step, state.best, state.waited = state.step, figures[name], 0
+    else:
+        state.waited += 1
     sitting.curves.add(state.step, {f"validation/{name}": value for name, value in figures.items()})
     sitting.run.note({"step": state.step, "seconds": round(state.seconds, 1), "loss": loss, **figures})
     said = ", ".join(f"{name} {value:.{max(3, FIGURES[name].digits)}f}" for name, value in figures.items())
     log.info("step %d: %s", state.step, said)
+    if _stale(sitting.config, state):
+        log.warning(
+            "training ends at step %d of %d: no better %s in %d validations; the best was %.5g, at step %d",
+            state.step,
+            sitting.config.steps,
+            name,
+            state.waited,
+            state.best,
+            state.best_step,
+        )
 
 
 def better(name: str, value: float, than: float | None) -> bool:

@@ -110,6 +110,11 @@ class StepGuard:
         self._in_a_row = (self._in_a_row + bad) * bad
         self._since_asked += bad
 
+    @property
+    def in_a_row(self) -> int:
+        """Steps left out in a row up to now. Waits for the device."""
+        return int(self._in_a_row)
+
     def counts(self) -> tuple[int, int]:
         """Steps left out: in a row up to now, and since this was last asked."""
         in_a_row, since_asked = torch.stack([self._in_a_row, self._since_asked]).tolist()

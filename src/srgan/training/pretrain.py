@@ -11,12 +11,12 @@ import torch
 from srgan.models import Bundle
 from srgan.training.config import TrainConfig
 from srgan.training.data import TileStore
-from srgan.training.loop import Sitting, Stepped, work
+from srgan.training.loop import Sitting, Stepped, open_sitting, work_through
 from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
-from srgan.training.progress import Curves, TrainStatus
-from srgan.training.runs import State, open_run
-from srgan.training.setup import averaged, finish, make_fabric, make_network, settle_norms
+from srgan.training.progress import TrainStatus
+from srgan.training.runs import State
+from srgan.training.setup import chosen, finish, make_fabric, make_network
 from srgan.training.validation import Validator
 
 log = logging.getLogger("srgan")
@@ -28,8 +28,9 @@ def pretrain(
     """Train ``config.network`` with a pixel loss and return the finished bundle.
 
     An interrupted run (same configuration) is continued where it stopped. Raises `Cancelled` after an interrupt has
-    been answered with a checkpoint, `TrainingFailed` when the gradient stays not finite or a checkpoint does not fit,
-    `InvalidDataset`, `InvalidConfig`, `CannotWrite`. Mistakes in the configuration show before anything is decoded.
+    been answered with a checkpoint, `WentBack` when the run is to be opened anew (`srgan.training.train` does so),
+    `TrainingFailed` when the gradient stays not finite all the same or a checkpoint does not fit, `InvalidDataset`,
+    `InvalidConfig`, `CannotWrite`. Mistakes in the configuration show before anything is decoded.
     """
     fabric = make_fabric(config.hardware)
     torch.manual_seed(config.seed)
@@ -39,31 +40,16 @@ def pretrain(
     store = TileStore(config.data, scale=network.scale, seed=config.seed, device=fabric.device)
     average = WeightAverage(network, config.optimiser.ema)
     state = State(network, average, make_optimisers(network, config.optimiser), store.generator)
-    run = open_run(config, resume=resume)
-    if checkpoints := run.checkpoints():
-        state.load(checkpoints[-1])
-        run.rewind(state.step)
-        log.info("%s: going on from step %d", run.folder, state.step)
-    curves = Curves(run.folder if config.output.tensorboard else None, state.step)
-    sitting = Sitting(
-        config=config,
-        run=run,
-        state=state,
+    sitting = open_sitting(
+        config,
+        state,
         guard=StepGuard(network),
         validator=validator,
-        curves=curves,
+        resume=resume,
         progress=progress,
     )
-    try:
-        if state.step < config.steps:
-            store.fill(state.step)
-        if state.step == 0 and config.network.init_from:
-            settle_norms(state, store)
-        work(sitting, _make_step(sitting, fabric, store))
-    finally:
-        curves.close()
-        store.close()
-    return finish(config, run, averaged(state), state, store)
+    work_through(sitting, store, _make_step(sitting, fabric, store))
+    return finish(config, sitting.run, chosen(config, sitting.run, state), state, store)
 
 
 def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], Stepped]:
@@ -83,7 +69,7 @@ def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], 
         loss = pixel_loss(module(low), high, number / config.steps)
         fabric.backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(weights, config.optimiser.clip)
-        set_rate(state.optimisers, rate_factor(config.optimiser, number, config.steps))
+        set_rate(state.optimisers, rate_factor(config.optimiser, number, config.steps) * state.rate_scale)
         guard.step(state.optimisers, norm)
         state.average.update(state.network, number)
         state.step = number

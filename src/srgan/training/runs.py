@@ -30,7 +30,18 @@ from srgan.networks.network import Network
 from srgan.training.config import TrainConfig
 from srgan.training.optimisers import WeightAverage
 
-PLAIN = ("step", "discriminator_step", "seconds", "psnr", "best_step", "best")
+PLAIN = (
+    "step",
+    "discriminator_step",
+    "seconds",
+    "psnr",
+    "best_step",
+    "best",
+    "waited",
+    "recoveries",
+    "recovered_at",
+    "rate_scale",
+)
 """Fields of `State` that go into a checkpoint's header."""
 CHECKPOINT = re.compile(r"step-(\d{8})\.safetensors")
 
@@ -67,9 +78,11 @@ class Run:
         return self.folder / "checkpoints" / f"step-{step:08d}.safetensors"
 
     def prune(self, keep: int, best: int) -> None:
-        """Delete all but the last ``keep`` checkpoints and that of step ``best``."""
-        for path in self.checkpoints()[:-keep]:
-            if path != self.checkpoint(best):
+        """Delete all but the last ``keep`` checkpoints and that of step ``best``. That of step 0 makes way for any."""
+        paths = self.checkpoints()
+        for number, path in enumerate(paths, 1):
+            old = number <= len(paths) - keep and path != self.checkpoint(best)
+            if old or (path == self.checkpoint(0) and len(paths) > 1):
                 path.unlink(missing_ok=True)
 
     def note(self, row: dict[str, float]) -> None:
@@ -147,6 +160,23 @@ class State:
     best_step: int = 0
     best: float | None = None
     """The best value so far of the figure `ValidationSection.best`, that of ``best_step``."""
+    waited: int = 0
+    """Validations since then."""
+    recoveries: int = 0
+    """How often training went back to an earlier checkpoint because numbers were not finite."""
+    recovered_at: int = -1
+    """The step it went back to the last time; -1 if never."""
+    rate_scale: float = 1.0
+    """What all learning rates are multiplied by since then."""
+
+    def is_finite(self) -> bool:
+        """Whether no number in weights, averages and optimisers is infinite or NaN. Waits for the device."""
+        holders = [self.network.state_dict(), self.average.state]
+        if self.discriminator:
+            holders.append(self.discriminator.state_dict())
+        holders += [entries for optimiser in self._all_optimisers() for entries in optimiser.state.values()]
+        tensors = [value for holder in holders for value in holder.values() if value.is_floating_point()]
+        return bool(torch.stack([value.isfinite().all().cpu() for value in tensors]).all())
 
     def _all_optimisers(self) -> list[torch.optim.Optimizer]:
         rival = self.discriminator_optimiser
@@ -201,7 +231,8 @@ class State:
             torch.set_rng_state(tensors["random/torch"])
             self.generator.set_state(tensors["random/data"])
             for name in PLAIN:
-                setattr(self, name, plain[name])
+                if name in plain:  # a checkpoint of an earlier version of srgan knows fewer
+                    setattr(self, name, plain[name])
         except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError, OSError) as error:
             raise TrainingFailed(
                 f"{path}: cannot continue from this checkpoint ({error}); delete it to go on from the one before"

@@ -162,6 +162,14 @@ def averaged(state: State) -> Network:
     return network.deploy()
 
 
+def chosen(config: TrainConfig, run: Run, state: State) -> Network:
+    """The network that becomes the model, as `OutputSection.take` says. Takes ``state`` back to the best step if so."""
+    if config.output.take == "best" and state.best_step:
+        state.load(run.checkpoint(state.best_step))
+        log.info("%s: the model is that of step %d, the best", run.folder, state.step)
+    return averaged(state)
+
+
 def finish(
     config: TrainConfig,
     run: Run,

@@ -201,8 +201,8 @@ def test_latest_and_best_checkpoints_are_kept(make_config: Config, pictures: Pat
 
     class Judge:
         def __init__(self, *_: Any, **__: Any) -> None: ...
-        def score(self, *_: Any) -> tuple[float, float]:
-            return next(scores), 0.5
+        def score(self, *_: Any) -> dict[str, float]:
+            return {"psnr": next(scores), "ssim": 0.5}
 
     config = make_config(
         steps=50, validation__folder=pictures, validation__every=10, output__checkpoint_every=15, output__keep=2

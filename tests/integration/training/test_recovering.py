@@ -1,0 +1,212 @@
+"""Numbers that stay not finite send a run back to its last good checkpoint, with lower learning rates."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+from safetensors import safe_open  # noqa: E402 (torch first: without it nothing here can run)
+from safetensors.torch import load_file  # noqa: E402
+
+from srgan.errors import TrainingFailed  # noqa: E402
+from srgan.training import gan_losses, losses, train  # noqa: E402
+from srgan.training.config import TrainConfig  # noqa: E402
+from srgan.training.progress import TrainStatus  # noqa: E402
+from srgan.training.runs import State  # noqa: E402
+
+Config = Callable[..., TrainConfig]
+pytestmark = pytest.mark.usefixtures("quick_export")
+
+
+class Stop(Exception):
+    """Stands for a crash."""
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, *calls: range) -> Callable[[], int]:
+    """The pixel loss is NaN in these of its calls, counted from 1. Gives the number of calls so far."""
+    count = 0
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        nonlocal count
+        count += 1
+        value = torch.nn.functional.l1_loss(output, target)
+        return value * float("nan") if any(count in span for span in calls) else value
+
+    monkeypatch.setitem(losses.PIXEL_LOSSES, "l1", loss)
+    return lambda: count
+
+
+def checkpoints(config: TrainConfig) -> dict[int, Path]:
+    folder = config.output.runs / config.output.name / "001" / "checkpoints"
+    return {int(path.stem.removeprefix("step-")): path for path in sorted(folder.iterdir())}
+
+
+def plain(path: Path) -> dict[str, Any]:
+    import json
+
+    with safe_open(path, "pt") as file:
+        values: dict[str, Any] = json.loads(file.metadata()["state"])
+    return values
+
+
+def test_it_goes_back_with_half_the_rate(
+    make_config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """From step 51 on all is NaN; noticed at 80, back to 50, and from there on it is well."""
+    calls = poison(monkeypatch, range(51, 81))
+    config = make_config(steps=100, optimiser__schedule="steps", optimiser__milestones=[], output__checkpoint_every=25)
+    with caplog.at_level(logging.WARNING, "srgan"):
+        bundle = train(config)
+
+    assert "at step 80 the gradient was not finite for 30 steps in a row; back to step 50" in caplog.text
+    assert "with learning rates times 0.5 (1 of 3)" in caplog.text
+    assert bundle.info.provenance.steps == 100
+    assert calls() == 80 + 50
+    assert set(checkpoints(config)) == {50, 75, 100}, "none was written while all was NaN"
+    saved = load_file(checkpoints(config)[100])
+    assert saved["optimiser/0/0/step"] == 100
+    state = plain(checkpoints(config)[100])
+    assert (state["recoveries"], state["recovered_at"], state["rate_scale"]) == (1, 50, 0.5)
+    group = state["groups"][0][0]
+    assert group["lr"] == pytest.approx(0.5 * group["peak"])
+
+
+def test_what_was_recovered_is_exactly_a_run_from_there(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With rates that are not lowered, going back and on gives the weights of a run that nothing befell."""
+    straight = make_config(steps=80, output__checkpoint_every=40, output__name="straight")
+    train(straight)
+    poison(monkeypatch, range(41, 61))
+    befallen = make_config(steps=80, output__checkpoint_every=40, optimiser__recovery_rate=1.0)
+    train(befallen)
+
+    one, other = load_file(checkpoints(straight)[80]), load_file(checkpoints(befallen)[80])
+    assert [key for key in one if not torch.equal(one[key], other[key])] == []
+
+
+def test_a_crash_after_going_back_forgets_nothing(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"steps": 80, "output__checkpoint_every": 40}
+    poison(monkeypatch, range(41, 61))
+    straight, broken = make_config(**settings, output__name="straight"), make_config(**settings)
+    train(straight)
+
+    poison(monkeypatch, range(41, 61))
+    seen: list[int] = []
+
+    def crash(status: TrainStatus) -> None:
+        seen.append(status.step)
+        if seen == [20, 40, 60]:
+            raise Stop  # before the first step that a checkpoint follows
+
+    with pytest.raises(Stop):
+        train(broken, progress=crash)
+    train(broken)
+
+    one, other = load_file(checkpoints(straight)[80]), load_file(checkpoints(broken)[80])
+    assert plain(checkpoints(broken)[80])["recoveries"] == 1
+    assert [key for key in one if not torch.equal(one[key], other[key])] == []
+
+
+def test_without_a_checkpoint_yet_it_begins_again(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(monkeypatch, range(1, 21))
+    config = make_config(steps=40)
+    train(config)
+
+    assert set(checkpoints(config)) == {40}
+    assert plain(checkpoints(config)[40])["recovered_at"] == 0
+    assert load_file(checkpoints(config)[40])["optimiser/0/0/step"] == 40
+
+
+def test_a_checkpoint_that_leads_nowhere_is_given_up(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second time that nothing comes of the checkpoint of step 40, it is that of step 20's turn."""
+    poison(monkeypatch, range(41, 61), range(61, 81))
+    config = make_config(steps=60, output__checkpoint_every=20)
+    train(config)
+
+    state = plain(checkpoints(config)[60])
+    assert (state["recoveries"], state["recovered_at"], state["rate_scale"]) == (2, 20, 0.25)
+
+
+def test_it_does_not_go_back_for_ever(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = poison(monkeypatch, range(21, 10_000))
+    config = make_config(steps=100, output__checkpoint_every=20, optimiser__recoveries=2)
+    with pytest.raises(TrainingFailed, match=r"after going back 2 times it was no better; lower the learning rate"):
+        train(config)
+
+    assert calls() == 20 + 3 * 20
+    with pytest.raises(TrainingFailed, match="at step 20 the gradient"):
+        train(make_config(output__name="never", steps=40, optimiser__recoveries=0), progress=None)
+
+
+def test_no_checkpoint_with_weights_that_are_not_finite_is_written(
+    make_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradients can be finite and the weights not, when the optimiser itself overflows."""
+    save, good = State.save, []
+
+    def checked(self: State, path: Path) -> None:
+        good.append((self.step, self.is_finite()))
+        save(self, path)
+
+    monkeypatch.setattr(State, "save", checked)
+    blown = False
+
+    def blow(status: TrainStatus) -> None:
+        nonlocal blown
+        if status.step == 20 and not blown:
+            blown = True
+            made[-1].average.state["stem.weight"].fill_(float("inf"))
+
+    made: list[State] = []
+    initialise = State.__init__
+
+    def remember(self: State, *args: Any, **settings: Any) -> None:
+        initialise(self, *args, **settings)
+        made.append(self)
+
+    monkeypatch.setattr(State, "__init__", remember)
+    config = make_config(steps=40, output__checkpoint_every=10)
+    train(config, progress=blow)
+
+    assert good == [(0, True), (10, True), (20, True), (20, True), (30, True), (40, True)]
+    assert len(made) == 2
+
+
+def test_a_validation_that_is_nan_sends_back(
+    make_config: Config, pictures: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scores = iter([20.0, float("nan"), 21.0, 22.0])
+
+    class Judge:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+        def score(self, *_: Any) -> dict[str, float]:
+            return {"psnr": next(scores), "ssim": 0.5}
+
+    monkeypatch.setattr("srgan.training.pretrain.Validator", Judge)
+    config = make_config(steps=30, validation__folder=pictures, validation__every=10)
+    train(config)
+
+    assert "at step 20 figures of the validation were not finite; back to step 10" in caplog.text
+    lines = (config.output.runs / "tiny" / "001" / "curve.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step", "10", "20", "30"]
+
+
+def test_a_discriminator_that_cannot_step_is_noticed(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_: Any, **__: Any) -> torch.Tensor:
+        return gan_losses.discriminator_loss("hinge", *_[1:]) * float("inf")
+
+    monkeypatch.setattr("srgan.training.adversarial.discriminator_loss", nothing)
+    config = make_config(
+        recipe="adversarial",
+        steps=40,
+        discriminator={"name": "patch", "options": {"width": 8, "depth": 2}},
+        optimiser__recoveries=1,
+        data__batch=2,
+    )
+    with pytest.raises(TrainingFailed, match="not finite for 20 steps in a row, and after going back 1 times"):
+        train(config)
