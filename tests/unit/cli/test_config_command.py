@@ -36,6 +36,15 @@ def test_init_writes_a_file_that_means_the_defaults(
     assert tomllib.loads((tmp_path / "train.toml").read_text())["recipe"] == "pretrain"
 
 
+def test_init_writes_a_preset(srgan: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    done = srgan("config", "init", path, "--kind", "train", "--preset", "fast-gan")
+    assert (done.code, done.out) == (0, f"{path}\n")
+    document = tomllib.loads(path.read_text())
+    assert (document["recipe"], document["network"]["init_from"]) == ("adversarial", "fast-x4")
+    assert document["updates"] == {"generator": 2, "discriminator": 1}
+
+
 def test_init_never_touches_a_file_that_exists(srgan: Callable[..., Any], tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("# mine")
@@ -59,6 +68,8 @@ def test_init_to_standard_output_writes_no_file(
         (["init", "x.yaml"], 2, "must end in .toml"),
         (["init", "no/such/folder/x.toml"], 7, "No such file or directory"),
         (["init", "--kind", "nothing"], 2, "'nothing' is not"),
+        (["init", "--kind", "train", "--preset", "best"], 2, "Choose one of: fast-gan, gan"),
+        (["init", "--preset", "fast-gan"], 2, "add --kind train"),
         (["schema", "--kind", "nothing"], 2, "'nothing' is not"),
     ],
 )

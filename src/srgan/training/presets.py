@@ -1,0 +1,46 @@
+"""Training files to begin with, by name: what they change of the defaults. Importing this loads no torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from srgan.config import to_toml
+from srgan.errors import InvalidConfig
+from srgan.training.config import TrainConfig
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # configs/my-photos.toml, which gives the reasons
+    "fast-gan": {
+        "recipe": "adversarial",
+        "steps": 600,
+        "network": {"name": "fast", "scale": 4, "init_from": "fast-x4"},
+        "data": {"folders": ["photos"], "batch": 8, "min_detail": 8.0, "memory_gib": 1.0},
+        "loss": {"perceptual": 0.5, "adversarial": 0.1},
+        "discriminator": {"name": "patch", "options": {"width": 16}, "learning_rate": 2e-4, "head_start": 50},
+        "updates": {"generator": 2, "discriminator": 1},
+        "optimiser": {"learning_rate": 2e-4, "warmup": 50, "flat": 0.5, "ema": 0.99},
+        "validation": {"folder": "judge", "every": 200, "figures": ["lpips-unweighted"], "best": "lpips-unweighted"},
+        "output": {"name": "my-photos"},
+    },
+    # configs/photo-x4.toml, but for what it says of its authors' pictures
+    "gan": {
+        "recipe": "adversarial",
+        "steps": 100_000,
+        "seed": 12,
+        "network": {"name": "quality", "scale": 4, "init_from": "runs/quality-x4/001/bundle"},
+        "data": {"folders": ["photos"], "patch": 64, "batch": 32, "min_detail": 8.0},
+        "loss": {"perceptual": 1.0, "adversarial": 0.1, "artefact": 1.0},
+        "discriminator": {"name": "unet", "options": {"width": 64}, "learning_rate": 1e-4, "head_start": 500},
+        "optimiser": {"learning_rate": 1e-4, "warmup": 500, "flat": 0.5},
+        "validation": {"folder": "judge", "every": 2000, "figures": ["lpips-unweighted"], "best": "lpips-unweighted"},
+        "hardware": {"device": "cuda", "precision": "bf16"},
+        "output": {"name": "photo-x4", "checkpoint_every": 2000},
+    },
+}
+
+
+def preset(name: str) -> str:
+    """The training file ``name``: TOML with every key and what it means. Raises `InvalidConfig` for an unknown name."""
+    if name not in PRESETS:
+        raise InvalidConfig(f"There is no preset {name!r}. Choose one of: {', '.join(PRESETS)}")
+    return to_toml(TrainConfig.model_validate(PRESETS[name]), comments=True)
