@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.evaluation.comparison import BICUBIC, ORIGINAL, Comparison
-from srgan.evaluation.report import Mean, PictureScore
+from srgan.evaluation.report import PROTOCOL, Mean, PictureScore
 from srgan.evaluation.scoring import Trial, alike
 from srgan.imaging import Picture, encode_picture, read_picture, resize
 from srgan.metrics.judges import FIGURES
@@ -56,7 +56,7 @@ def comparison_page(
         f"{worst_by}{shown}. {_EXPLAINED}</p>\n",
         *_notes(comparison),
         _means(comparison),
-        f"<h2>The {len(worst)} worst</h2>\n" if others else "<h2>Pictures</h2>\n",
+        f"<h2>The worst {len(worst)}</h2>\n" if others else "<h2>Pictures</h2>\n",
         *(drawer.card(number, paths[name]) for number, name in enumerate(worst)),
     ]
     if others:
@@ -129,8 +129,9 @@ class _Drawer:
         )
         return (
             f"<article>\n<h3>{as_text(path.name)} <small>{width} × {height}</small></h3>\n"
+            f'<div class="parts">\n{crops}</div>\n'
             f'<div class="viewer">{inputs}<div class="stack">{wholes}<i style="{frame}"></i></div></div>\n'
-            f'<div class="side"><div class="parts">\n{crops}</div>\n{self._table(shown)}</div>\n</article>\n'
+            f'<div class="wide">{self._table(shown)}</div>\n</article>\n'
         )
 
     def _shown(self, path: Path) -> Iterator[_Shown]:
@@ -214,6 +215,8 @@ def _value(mean: Mean | float) -> float:
 
 def _notes(comparison: Comparison) -> Iterator[str]:
     """What must be known before the figures are read."""
+    if comparison.first.protocol != PROTOCOL:
+        yield f"<p>Not the usual protocol: {as_text(comparison.first.protocol)}.</p>\n"
     if comparison.warnings:
         lines = "".join(f"<li>{as_text(warning)}</li>\n" for warning in comparison.warnings)
         yield f'<ul class="warning">\n{lines}</ul>\n'
@@ -278,23 +281,25 @@ def _shows(number: int, _: str) -> str:
 
 
 _EXPLAINED = (
-    "The framed part, where the models differ most (a single model: from the original), is shown at twice its size and "
-    "without loss. Choose above a picture what it shows; the arrow keys then switch in place."
+    "Each begins with the part where the models differ most (a single model: from the original), at twice its size and "
+    "without loss. Choose above the whole picture what it shows; the arrow keys then switch in place. Bold is the best "
+    "mean of several models, whether or not the intervals below it tell them apart."
 )
 
 _STYLE = """body { max-width: 90rem; margin-inline: auto; padding: 0 1.5rem; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 summary h2 { display: inline; }
-h3 { font-size: 1rem; margin: 0; grid-column: 1 / -1; overflow-wrap: anywhere; }
+h3, .parts { grid-column: 1 / -1; }
+h3 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; }
 small { color: GrayText; font-weight: normal; }
 .warning { border-left: .3rem solid #d9822b; padding: .4rem 1rem .4rem 1.8rem; margin: 1rem 0; max-width: 60rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem; }
 th, td { text-align: right; padding: .2rem .7rem; border-bottom: 1px solid color-mix(in srgb, CanvasText 15%, Canvas); }
 th[scope=row], tr > :first-child { text-align: left; padding-left: 0; }
-th { font-weight: 600; }
+th { font-weight: 600; white-space: nowrap; }
 .means { font-size: .95rem; }
-.means small { display: block; font-size: .75rem; }
+.means small { display: block; font-size: .75rem; white-space: nowrap; }
 article { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); gap: .5rem 1.5rem; margin: 1rem 0 2rem;
   padding-top: 1rem; border-top: 1px solid color-mix(in srgb, CanvasText 25%, Canvas); }
 .viewer input { position: absolute; opacity: 0; }
@@ -306,7 +311,7 @@ article { display: grid; grid-template-columns: minmax(0, 2fr) minmax(0, 3fr); g
 .stack img { grid-area: 1 / 1; max-width: 100%; visibility: hidden; }
 .stack i { position: absolute; border: 2px solid #fff; outline: 1px solid #000; box-sizing: border-box;
   pointer-events: none; }
-.parts { display: flex; flex-wrap: wrap; gap: .8rem; margin-bottom: .8rem; }
+.parts { display: flex; flex-wrap: wrap; gap: .8rem; }
 .parts img { image-rendering: pixelated; display: block; }
 @media (max-width: 60rem) { article { grid-template-columns: minmax(0, 1fr); } }
 """

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from srgan.errors import InvalidConfig
-from srgan.evaluation import Comparison, Results, Trial, comparison_page, most_different, page
+from srgan.evaluation import Comparison, Degraded, Results, Trial, comparison_page, most_different, page
 from srgan.imaging import Picture, read_picture, write_picture
 from srgan.runtime import open_session
 from srgan.testing import NearestSession
@@ -121,7 +121,7 @@ def test_more_pictures_than_ten_are_folded_and_more_than_the_most_are_left_out(
     monkeypatch.setattr(page, "WORST", 1)
     monkeypatch.setattr(page, "MOST", 2)
     shown, comparison = compared(folder, tmp_path)
-    assert "The 1 worst" in shown.texts
+    assert "The worst 1" in shown.texts
     assert "1 more" in shown.texts
     assert any("the 2 worst of 3 are shown" in text for text in shown.texts)
     assert sum(tag == "article" for tag, _ in shown.tags) == 2
@@ -141,6 +141,14 @@ def test_failures_and_warnings_are_told(folder: Path, tmp_path: Path) -> None:
     assert "not every model could be scored on b.png" in text
     with pytest.raises(InvalidConfig, match="cannot be ordered by 'beauty'"):
         comparison_page(Comparison(reports), trial, results, worst_by="beauty")
+
+
+def test_inputs_other_than_those_of_the_protocol_are_told_on_top(folder: Path, tmp_path: Path) -> None:
+    trial = Trial(folder, inputs=Degraded("jpeg", 5))
+    comparison = Comparison({"n": trial.score(NearestSession(2), save=tmp_path)})
+    text = comparison_page(comparison, trial, {"n": tmp_path})
+    assert text.index("low resolution degraded (jpeg, seed 5)") < text.index("<table")
+    assert "Not the usual protocol" not in compared(folder, tmp_path / "other")[0].source
 
 
 def test_the_part_is_where_pictures_differ_most() -> None:
