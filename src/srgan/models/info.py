@@ -13,6 +13,8 @@ from srgan.errors import CorruptModel
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
+MEMBERS = "members"
+"""The output of an ensemble that holds the pictures of all its members."""
 
 
 class _Record(BaseModel):
@@ -62,6 +64,12 @@ class ModelInfo(_Record):
     network_options: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the architecture but the scale."
     )
+    outputs: tuple[str, ...] = Field(
+        default=(),
+        description="Names of the pictures that the model's graph gives, in its order, the first by default: what "
+        "`--strategy` chooses from. `members` is no picture but those of all members of an ensemble, one after the "
+        "other in channels. Empty for a model that gives one.",
+    )
     scale: int = Field(ge=1, le=16, description="Enlargement of one run.")
     channels: int = Field(default=3, ge=1, le=4, description="Colour channels in and out.")
     value_range: tuple[float, float] = Field(default=(0.0, 1.0), description="Range of the pixel values in and out.")
@@ -80,6 +88,11 @@ class ModelInfo(_Record):
         Annotated[str, Field(pattern=FILE_PATTERN)],
         Annotated[str, Field(pattern=SHA256_PATTERN)],
     ] = Field(default_factory=dict, description="Each file of the bundle with its SHA-256.")
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """The outputs that are pictures."""
+        return tuple(name for name in self.outputs if name != MEMBERS)
 
     @property
     def digest(self) -> str:

@@ -28,6 +28,7 @@ NETWORKS = Table(
         "fast": "srgan.networks.residual:fast",
         "balanced": "srgan.networks.span:balanced",
         "quality": "srgan.networks.residual:quality",
+        "ensemble": "srgan.networks.ensemble:EnsembleNetwork",
     },
 )
 

@@ -6,6 +6,8 @@
 
 The weights are rounded to 16 bits before anything is written, so the forms hold the same numbers. Each form is then run
 by its own engine beside the torch module, at a size other than that of the trace.
+
+A network of several outputs becomes one graph: ONNX has them by name, ncnn as out0, out1 and so on in their order.
 """
 
 from __future__ import annotations
@@ -61,6 +63,8 @@ class Described(Protocol):
     @property
     def multiple(self) -> int: ...
     @property
+    def outputs(self) -> tuple[str, ...]: ...
+    @property
     def licence(self) -> str: ...
 
 
@@ -80,7 +84,7 @@ def export_forms(module: Network, info: Described) -> dict[str, bytes]:
 
 
 def _check_description(module: Network, info: Described) -> None:
-    for field in ("scale", "channels", "radius", "multiple"):
+    for field in ("scale", "channels", "radius", "multiple", "outputs"):
         stated, real = getattr(info, field), getattr(module, field)
         if stated != real:
             raise UnsupportedModel(f"{info.name}: the description states {field} {stated}, the network has {real}")
@@ -99,6 +103,11 @@ def _rounded(module: Network, name: str) -> Network:
                 raise UnsupportedModel(f"{name}: {key} has values that are not finite, or too large for 16 bits")
             tensor.copy_(half.where(half.abs() >= _SMALLEST_NORMAL, 0.0))
     return plain
+
+
+def _names(info: Described) -> list[str]:
+    """The names of the outputs in the ONNX graph."""
+    return list(info.outputs) or ["output"]
 
 
 def _picture(info: Described, blocks: tuple[int, int], count: int = 1) -> torch.Tensor:
@@ -130,6 +139,7 @@ def _to_onnx(plain: Network, info: Described) -> bytes:
         import onnx
     except ImportError as error:
         raise MissingDependency("onnx", "train") from error
+    outputs = _names(info)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="srgan-export-") as folder:
         # The exporter that torch advises needs onnxscript and ties dynamic sizes down; this one is complete for us.
         warnings.simplefilter("ignore")
@@ -140,10 +150,10 @@ def _to_onnx(plain: Network, info: Described) -> bytes:
             dynamo=False,
             opset_version=_OPSET,
             input_names=["input"],
-            output_names=["output"],
+            output_names=outputs,
             dynamic_axes={
                 "input": {0: "count", 2: "height", 3: "width"},
-                "output": {0: "count", 2: "height_out", 3: "width_out"},
+                **{name: {0: "count", 2: "height_out", 3: "width_out"} for name in outputs},
             },
         )
         model = onnx.load(f"{folder}/{ONNX}")
@@ -232,24 +242,31 @@ def _run_pnnx(command: list[str], folder: Path, name: str) -> str:
 
 
 def _check(plain: Network, info: Described, forms: dict[str, bytes]) -> None:
-    """Run every form on the same two pictures as ``plain``, at a size that none was made at."""
+    """Run every form on the same two pictures as ``plain``, of a size that none was made at; compare all outputs."""
     pictures = _picture(info, _CHECK_BLOCKS, count=2)
-    with torch.no_grad():
-        wanted = plain(pictures).numpy()
-    if not np.isfinite(wanted).all():
+    wanted = _run(plain, pictures)
+    if not all(np.isfinite(picture).all() for picture in wanted):
         raise UnsupportedModel(f"{info.name}: the network gives values that are not finite")
-    array = pictures.numpy()
     for form, run in ((SAFETENSORS, _run_torch), (ONNX, _run_onnx), (NCNN_BIN, _run_ncnn)):
-        got = run(info, forms, array)
-        if got.shape != wanted.shape:
-            raise UnsupportedModel(f"{info.name}: {form} gives {got.shape}, the network {wanted.shape}")
-        with np.errstate(all="ignore"):
-            error = float(np.abs(got - wanted).max())
-        if not error <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
-            raise UnsupportedModel(f"{info.name}: {form} differs from the network by {error:.2g}")
+        made = run(info, forms, pictures.numpy())
+        for name, got, want in zip(_names(info), made, wanted, strict=True):
+            what = f"{form} ({name})" if info.outputs else form
+            if got.shape != want.shape:
+                raise UnsupportedModel(f"{info.name}: {what} gives {got.shape}, the network {want.shape}")
+            with np.errstate(all="ignore"):
+                error = float(np.abs(got - want).max())
+            if not error <= TOLERANCE * max(1.0, float(np.abs(want).max())):
+                raise UnsupportedModel(f"{info.name}: {what} differs from the network by {error:.2g}")
 
 
-def _run_torch(info: Described, forms: dict[str, bytes], pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run(network: Network, pictures: torch.Tensor) -> list[NDArray[np.float32]]:
+    """All outputs of ``network``."""
+    with torch.no_grad():
+        made = network(pictures)
+    return [picture.numpy() for picture in (made if isinstance(made, tuple) else (made,))]
+
+
+def _run_torch(info: Described, forms: dict[str, bytes], pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     from safetensors.torch import load
 
     with torch.random.fork_rng(devices=[]):
@@ -258,25 +275,23 @@ def _run_torch(info: Described, forms: dict[str, bytes], pictures: NDArray[np.fl
         fresh.load_state_dict(load(forms[SAFETENSORS]))
     except RuntimeError as error:
         raise UnsupportedModel(f"{info.name}: the weights are not for the network described: {error}") from error
-    with torch.no_grad():
-        out: NDArray[np.float32] = fresh(torch.from_numpy(pictures)).numpy()
-    return out
+    return _run(fresh, torch.from_numpy(pictures))
 
 
-def _run_onnx(info: Described, forms: dict[str, bytes], pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run_onnx(info: Described, forms: dict[str, bytes], pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingDependency("onnxruntime", "train") from error
     session = onnxruntime.InferenceSession(forms[ONNX], providers=["CPUExecutionProvider"])
-    out: NDArray[np.float32] = session.run(["output"], {"input": pictures})[0]
-    return out
+    made: list[NDArray[np.float32]] = session.run(_names(info), {"input": pictures})
+    return made
 
 
-def _run_ncnn(info: Described, forms: dict[str, bytes], pictures: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run_ncnn(info: Described, forms: dict[str, bytes], pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     import ncnn
 
-    outputs = []
+    outputs: list[list[NDArray[np.float32]]] = [[] for _ in _names(info)]
     with tempfile.TemporaryDirectory(prefix="srgan-export-") as folder, ncnn.Net() as net:
         for file in (NCNN_PARAM, NCNN_BIN):
             Path(folder, file).write_bytes(forms[file])
@@ -287,8 +302,9 @@ def _run_ncnn(info: Described, forms: dict[str, bytes], pictures: NDArray[np.flo
         for picture in pictures:
             with net.create_extractor() as extractor:
                 extractor.input("in0", ncnn.Mat(np.ascontiguousarray(picture)).clone())
-                status, out = extractor.extract("out0")
-                if status:
-                    raise UnsupportedModel(f"{info.name}: ncnn cannot run what pnnx made (code {status})")
-                outputs.append(np.array(out))
-    return np.stack(outputs)
+                for number, made in enumerate(outputs):
+                    status, out = extractor.extract(f"out{number}")
+                    if status:
+                        raise UnsupportedModel(f"{info.name}: ncnn cannot run what pnnx made (code {status})")
+                    made.append(np.array(out))
+    return [np.stack(made) for made in outputs]

@@ -24,6 +24,8 @@ class Network(nn.Module):
     channels: int = 3
     ends: tuple[str, ...] = ("stem", "head")
     """Prefixes of the first and last layers, which some optimisers treat apart."""
+    outputs: tuple[str, ...] = ()
+    """Names of the pictures that a run gives, as a tuple in this order. Empty: it gives one picture, as a tensor."""
 
     def deploy(self) -> Self:
         """A copy in evaluation mode with every training-time form replaced by the one that runs."""

@@ -15,7 +15,7 @@ import re
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, BinaryIO, cast
@@ -39,7 +39,7 @@ from srgan.runtime.session import SessionInfo, describe
 
 logger = logging.getLogger(__name__)
 
-INPUT, OUTPUT = "in0", "out0"
+INPUT = "in0"
 
 _MAGIC = "7767517"
 _MAX_LAYERS = 20_000
@@ -54,7 +54,9 @@ _LAST_RUN_SECONDS = 5
 _NO_VULKAN = "there is no Vulkan device: install the GPU's driver and, on Debian, libvulkan1"
 
 
-def open_ncnn(bundle: Bundle, *, device: str, precision: str, threads: int) -> NcnnSession:
+def open_ncnn(
+    bundle: Bundle, *, device: str, precision: str, threads: int, outputs: tuple[str, ...] = ()
+) -> NcnnSession:
     """A session for ``bundle``'s ncnn form on ``cpu``, ``vulkan`` (the best real GPU) or ``vulkan:N`` (that very one).
 
     On Vulkan ``auto`` is ``fp16``: values are stored in 16 bits and added up in 32. On the CPU ``auto`` is ``fp32``;
@@ -80,9 +82,12 @@ def open_ncnn(bundle: Bundle, *, device: str, precision: str, threads: int) -> N
         index = int(found.device.partition(":")[2])
         precision = _vulkan_precision(options, precision)
     graph = bundle.read(NCNN_PARAM).decode("utf-8", "replace")
-    load = partial(_load, options, index, graph, bundle.read(NCNN_BIN), str(bundle.path))
-    info = describe(bundle.info, backend="ncnn", device=where, precision=precision)
-    session = NcnnSession(load, info, threads=threads if device == "cpu" else 1)
+    # The graph has its outputs by number, in the order that the model states.
+    blobs = [f"out{number}" for number in range(len(bundle.info.outputs) or 1)]
+    load = partial(_load, options, index, graph, bundle.read(NCNN_BIN), str(bundle.path), blobs=blobs)
+    info = describe(bundle.info, backend="ncnn", device=where, precision=precision, outputs=outputs)
+    wanted = [blobs[bundle.info.outputs.index(name)] for name in outputs] or blobs
+    session = NcnnSession(load, info, threads=threads if device == "cpu" else 1, blobs=wanted)
     if device != "cpu":
         _on_vulkan.add(session)
     return session
@@ -91,9 +96,13 @@ def open_ncnn(bundle: Bundle, *, device: str, precision: str, threads: int) -> N
 class NcnnSession:
     """A loaded ncnn network. May be used from several threads, which take turns; other threads go on while it runs."""
 
-    def __init__(self, load: Callable[[int], Any], info: SessionInfo, *, threads: int = 1) -> None:
-        """``load`` makes the network for a number of threads; it is called again after the memory ran out."""
+    def __init__(
+        self, load: Callable[[int], Any], info: SessionInfo, *, threads: int = 1, blobs: Sequence[str] = ("out0",)
+    ) -> None:
+        """``load`` makes the network for a number of threads; it is called again after the memory ran out. ``blobs``
+        are the graph's outputs that a run gives; the engine computes no more than they need."""
         self.info = info
+        self._blobs = tuple(blobs)
         self._load = load
         needs = tiling.Needs(radius=info.radius, multiple=info.multiple, minimum=info.minimum)
         self._bands = Bands(threads, needs, info.scale)
@@ -120,15 +129,13 @@ class NcnnSession:
         if len(batch) == 1:
             enlarged = self._bands.enlarge(batch[0], self._enlarge)
             return None if enlarged is None else enlarged[np.newaxis]
-        count, channels, height, width = batch.shape
-        scale = self.info.scale
-        out = np.empty((count, channels, height * scale, width * scale), np.float32)
-        for index, picture in enumerate(batch):
+        made = []
+        for picture in batch:
             enlarged = self._bands.enlarge(picture, self._enlarge)
             if enlarged is None:
                 return None
-            out[index] = enlarged
-        return out
+            made.append(enlarged)
+        return np.stack(made)
 
     def _enlarge(self, picture: NDArray[np.float32], threads: int) -> NDArray[np.float32] | None:
         """One picture, or one band of it, on ``threads`` of the engine's own threads; None when the memory ran out."""
@@ -143,20 +150,30 @@ class NcnnSession:
         pixels = ncnn.Mat(array).clone()
         if pixels.empty():
             return None
+        made = []
         with net.create_extractor() as extractor:
             status = extractor.input(INPUT, pixels)
-            if status == 0:
-                status, enlarged = extractor.extract(OUTPUT)
-        if status == _NO_MEMORY or (status == 0 and enlarged.empty()):
+            for blob in self._blobs:
+                if status == 0:
+                    status, enlarged = extractor.extract(blob)
+                    made.append(enlarged)
+        if status == _NO_MEMORY or (status == 0 and any(enlarged.empty() for enlarged in made)):
             return None
         if status != 0:
             raise UpscaleFailed(f"{self.info.model}: ncnn on {self.info.device} stopped with code {status}")
-        # The array keeps the matrix alive, whose memory does not belong to the network's own pool.
-        out = np.asarray(enlarged)
-        channels, height, width = array.shape
-        if out.shape != (channels, height * self.info.scale, width * self.info.scale):
-            raise UpscaleFailed(f"{self.info.model}: the network made {out.shape} of {array.shape}")
-        return out
+        return self._joined([np.asarray(enlarged) for enlarged in made], array.shape)
+
+    def _joined(self, made: list[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """The outputs' channels one after the other. Each array keeps its matrix alive, whose memory does not belong
+        to the network's own pool."""
+        channels, height, width = shape
+        size = height * self.info.scale, width * self.info.scale
+        for out in made:
+            # A model with one output makes one picture; of several outputs one may hold several.
+            fits = out.shape[0] % channels == 0 if self.info.outputs else out.shape[0] == channels
+            if out.shape[1:] != size or not fits:
+                raise UpscaleFailed(f"{self.info.model}: the network made {out.shape} of {shape}")
+        return made[0] if len(made) == 1 else np.concatenate(made)
 
     def _too_large(self, array: NDArray[np.float32]) -> str:
         height, width = array.shape[-2:]
@@ -246,8 +263,17 @@ def _vulkan_precision(options: Any, precision: str) -> str:
 # ---------------------------------------------------------------------------------------------------- loading
 
 
-def _load(options: Any, vulkan_index: int | None, graph: str, weights: bytes, where: str, threads: int) -> Any:
-    """A network with its layers and weights. Raises `CorruptModel` with what ncnn says, naming ``where``."""
+def _load(
+    options: Any,
+    vulkan_index: int | None,
+    graph: str,
+    weights: bytes,
+    where: str,
+    threads: int,
+    blobs: Sequence[str] = ("out0",),
+) -> Any:
+    """A network with its layers and weights, and the outputs ``blobs``. Raises `CorruptModel` with what ncnn says,
+    naming ``where``."""
     import ncnn
 
     _check_graph(graph, where)
@@ -271,8 +297,10 @@ def _load(options: Any, vulkan_index: int | None, graph: str, weights: bytes, wh
     if reader.left:
         raise CorruptModel(f"{where}: {NCNN_BIN} holds {reader.left} bytes more than the layers of {NCNN_PARAM} use")
     names = {*net.input_names(), *net.output_names()}
-    if names != {INPUT, OUTPUT}:
-        raise CorruptModel(f"{where}: {NCNN_PARAM} must have the input {INPUT} and the output {OUTPUT} and no others")
+    if names != {INPUT, *blobs}:
+        raise CorruptModel(
+            f"{where}: {NCNN_PARAM} must have the input {INPUT} and the output {', '.join(blobs)} and no others"
+        )
     return net
 
 

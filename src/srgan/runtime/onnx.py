@@ -20,6 +20,7 @@ from srgan.errors import (
 )
 from srgan.models.bundle import ONNX, Bundle
 from srgan.runtime.devices import Device, Survey, cpu_name, default_threads, may_have_cuda, total_memory
+from srgan.runtime.onnxgraph import keep_outputs
 from srgan.runtime.session import SessionInfo, describe
 
 PROVIDERS = {
@@ -38,13 +39,18 @@ WHEELS = {"cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu", "directml": 
 WHEELS["openvino"] = "onnxruntime-openvino"
 """The distribution that brings a provider, where it is not onnxruntime itself."""
 
+_PLAIN = ("output",)
+"""The output of a graph with one."""
+
 _OUT_OF_MEMORY = ("failed to allocate", "out of memory", "bad_alloc", "bad allocation", "cudaerrormemoryallocation")
 
 _IDENTITY = base64.b64decode("CAg6NwoQCgF4EgF5IghJZGVudGl0eRIBZ1oPCgF4EgoKCAgBEgQKAggBYg8KAXkSCgoICAESBAoCCAFCBAoAEBE=")
 """The smallest ONNX model, y = x for one float, to see whether a provider really starts."""
 
 
-def open_onnx(bundle: Bundle, *, device: str, precision: str, threads: int) -> OnnxSession:
+def open_onnx(
+    bundle: Bundle, *, device: str, precision: str, threads: int, outputs: tuple[str, ...] = ()
+) -> OnnxSession:
     """A session for ``bundle``'s ONNX form on a kind of device in `PROVIDERS`, with ``:N`` for the N-th.
 
     The graph computes in fp32. On CUDA ``auto`` lets the tensor cores round factors to TF32; ``fp32`` does not.
@@ -60,12 +66,26 @@ def open_onnx(bundle: Bundle, *, device: str, precision: str, threads: int) -> O
     if provider not in engine.get_available_providers():
         raise DeviceUnavailable(_no_provider(kind))
     options, arithmetic = _provider_options(kind, index, precision)
-    session = _start(engine, bundle.read(ONNX), provider, options, threads or default_threads(), str(bundle.path))
+    model = _model(bundle, outputs)
+    session = _start(engine, model, provider, options, threads or default_threads(), str(bundle.path))
     if provider not in session.get_providers():
         raise DeviceUnavailable(f"ONNX Runtime has the provider {provider}, but it does not start on this machine")
-    if [i.name for i in session.get_inputs()] != ["input"] or [o.name for o in session.get_outputs()] != ["output"]:
+    made = {output.name for output in session.get_outputs()}
+    if [i.name for i in session.get_inputs()] != ["input"] or made != set(outputs or _PLAIN):
         raise CorruptModel(f"{bundle.path}: {ONNX} must have one input, `input`, and one output, `output`")
-    return OnnxSession(session, describe(bundle.info, backend="onnx", device=device, precision=arithmetic))
+    info = describe(bundle.info, backend="onnx", device=device, precision=arithmetic, outputs=outputs)
+    return OnnxSession(session, info)
+
+
+def _model(bundle: Bundle, outputs: tuple[str, ...]) -> bytes:
+    """The graph with no more in it than ``outputs`` need; of a model with one output, as it is."""
+    model = bundle.read(ONNX)
+    if not outputs:
+        return model
+    try:
+        return keep_outputs(model, outputs)
+    except ValueError as error:
+        raise CorruptModel(f"{bundle.path}: {ONNX} is damaged: {error}") from error
 
 
 class OnnxSession:
@@ -79,14 +99,14 @@ class OnnxSession:
         """See `Session.run`."""
         array = np.ascontiguousarray(batch, np.float32)
         try:
-            (out,) = self._session.run(["output"], {"input": array})
+            made = self._session.run(list(self.info.outputs or _PLAIN), {"input": array})
         except MemoryError as error:
             raise OutOfMemory(self._too_large(batch)) from error
         except Exception as error:  # ONNX Runtime's errors have no common class but this
             if any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
                 raise OutOfMemory(self._too_large(batch)) from error
             raise UpscaleFailed(f"{self.info.model}: ONNX Runtime on {self.info.device} stopped: {error}") from error
-        enlarged: NDArray[np.float32] = out
+        enlarged: NDArray[np.float32] = made[0] if len(made) == 1 else np.concatenate(made, axis=1)
         return enlarged
 
     def _too_large(self, batch: NDArray[np.float32]) -> str:

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from srgan.errors import (
 )
 from srgan.models.bundle import NCNN_PARAM, ONNX, SAFETENSORS, Bundle
 from srgan.models.catalogue import find_model
+from srgan.models.info import MEMBERS
 from srgan.plugins import Table
 from srgan.runtime.devices import may_have_cuda, may_have_vulkan_gpu
 from srgan.runtime.session import Session, SessionInfo
@@ -41,9 +43,11 @@ BACKENDS = Table(
 )
 """Openers, ``(bundle, *, device, precision, threads) -> Session``.
 
-A session takes and gives pixels in the model's own value range; `open_session` puts [0, 1] around it. The opener of a
-plug-in gets ``device`` as the user wrote it, ``auto`` included; ``threads`` may be 0, see `devices.default_threads`. It
-raises `DeviceUnavailable`, `MissingDependency`, `UnsupportedModel` or `InvalidConfig` when it cannot do what was asked.
+A session takes and gives pixels in the model's own value range; `open_session` puts [0, 1] around it. For a model that
+gives several pictures (`ModelInfo.outputs`) there is one argument more, ``outputs``: those that are wanted, never none,
+whose channels the session gives one after the other. The opener of a plug-in gets ``device`` as the user wrote it,
+``auto`` included; ``threads`` may be 0, see `devices.default_threads`. It raises `DeviceUnavailable`,
+`MissingDependency`, `UnsupportedModel` or `InvalidConfig` when it cannot do what was asked.
 """
 
 FORMS = {"ncnn": NCNN_PARAM, "onnx": ONNX, "torch": SAFETENSORS}
@@ -78,6 +82,7 @@ def open_session(
     device: str = "auto",
     precision: str = "auto",
     threads: int = 0,
+    output: str | Sequence[str] = (),
 ) -> Session:
     """Open ``model`` for running.
 
@@ -90,14 +95,20 @@ def open_session(
     real Vulkan GPU, the CPU; never a software imitation of a GPU. ``threads`` of 0 means the physical cores that this
     process may use.
 
+    ``output`` is for a model that gives several pictures, such as an ensemble: a name in `ModelInfo.outputs`, without
+    which it is the first, or several, whose channels then come one after the other. No more is computed than they need.
+
     What is asked for by name is taken or refused, never replaced: `DeviceUnavailable`, `MissingDependency`,
     `UnsupportedModel` or `InvalidConfig` says why. Also raises `ModelNotFound` and `CorruptModel`.
     """
     _check(backend, device, precision, threads)
+    wanted = (output,) if isinstance(output, str) and output else tuple(output)
     if isinstance(model, str) and model in RESIZE_MODELS:
+        _check_outputs(model, (), wanted)
         return _open_kernel(cast("Kernel", model), scale, backend, device)
     bundle = model if isinstance(model, Bundle) else find_model(model, scale)
-    session = _open(bundle, backend, device, precision, threads)
+    _check_outputs(bundle.info.name, bundle.info.outputs, wanted)
+    session = _open(bundle, backend, device, precision, threads, wanted or bundle.info.outputs[:1])
     low, high = bundle.info.value_range
     return session if (low, high) == (0.0, 1.0) or backend == "resize" else _Ranged(session, low, high)
 
@@ -116,6 +127,19 @@ def _check(backend: str, device: str, precision: str, threads: int) -> None:
         raise InvalidConfig(f"{device!r} is not a device: a kind such as cuda or vulkan, and then :0, :1, ...")
 
 
+def _check_outputs(name: str, there: tuple[str, ...], wanted: tuple[str, ...]) -> None:
+    if unknown := [output for output in wanted if output not in there]:
+        pictures = ", ".join(output for output in there if output != MEMBERS)
+        raise InvalidConfig(
+            f"{name} has no strategy {unknown[0]!r}. "
+            + (
+                f"Choose one of: {pictures}"
+                if there
+                else "It is one network and no ensemble: it has none to choose from"
+            )
+        )
+
+
 def _open_kernel(kernel: Kernel, scale: float | None, backend: str, device: str) -> Session:
     from srgan.runtime.resize import ResizeSession
 
@@ -127,13 +151,14 @@ def _open_kernel(kernel: Kernel, scale: float | None, backend: str, device: str)
     return ResizeSession(kernel, factor)
 
 
-def _open(bundle: Bundle, backend: str, device: str, precision: str, threads: int) -> Session:
+def _open(bundle: Bundle, backend: str, device: str, precision: str, threads: int, outputs: tuple[str, ...]) -> Session:
     """Try the candidates in turn; when none opens, say why for each."""
     name = bundle.info.name
+    more = {"outputs": outputs} if outputs else {}
     failures: list[tuple[str, SrganError]] = []
     for candidate, place in _candidates(bundle, backend, device):
         try:
-            session = BACKENDS.load(candidate)(bundle, device=place, precision=precision, threads=threads)
+            session = BACKENDS.load(candidate)(bundle, device=place, precision=precision, threads=threads, **more)
         except _CANNOT as error:
             failures.append((f"{candidate} on {place}", error))
             continue

@@ -21,7 +21,7 @@ from srgan.errors import (
 )
 from srgan.models.bundle import SAFETENSORS, Bundle
 from srgan.runtime.devices import Device, Survey, cpu_name, may_have_cuda, total_memory
-from srgan.runtime.session import SessionInfo
+from srgan.runtime.session import SessionInfo, describe
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from srgan.models.info import ModelInfo
 
 
-def open_torch(bundle: Bundle, *, device: str, precision: str, threads: int) -> TorchSession:
+def open_torch(
+    bundle: Bundle, *, device: str, precision: str, threads: int, outputs: tuple[str, ...] = ()
+) -> TorchSession:
     """A session for ``bundle``'s trainable form on ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
     ``auto`` is ``fp16`` on CUDA and ``fp32`` elsewhere; ``fp16`` is not for the CPU. With ``threads`` of 0 the number
@@ -47,27 +49,14 @@ def open_torch(bundle: Bundle, *, device: str, precision: str, threads: int) -> 
         raise InvalidConfig("torch computes in fp32 or bf16 on the CPU, not in fp16")
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     network = _network(bundle.info, bundle.read(SAFETENSORS), str(bundle.path))
+    if outputs:
+        network = _only(network, bundle.info, outputs)
     try:
         network = network.to(place, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"{bundle.info.name}: not enough memory on {place} to load the model") from error
-    info = bundle.info
-    return TorchSession(
-        network,
-        SessionInfo(
-            model=info.name,
-            scale=info.scale,
-            channels=info.channels,
-            radius=info.radius,
-            multiple=info.multiple,
-            minimum=info.minimum,
-            working_bytes_per_pixel=info.working_bytes_per_pixel,
-            backend="torch",
-            device=str(place),
-            precision=precision,
-        ),
-        threads,
-    )
+    info = describe(bundle.info, backend="torch", device=str(place), precision=precision, outputs=outputs)
+    return TorchSession(network, info, threads)
 
 
 class TorchSession:
@@ -182,6 +171,15 @@ def _network(info: ModelInfo, data: bytes, where: str) -> torch.nn.Module:
     except RuntimeError as error:
         raise CorruptModel(f"{where}: {SAFETENSORS} is not for the network {info.network!r}: {error}") from error
     return network.float().eval().requires_grad_(False)
+
+
+def _only(network: torch.nn.Module, info: ModelInfo, outputs: tuple[str, ...]) -> torch.nn.Module:
+    """``network`` for these of its outputs."""
+    from srgan.networks.ensemble import EnsembleNetwork
+
+    if not isinstance(network, EnsembleNetwork):
+        raise CorruptModel(f"{info.name}: it states several outputs, but the network {info.network!r} has one")
+    return network.only(*outputs)
 
 
 _thread_count = threading.Lock()

@@ -25,6 +25,10 @@ class SessionInfo:
     """The output is this many times larger in both directions."""
     channels: int = 3
     """Colour channels that `Session.run` takes and gives."""
+    outputs: tuple[str, ...] = ()
+    """What was asked for of a model that gives several pictures, see `srgan.open_session`; empty for other models."""
+    picture: bool = True
+    """Whether what comes out is a picture. A map may be black or flat where the input is not."""
     radius: int = 0
     """Receptive radius in input pixels: tiles that overlap by this much join without a seam."""
     margin: int = 0
@@ -44,13 +48,16 @@ class SessionInfo:
     """Arithmetic in use: `fp32`, `tf32`, `fp16`, `bf16`."""
 
 
-def describe(model: ModelInfo, *, backend: str, device: str, precision: str) -> SessionInfo:
-    """The info of a session that runs ``model``."""
+def describe(
+    model: ModelInfo, *, backend: str, device: str, precision: str, outputs: tuple[str, ...] = ()
+) -> SessionInfo:
+    """The info of a session that runs ``model`` for these ``outputs``."""
     return SessionInfo(
         model=model.name,
         version=model.version,
         sha256=model.digest,
         scale=model.scale,
+        outputs=outputs,
         channels=model.channels,
         radius=model.radius,
         # Beside a saturated border the shipped networks were wrong by up to 15/255 without, and by 2/255 with this.
@@ -75,7 +82,8 @@ class Session(Protocol):
 
         ``batch`` is float32, N x C x H x W, C = ``info.channels``, values in [0, 1], H and W multiples of
         ``info.multiple`` and at least ``info.minimum``. The result is float32, N x C x (scale*H) x (scale*W); values
-        may leave [0, 1] a little, the caller clips. Raises `srgan.errors.OutOfMemory` when the engine runs out of
-        memory; the session can be used again afterwards, with a smaller batch.
+        may leave [0, 1] a little, the caller clips. Of several outputs the channels come one after the other. Raises
+        `srgan.errors.OutOfMemory` when the engine runs out of memory; the session can be used again afterwards, with a
+        smaller batch.
         """
         ...
