@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Literal
 
 import numpy as np
 import torch
@@ -12,10 +11,10 @@ from torch import Tensor
 from srgan.errors import MissingDependency
 
 
-def through_file(picture: Tensor, form: Literal["webp", "avif"], quality: int) -> Tensor:
-    """Encode ``picture`` (3 x H x W in [0, 1]) at ``quality`` and decode it again. Device and type stay.
+def through_file(picture: Tensor, form: str, quality: int) -> Tensor:
+    """Encode ``picture`` (3 x H x W in [0, 1]) as "webp" or "avif" at ``quality`` and decode it again.
 
-    Raises `MissingDependency` when this build of Pillow cannot write ``form``.
+    Device and type stay. Raises `MissingDependency` when this build of Pillow cannot write ``form``.
     """
     from PIL import Image, features
 

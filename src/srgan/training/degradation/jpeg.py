@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from srgan.training.degradation.colour import doubled, halved, to_rgb, to_ycc
+
 # The tables of the standard's annex K, row by row.
 _LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -29,8 +31,6 @@ _CHROMINANCE = (
     (99, 99, 99, 99, 99, 99, 99, 99),
     (99, 99, 99, 99, 99, 99, 99, 99),
 )
-_TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
-_TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136286, -0.714136286), (1.0, 1.772, 0.0))
 
 
 def jpeg(pictures: Tensor, qualities: Tensor, *, full_colour: bool) -> Tensor:
@@ -43,33 +43,19 @@ def jpeg(pictures: Tensor, qualities: Tensor, *, full_colour: bool) -> Tensor:
     height, width = pictures.shape[-2:]
     padding = (0, -width % 16, 0, -height % 16)
     levels = (functional.pad(pictures, padding, mode="replicate") * 255).round().clamp(0, 255)
-    ycc = (_mixed(levels, _TO_YCC) + levels.new_tensor([0.0, 128.0, 128.0])[:, None, None]).round()
-    light, colour = ycc[:, :1], ycc[:, 1:]
+    light, colour = to_ycc(levels)
     tables = _tables(qualities.to(pictures.device))
     light = _coded(light, tables[:, 0])
     if full_colour:
         colour = _coded(colour, tables[:, 1])
     else:
         # Below the picture libjpeg repeats the last halved row, not the last row.
-        half = _halved(colour[..., : height + height % 2, :])
+        half = halved(colour[..., : height + height % 2, :])
         half = functional.pad(half, (0, 0, 0, -half.shape[-2] % 8), mode="replicate")
         half = _coded(half, tables[:, 1])
-        colour = _doubled(half[..., : (height + 1) // 2, : (width + 1) // 2])
+        colour = doubled(half[..., : (height + 1) // 2, : (width + 1) // 2])
     light, colour = light[..., :height, :width], colour[..., :height, :width]
-    return _mixed(torch.cat([light, colour - 128], dim=1), _TO_RGB).round().clamp(0, 255) / 255
-
-
-def _halved(planes: Tensor) -> Tensor:
-    """Means of 2 x 2 samples. Whole sums have many ties: libjpeg rounds halves down and up in turn along a row."""
-    ties = torch.tensor([0.25, 0.5], device=planes.device).repeat(planes.shape[-1] // 4)
-    return (functional.avg_pool2d(planes, 2) + ties).floor()
-
-
-def _doubled(planes: Tensor) -> Tensor:
-    """Twice the size by a triangle filter. Sixteenths have ties too: up on the left of a sample, down on the right."""
-    fine = functional.interpolate(planes, scale_factor=2, mode="bilinear", align_corners=False)
-    ties = torch.tensor([8 / 16, 7 / 16], device=planes.device).repeat(planes.shape[-1])
-    return (fine + ties).floor()
+    return to_rgb(light, colour) / 255
 
 
 def _tables(qualities: Tensor) -> Tensor:
@@ -99,8 +85,3 @@ def _transform(device: torch.device) -> Tensor:
     rows = torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16) / 2
     rows[0] /= math.sqrt(2)
     return torch.kron(rows, rows).float().to(device)
-
-
-def _mixed(pictures: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
-    mixed: Tensor = pictures.new_tensor(matrix) @ pictures.flatten(2)
-    return mixed.reshape(pictures.shape)

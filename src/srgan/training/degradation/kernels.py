@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -62,7 +63,16 @@ def blur(pictures: Tensor, kernels: Tensor) -> Tensor:
     rows = mirrored(height, REACH).to(pictures.device)
     columns = mirrored(width, REACH).to(pictures.device)
     wide = pictures.index_select(-2, rows).index_select(-1, columns)
-    size = (wide.shape[-2], wide.shape[-1])
-    spectrum = torch.fft.rfft2(wide) * torch.fft.rfft2(kernels.to(pictures), s=size)[:, None]
+    size = (_quick_length(wide.shape[-2]), _quick_length(wide.shape[-1]))
+    spectrum = torch.fft.rfft2(wide, s=size) * torch.fft.rfft2(kernels.to(pictures), s=size)[:, None]
     blurred: Tensor = torch.fft.irfft2(spectrum, s=size)
-    return blurred[..., 2 * REACH :, 2 * REACH :]
+    return blurred[..., 2 * REACH : 2 * REACH + height, 2 * REACH : 2 * REACH + width]
+
+
+@cache
+def _quick_length(least: int) -> int:
+    """The next length without prime factors above 7: 150 is three times as quick to transform as 148 = 4 * 37."""
+    length = least
+    while 210**16 % length:
+        length += 1
+    return length

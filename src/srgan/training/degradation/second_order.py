@@ -20,10 +20,11 @@ from srgan.training.degradation.kernels import blur, gaussian_kernels, sinc_kern
 from srgan.training.degradation.noise import Dice, gaussian_noise, poisson_noise
 from srgan.training.degradation.resizing import resize
 from srgan.training.degradation.settings import DegradationSection, PassSection
+from srgan.training.degradation.video import CODECS, need_codecs, through_video
 
 SMALLEST = 4
 """Pixels that a side keeps on its way, however strong the reduction."""
-FILES = ("jpeg", "webp", "avif")
+FILES = ("jpeg", "webp", "avif", "video")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class _Strengths:
 
     blurred: Tensor
     kernel: Tensor
+    width: Tensor
+    """Mean standard deviation of the kernel; 0 for a sinc filter."""
     ringing: Tensor
     sinc: Tensor
     size: Tensor
@@ -64,11 +67,46 @@ class _Group:
     dice: Dice
 
 
+@dataclass(frozen=True)
+class _File:
+    """The codec that stands in for the second JPEG: webp, avif or a video codec."""
+
+    codec: str
+    strength: int
+    path: tuple[tuple[int, int], ...] = ()
+
+    def __call__(self, picture: Tensor) -> Tensor:
+        if self.codec in CODECS:
+            return through_video(picture, self.codec, self.strength, self.path)
+        return through_file(picture, self.codec, self.strength)
+
+    def __str__(self) -> str:
+        if self.codec in CODECS:
+            frames = len(self.path) + 1
+            return f"{self.codec.upper()} q{self.strength}, {frames} frame{'s' * (frames > 1)}"
+        return f"{self.codec.upper()} {self.strength}"
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The fate of N samples."""
+
+    first: _Strengths
+    second: _Strengths
+    orders: tuple[list[tuple[str, ...]], list[tuple[str, ...]]]
+    files: dict[int, _File]
+
+
 class SecondOrder:
-    """Makes low-resolution pictures out of batches of high-resolution ones, as ``settings`` say."""
+    """Makes low-resolution pictures out of batches of high-resolution ones, as ``settings`` say.
+
+    Raises `MissingDependency` when a video codec is asked for that is not there.
+    """
 
     def __init__(self, settings: DegradationSection, scale: int) -> None:
         self._settings, self._scale = settings, scale
+        if settings.kind == "second-order" and settings.video.chance:
+            need_codecs([codec for codec, share in zip(CODECS, settings.video.shares, strict=True) if share])
 
     @torch.no_grad()
     def __call__(self, pictures: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -78,30 +116,66 @@ class SecondOrder:
         memory. Each sample's fate follows from its seed (0 to 2^63 - 2) and not from the rest of the batch. Raises
         `MissingDependency` when a codec is asked for that is not there.
         """
-        height, width = pictures.shape[-2:]
-        final = (height // self._scale, width // self._scale)
+        size = (pictures.shape[-2], pictures.shape[-1])
+        final = self._final(size)
         dice = Dice(seeds, pictures.device)
-        settings = self._settings
-        files = dice.pick((1 - settings.webp - settings.avif, settings.webp, settings.avif))
-        webp, avif = dice.whole(*settings.webp_quality), dice.whole(*settings.avif_quality)
-        first = self._draw(settings.first, (height, width), dice, torch.ones_like(files, dtype=torch.bool))
-        second = self._draw(settings.second, final, dice, files == FILES.index("jpeg"))
-        orders = self._orders(dice, last=False), self._orders(dice, last=True)
-        sizes = torch.tensor([[height, width]]).expand(len(seeds), 2)
+        plan = self._plan(dice, size)
+        sizes = torch.tensor([size]).expand(len(seeds), 2)
         with _full_precision(pictures.device):
-            worn = _round(pictures.contiguous().unbind(), sizes, orders[0], first, (height, width), dice)
-            worn = _round(worn, first.size, orders[1], second, final, dice)
-        for sample in files.nonzero()[:, 0].tolist():
-            if files[sample] == FILES.index("webp"):
-                worn[sample] = through_file(worn[sample], "webp", int(webp[sample]))
-            else:
-                worn[sample] = through_file(worn[sample], "avif", int(avif[sample]))
+            worn = _round(pictures.contiguous().unbind(), sizes, plan.orders[0], plan.first, size, dice)
+            worn = _round(worn, plan.first.size, plan.orders[1], plan.second, final, dice)
+        for sample, file in plan.files.items():
+            worn[sample] = file(worn[sample])
         whole = (torch.stack(worn) * 255).round().clamp(0, 255) / 255
         return whole.contiguous(memory_format=torch.channels_last)
 
+    def describe(self, size: tuple[int, int], seeds: Sequence[int]) -> list[tuple[str, str]]:
+        """What the two rounds do to pictures of ``size`` (height, width) with ``seeds``, in words."""
+        plan = self._plan(Dice(seeds, torch.device("cpu")), size)
+        return [
+            (
+                _in_words(plan.first, plan.orders[0][i], i, size, None),
+                _in_words(plan.second, plan.orders[1][i], i, self._final(size), plan.files.get(i)),
+            )
+            for i in range(len(seeds))
+        ]
+
+    def _final(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size[0] // self._scale, size[1] // self._scale
+
+    def _plan(self, dice: Dice, size: tuple[int, int]) -> _Plan:
+        """Draw all that happens to the samples of ``dice``, whose pictures have this ``size``."""
+        settings = self._settings
+        others = (settings.webp, settings.avif, settings.video.chance)
+        files = dice.pick((max(0.0, 1 - sum(others)), *others))
+        strengths = {"webp": dice.whole(*settings.webp_quality), "avif": dice.whole(*settings.avif_quality)}
+        first = self._draw(settings.first, size, dice, torch.ones_like(files, dtype=torch.bool))
+        second = self._draw(settings.second, self._final(size), dice, files == FILES.index("jpeg"))
+        orders = self._orders(dice, last=False), self._orders(dice, last=True)
+        videos = self._videos(dice)
+        chosen = {}
+        for sample in files.nonzero()[:, 0].tolist():
+            kind = FILES[files[sample]]
+            chosen[sample] = videos[sample] if kind == "video" else _File(kind, int(strengths[kind][sample]))
+        return _Plan(first, second, orders, chosen)
+
+    def _videos(self, dice: Dice) -> list[_File]:
+        """Draw a video for each sample."""
+        settings = self._settings.video
+        codecs = dice.pick(settings.shares).tolist()
+        strengths = (dice.whole(*settings.quantiser).tolist(), dice.whole(*settings.quantiser_h264).tolist())
+        frames = dice.whole(*settings.frames).tolist()
+        down, right = (dice.whole(-settings.motion, settings.motion).tolist() for _ in range(2))
+        videos = []
+        for i, number in enumerate(codecs):
+            codec = CODECS[number]
+            path = tuple((-k * down[i], -k * right[i]) for k in range(frames[i] - 1, 0, -1))
+            videos.append(_File(codec, strengths[codec == "h264"][i], path))
+        return videos
+
     def _draw(self, settings: PassSection, start: tuple[int, int], dice: Dice, jpeg: Tensor) -> _Strengths:
         """Draw the strengths of a round whose resizing starts from ``start``; ``jpeg`` is False where there is none."""
-        kernel = self._kernels(settings, dice)
+        kernel, width = self._kernels(settings, dice)
         sinc = sinc_kernels(dice.between(math.pi / 3, math.pi), self._sides(dice))
         way = dice.pick((settings.up, settings.down, settings.keep))
         smallest, largest = settings.resize
@@ -112,6 +186,7 @@ class SecondOrder:
         return _Strengths(
             blurred=dice.happens(settings.blur),
             kernel=kernel,
+            width=width,
             ringing=dice.happens(self._settings.final_sinc),
             sinc=sinc,
             size=size,
@@ -128,8 +203,8 @@ class SecondOrder:
             full_colour=dice.happens(self._settings.full_colour),
         )
 
-    def _kernels(self, settings: PassSection, dice: Dice) -> Tensor:
-        """Draw the blur kernels of a round."""
+    def _kernels(self, settings: PassSection, dice: Dice) -> tuple[Tensor, Tensor]:
+        """Draw the blur kernels of a round, and how wide they are."""
         kinds = self._settings.kernels
         shape, sides = dice.pick(kinds.shares), self._sides(dice)
         along, across = dice.between(*settings.blur_sigma), dice.between(*settings.blur_sigma)
@@ -142,7 +217,8 @@ class SecondOrder:
         # A small kernel cannot hold the long waves of a low cut-off.
         lowest = torch.where(sides < 13, math.pi / 3, math.pi / 5).double()
         ringing = sinc_kernels(lowest + (math.pi - lowest) * dice.between(0, 1), sides)
-        return torch.where(dice.happens(settings.sinc)[:, None, None], ringing, smooth)
+        sinc = dice.happens(settings.sinc)
+        return torch.where(sinc[:, None, None], ringing, smooth), torch.where(sinc, 0.0, sigmas.mean(dim=1))
 
     def _sides(self, dice: Dice) -> Tensor:
         smallest, largest = self._settings.kernels.side
@@ -161,6 +237,23 @@ class SecondOrder:
                 order += ["fit", "sinc", "jpeg"] if jpeg_last[i] else ["jpeg", "fit", "sinc"]
             orders.append(tuple(order))
         return orders
+
+
+def _in_words(
+    strengths: _Strengths, order: tuple[str, ...], sample: int, start: tuple[int, int], file: _File | None
+) -> str:
+    """What a round that begins with the size ``start`` does to a sample, in its order."""
+    s = strengths.of(torch.tensor([sample]))
+    kind, strength = ("", s.sigma) if s.gaussian else ("Poisson ", s.scale)
+    said = {
+        "blur": (f"blur {s.width.item():.1f}" if s.width else "sinc") if s.blurred else "",
+        "resize": f"\u00d7{s.size[0, 0].item() / start[0]:.2f}",
+        "noise": f"{'gray ' * bool(s.gray)}{kind}noise {strength.item():.{1 if s.gaussian else 2}f}" if s.noisy else "",
+        "jpeg": f"JPEG {s.quality.item()}" if s.packed else "",
+        "sinc": "sinc" if s.ringing else "",
+    }
+    words = [said.get(step, "") for step in order] + [str(file) if file else ""]
+    return ", ".join(word for word in words if word)
 
 
 def _canvas(start: tuple[int, int], size: list[int]) -> tuple[int, int]:

@@ -25,12 +25,18 @@ _Factor = Annotated[float, Field(ge=0.1, le=4)]
 _Strength = Annotated[float, Field(ge=0, le=100)]
 _Quality = Annotated[int, Field(ge=1, le=100)]
 _Side = Annotated[int, Field(ge=3, le=21)]
+_Quantiser = Annotated[int, Field(ge=1, le=31)]
+_QuantiserH264 = Annotated[int, Field(ge=0, le=51)]
+_Frames = Annotated[int, Field(ge=1, le=8)]
 Sigmas = Annotated[tuple[_Sigma, _Sigma], AfterValidator(_rising)]
 Exponents = Annotated[tuple[_Exponent, _Exponent], AfterValidator(_rising)]
 Factors = Annotated[tuple[_Factor, _Factor], AfterValidator(_rising)]
 Strengths = Annotated[tuple[_Strength, _Strength], AfterValidator(_rising)]
 Qualities = Annotated[tuple[_Quality, _Quality], AfterValidator(_rising)]
 Sides = Annotated[tuple[_Side, _Side], AfterValidator(_rising)]
+Quantisers = Annotated[tuple[_Quantiser, _Quantiser], AfterValidator(_rising)]
+QuantisersH264 = Annotated[tuple[_QuantiserH264, _QuantiserH264], AfterValidator(_rising)]
+Frames = Annotated[tuple[_Frames, _Frames], AfterValidator(_rising)]
 
 
 class KernelSection(Section):
@@ -147,14 +153,50 @@ class SecondPassSection(PassSection):
     )
 
 
+class VideoSection(Section):
+    """Artefacts of video codecs, made on the CPU; they need the extra `video`. The shares need not add up to 1."""
+
+    chance: Chance = Field(
+        default=0.0, description="Chance that a video codec at the end takes the place of the second JPEG."
+    )
+    mpeg2: Share = Field(default=1.0, description="Share of MPEG-2, as on DVDs.")
+    mpeg4: Share = Field(default=1.0, description="Share of MPEG-4 part 2, as in DivX and Xvid files.")
+    h264: Share = Field(default=1.0, description="Share of H.264.")
+    quantiser: Quantisers = Field(
+        default=(2, 12), description="Quantiser of MPEG-2 and MPEG-4: 1 is the finest, 31 the coarsest."
+    )
+    quantiser_h264: QuantisersH264 = Field(
+        default=(18, 38), description="Quantiser of H.264: 0 is without loss, 51 the coarsest."
+    )
+    frames: Frames = Field(
+        default=(1, 3), description="Length of the video whose last frame is taken; 1 is a key frame alone."
+    )
+    motion: int = Field(
+        default=2,
+        ge=0,
+        le=2,
+        description="Most pixels by which the picture moves from frame to frame, along each axis.",
+    )
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """In the order of `video.CODECS`."""
+        return (self.mpeg2, self.mpeg4, self.h264)
+
+    @model_validator(mode="after")
+    def _some_share(self) -> VideoSection:
+        if not sum(self.shares):
+            raise ValueError("all shares of video codecs are 0; to leave them out, set chance to 0")
+        return self
+
+
 class DegradationSection(Section):
     """How low-resolution pictures are made from the training pictures."""
 
     kind: Literal["bicubic", "second-order"] = Field(
         default="bicubic",
         description="bicubic: exact reduction of clean pictures. second-order: two rounds of blur, resizing, noise and "
-        "JPEG, a different one for each patch. There are no artefacts of video codecs. The other keys of this "
-        "section belong to second-order.",
+        "JPEG, a different one for each patch. The other keys of this section belong to second-order.",
     )
     first: PassSection = Field(default_factory=PassSection, description="The first round of wear.")
     second: SecondPassSection = Field(default_factory=SecondPassSection, description="The second round.")
@@ -180,8 +222,12 @@ class DegradationSection(Section):
     )
     avif_quality: Qualities = Field(default=(30, 90), description="Quality of AVIF.")
 
+    video: VideoSection = Field(default_factory=VideoSection, description="Artefacts of video codecs.")
+
     @model_validator(mode="after")
     def _one_file(self) -> DegradationSection:
-        if self.webp + self.avif > 1:
-            raise ValueError("webp and avif are chances of which one comes true: together they are at most 1")
+        if self.webp + self.avif + self.video.chance > 1:
+            raise ValueError(
+                "webp, avif and video.chance are chances of which one comes true: together they are at most 1"
+            )
         return self
