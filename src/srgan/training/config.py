@@ -38,7 +38,14 @@ class DataSection(Section):
     """The training pictures."""
 
     folders: tuple[Path, ...] = Field(
-        min_length=1, description="Folders of high-resolution pictures, searched recursively."
+        min_length=1,
+        description="Folders of high-resolution pictures, searched recursively, and lists of them: text files with a "
+        "path on each line, relative to the list's folder.",
+    )
+    low_folders: tuple[Path, ...] = Field(
+        default=(),
+        description="Low-resolution counterparts, one folder or list for each of folders: the same paths below the "
+        "folder, the same lines of the list. Without any they are made as degradation says.",
     )
     patch: int = Field(default=32, ge=8, le=512, description="Side of a training patch in low-resolution pixels.")
     batch: PositiveInt = Field(default=16, description="Patches in a batch, on each device.")
@@ -62,6 +69,20 @@ class DataSection(Section):
     degradation: DegradationSection = Field(
         default_factory=DegradationSection, description="How low-resolution pictures are made."
     )
+
+    @model_validator(mode="after")
+    def _one_way_to_low_resolution(self) -> DataSection:
+        if not self.low_folders:
+            return self
+        if len(self.low_folders) != len(self.folders):
+            raise ValueError(
+                f"low_folders has {len(self.low_folders)} entries and folders {len(self.folders)}: each needs its own"
+            )
+        if self.degradation.kind != "bicubic":
+            raise ValueError(
+                "low_folders and degradation.kind are two ways to low-resolution pictures: leave one of them out"
+            )
+        return self
 
 
 class LossSection(Section):

@@ -17,18 +17,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from srgan.errors import InvalidDataset, SrganError
-from srgan.imaging import PICTURE_SUFFIXES, Header, probe_picture, read_picture, to_uint8
 from srgan.training.config import DataSection
-from srgan.training.degradation.bicubic import bicubic_down
 from srgan.training.degradation.second_order import SecondOrder
+from srgan.training.pictures import Pair, find_pairs, find_pictures, probe_pair, read_pair
 
-SUFFIXES = PICTURE_SUFFIXES - {".gif"}
-"""Names of training pictures. GIF is left out: its 256 colours would teach a network to dither."""
 DETAIL_CELL = 8
 """Detail is known on a grid of this many low-resolution pixels."""
 CANDIDATES = 8
@@ -45,7 +41,7 @@ log = logging.getLogger("srgan")
 class _Source:
     """A picture of the dataset: its size, cut to a multiple of the scale, and the top-left corners of its tiles."""
 
-    path: Path
+    pair: Pair
     height: int
     width: int
     corners: tuple[tuple[int, int], ...]
@@ -58,25 +54,6 @@ class _Tile:
     hr: Tensor
     lr: Tensor
     extent: tuple[int, int]
-
-
-def find_pictures(folders: Sequence[Path]) -> list[Path]:
-    """All pictures below ``folders``, sorted. Raises `InvalidDataset` for a folder that is missing or has none."""
-    found: list[Path] = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise InvalidDataset(f"{folder}: no such folder of training pictures")
-        inside = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        if not inside:
-            raise InvalidDataset(f"{folder}: there are no pictures in this folder")
-        found += inside
-    return found
-
-
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """The picture at ``path`` as H x W x 3: gray is repeated, transparency ignored. Raises as `read_picture` does."""
-    pixels = to_uint8(read_picture(path).pixels)
-    return pixels[..., [0, 0, 0]] if pixels.shape[2] < 3 else pixels[..., :3]
 
 
 class TileStore:
@@ -96,17 +73,19 @@ class TileStore:
         self._side = data.tile // scale
         self.generator = torch.Generator().manual_seed(seed)
         self._degrade = SecondOrder(data.degradation, scale) if data.degradation.kind == "second-order" else None
-        paths = find_pictures(data.folders)[: data.max_pictures]
+        if data.low_folders:
+            pairs = find_pairs(data.folders, data.low_folders, scale)[: data.max_pictures]
+        else:
+            pairs = [Pair(path) for path in find_pictures(data.folders)[: data.max_pictures]]
         self._reported: set[Path] = set()
         self._decoders = ThreadPoolExecutor(max_workers=max(2, torch.get_num_threads()), thread_name_prefix="decode")
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode-ahead")
-        self._sources = self._scan(paths)
+        self._sources = self._scan(pairs)
         if not self._sources:
             self.close()
-            raise InvalidDataset(
-                f"{data.folders[0]}: no picture can be used; "
-                f"they must be at least {data.patch * scale} pixels in each direction"
-            )
+            needed = f"they must be at least {data.patch * scale} pixels in each direction"
+            needed += f", with a counterpart of exactly 1/{scale} of the size" if data.low_folders else ""
+            raise InvalidDataset(f"{data.folders[0]}: no picture can be used; {needed}")
         self.pictures = len(self._sources)
         self.tiles = sum(len(s.corners) for s in self._sources)
         self.megapixels = sum(s.height * s.width for s in self._sources) / 1e6
@@ -183,21 +162,29 @@ class TileStore:
         first = keep.int().argmax(dim=1, keepdim=True)
         return slot.gather(1, first)[:, 0], row.gather(1, first)[:, 0], column.gather(1, first)[:, 0]
 
-    def _scan(self, paths: Sequence[Path]) -> list[_Source]:
-        """Read the headers of all pictures. Unreadable and too small ones are left out."""
+    def _scan(self, pairs: Sequence[Pair]) -> list[_Source]:
+        """Read the headers of all pictures. Those that are unreadable, too small or without a pair are left out."""
         smallest = self._data.patch * self._scale
         sources = []
-        for path, header in zip(paths, self._decoders.map(_probe, paths), strict=True):
-            if isinstance(header, SrganError):
-                self._leave_out(path, str(header))
+        for pair, size in zip(pairs, self._decoders.map(self._probe, pairs), strict=True):
+            if isinstance(size, SrganError):
+                self._leave_out(pair.high, str(size))
                 continue
-            height, width = (side // self._scale * self._scale for side in (header.height, header.width))
+            height, width = size
             if min(height, width) < smallest:
-                self._leave_out(path, f"{path}: smaller than a patch of {smallest} pixels")
+                self._leave_out(pair.high, f"{pair.high}: smaller than a patch of {smallest} pixels")
                 continue
             rows, columns = _starts(height, self._data.tile), _starts(width, self._data.tile)
-            sources.append(_Source(path, height, width, tuple((y, x) for y in rows for x in columns)))
+            sources.append(_Source(pair, height, width, tuple((y, x) for y in rows for x in columns)))
         return sources
+
+    def _probe(self, pair: Pair) -> tuple[int, int] | SrganError:
+        if self._data.low_folders and pair.low is None:
+            return InvalidDataset(f"{pair.high}: has no counterpart of that name in data.low_folders")
+        try:
+            return probe_pair(pair, self._scale)
+        except SrganError as error:
+            return error
 
     def _leave_out(self, path: Path, reason: str) -> None:
         if path not in self._reported:
@@ -238,7 +225,7 @@ class TileStore:
             source, skip, decoded = ahead.popleft()
             tiles = decoded.result()
             if isinstance(tiles, SrganError):
-                self._leave_out(source.path, str(tiles))
+                self._leave_out(source.pair.high, str(tiles))
                 yield from [None] * (len(source.corners) - skip)
             else:
                 yield from tiles
@@ -260,20 +247,17 @@ class TileStore:
             epoch += 1
 
     def _decode(self, source: _Source, skip: int) -> list[_Tile] | SrganError:
-        """All tiles of one picture but the first ``skip``. The low-resolution picture is made of the whole, so its
-        borders are right, and then cut at the same places."""
+        """All tiles of one picture but the first ``skip``. A low-resolution picture that is made is made of the whole,
+        so its borders are right, and then cut at the same places."""
         try:
-            pixels = read_rgb(source.path)
+            hr, lr = read_pair(source.pair, self._scale)
         except SrganError as error:
             return error
-        fits = [
-            p for p in (pixels, pixels.swapaxes(0, 1)) if _cut_size(p, self._scale) == (source.height, source.width)
-        ]
-        if not fits:
-            return InvalidDataset(f"{source.path}: does not have the size that its header states")
         # A picture that was stored on its side: the header does not say, and to training it is all the same.
-        hr = torch.from_numpy(np.ascontiguousarray(fits[0][: source.height, : source.width]))
-        lr = bicubic_down(hr, self._scale)
+        if hr.shape[:2] != (source.height, source.width):
+            hr, lr = hr.transpose(0, 1), lr.transpose(0, 1)
+        if hr.shape[:2] != (source.height, source.width):
+            return InvalidDataset(f"{source.pair.high}: does not have the size that its header states")
         tile, side, scale = self._data.tile, self._side, self._scale
         tiles = []
         for y, x in source.corners[skip:]:
@@ -285,18 +269,6 @@ class TileStore:
                 low = functional.pad(low, (0, 0, 0, side - low.shape[1], 0, side - low.shape[0]))
             tiles.append(_Tile(cut, low, extent))
         return tiles
-
-
-def _probe(path: Path) -> Header | SrganError:
-    try:
-        return probe_picture(path)
-    except SrganError as error:
-        return error
-
-
-def _cut_size(pixels: NDArray[np.uint8], scale: int) -> tuple[int, int]:
-    """Height and width, cut to multiples of ``scale``."""
-    return pixels.shape[0] // scale * scale, pixels.shape[1] // scale * scale
 
 
 def _starts(length: int, tile: int) -> list[int]:

@@ -16,8 +16,8 @@ from srgan.metrics import psnr, ssim
 from srgan.metrics.judges import least_side, open_judge
 from srgan.networks.network import Network
 from srgan.training.config import ValidationSection
-from srgan.training.data import find_pictures, read_rgb
 from srgan.training.degradation.bicubic import bicubic_down
+from srgan.training.pictures import find_pictures, read_rgb
 
 SMALLEST_INSIDE = 11
 """Pixels that must be left inside the border: SSIM's window."""

@@ -169,6 +169,45 @@ def test_a_streamed_dataset_goes_on_exactly(make_config: Config, make_pictures: 
 
 
 @quick
+def test_streamed_pairs_from_a_list_go_on_exactly(make_config: Config, make_pictures: Pictures, tmp_path: Path) -> None:
+    high = make_pictures(*[(64, 64 + 32 * (n % 3)) for n in range(9)], name="high")
+    low = make_pictures(*[(16, 16 + 8 * (n % 3)) for n in range(9)], name="low")
+    (low / "005.png").unlink()
+    for folder in (high, low):
+        lines = [f"{folder.name}/{number:03d}.png" for number in range(9)]
+        (tmp_path / f"{folder.name}.txt").write_text("\n".join(lines))
+    settings = {
+        "steps": 60,
+        "data__folders": [tmp_path / "high.txt"],
+        "data__low_folders": [tmp_path / "low.txt"],
+        "data__tile": 32,
+        "data__memory_gib": 1e-9,
+        "data__refresh": 3,
+        "output__checkpoint_every": 25,
+    }
+    straight, broken = make_config(**settings), make_config(**settings, output__name="broken")
+    train(straight)
+    with pytest.raises(Stop):
+        train(broken, progress=stop_at(40))
+    train(broken)
+
+    assert same(last_checkpoint(straight), last_checkpoint(broken))
+
+
+@quick
+def test_worn_pictures_go_on_exactly(make_config: Config) -> None:
+    degradation = {"kind": "second-order", "webp": 0.2, "shuffle": 0.3}
+    settings = {"steps": 60, "data__degradation": degradation, "output__checkpoint_every": 25}
+    straight, broken = make_config(**settings), make_config(**settings, output__name="broken")
+    train(straight)
+    with pytest.raises(Stop):
+        train(broken, progress=stop_at(40))
+    train(broken)
+
+    assert same(last_checkpoint(straight), last_checkpoint(broken))
+
+
+@quick
 def test_without_resume_training_begins_anew(make_config: Config) -> None:
     config = make_config(output__checkpoint_every=20)
     with pytest.raises(Stop):

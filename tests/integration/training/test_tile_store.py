@@ -15,8 +15,9 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from srgan.errors import InvalidDataset  # noqa: E402 (torch first: without it nothing here can run)
 from srgan.training.config import DataSection  # noqa: E402
-from srgan.training.data import TileStore, find_pictures, read_rgb  # noqa: E402
+from srgan.training.data import TileStore  # noqa: E402
 from srgan.training.degradation.bicubic import bicubic_down  # noqa: E402
+from srgan.training.pictures import find_pictures, read_rgb  # noqa: E402
 
 Store = Callable[..., TileStore]
 CPU = torch.device("cpu")
@@ -101,7 +102,7 @@ def test_both_sides_are_turned_alike_in_all_eight_ways(open_store: Store, make_p
 
 def test_every_place_of_a_picture_comes_up(open_store: Store, make_pictures: Callable[..., Path]) -> None:
     store = open_store(folders=[make_pictures((40, 36))], augment=False, batch=256)
-    low = bicubic_down(torch.from_numpy(read_rgb(store._sources[0].path)), 4).numpy()
+    low = bicubic_down(torch.from_numpy(read_rgb(store._sources[0].pair.high)), 4).numpy()
 
     found = {place for patch in levels(store.batch()[0]) for place in places(low, patch)}
 

@@ -16,7 +16,7 @@ from srgan.metrics import psnr, ssim  # noqa: E402
 from srgan.metrics.judges import open_judge  # noqa: E402
 from srgan.networks import build  # noqa: E402
 from srgan.training.config import ValidationSection  # noqa: E402
-from srgan.training.data import read_rgb  # noqa: E402
+from srgan.training.pictures import read_rgb  # noqa: E402
 from srgan.training.validation import Validator  # noqa: E402
 
 Pictures = Callable[..., Path]

@@ -126,6 +126,17 @@ def test_a_tile_must_be_a_multiple_of_the_scale() -> None:
         config(data__tile=482, network__scale=3)
 
 
+def test_each_folder_needs_its_own_of_low_resolution() -> None:
+    assert config(data__low_folders=["low"]).data.low_folders == (Path("low"),)
+    with pytest.raises(ValidationError, match="low_folders has 2 entries and folders 1: each needs its own"):
+        config(data__low_folders=["low", "lower"])
+
+
+def test_low_resolution_is_either_given_or_made_by_wear() -> None:
+    with pytest.raises(ValidationError, match="two ways to low-resolution pictures: leave one of them out"):
+        config(data__low_folders=["low"], data__degradation={"kind": "second-order"})
+
+
 def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         config().steps = 3
