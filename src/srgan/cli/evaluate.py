@@ -318,15 +318,21 @@ def _text(report: EvaluationReport) -> str:
     if further := _further(report):
         original = ("ORIGINAL",) if report.reference_more else ()
         lines += ["", table(("", f"{report.model} x{report.scale}", "bicubic", *original, "BETTER"), further)]
-    return "\n".join([*lines, *_notes(report)])
+    return "\n".join([*lines, *_notes({report.model: report})])
 
 
-def _notes(report: EvaluationReport) -> list[str]:
-    """With which features figures were computed, and what was enlarged where it is not what everyone enlarges."""
+def _notes(reports: Mapping[str, EvaluationReport]) -> list[str]:
+    """With which features figures were computed, whose loss these were, and what was enlarged where it is not what
+    everyone enlarges. It is part of the result: --quiet does not silence it."""
     from srgan.evaluation import PROTOCOL
 
-    notes = [f"{name} is computed with {features}" for name, features in report.features.items()]
-    return notes if report.protocol == PROTOCOL else [*notes, f"protocol: {report.protocol}"]
+    first = next(iter(reports.values()))
+    notes = []
+    for name, features in first.features.items():
+        flattered = [label for label, report in reports.items() if name in report.flattering]
+        loss = f", a loss in the training of {', '.join(flattered)}: it flatters" if flattered else ""
+        notes.append(f"{name} is computed with {features}{loss}")
+    return notes if first.protocol == PROTOCOL else [*notes, f"protocol: {first.protocol}"]
 
 
 def _further(report: EvaluationReport) -> list[tuple[str, ...]]:
@@ -367,7 +373,7 @@ def _side_by_side(comparison: Comparison) -> str:
             f"Means over {len(comparison.pictures)} pictures of {first.dataset}, x{first.scale}; "
             "--json and --html have their intervals:",
             table(("", *(name.upper() for name in figures), "SECONDS"), [*rows, better]),
-            *_notes(first),
+            *_notes(comparison.reports),
         ]
     )
 

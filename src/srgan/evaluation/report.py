@@ -108,6 +108,8 @@ class EvaluationReport:
     """What whoever reads the figures must know, each a sentence."""
     protocol: str = PROTOCOL
     """How the figures were taken."""
+    trained_with: tuple[str, ...] = ()
+    """Feature networks that a loss of the model's training looked through, as far as that is known."""
 
     @cached_property
     def more(self) -> dict[str, tuple[Mean, Mean]]:
@@ -128,6 +130,11 @@ class EvaluationReport:
     def features(self) -> dict[str, str]:
         """The network whose features a figure is computed with, by the figure's name."""
         return {name: features for name in self.metrics if (features := FIGURES[name].features)}
+
+    @property
+    def flattering(self) -> list[str]:
+        """The figures whose features were a loss in the model's training."""
+        return [name for name, features in self.features.items() if features in self.trained_with]
 
     @cached_property
     def psnr(self) -> Mean:
@@ -187,6 +194,7 @@ class EvaluationReport:
         head = ("model", "scale", "backend", "device", "precision", "dataset", "protocol", "features")
         return {
             **{name: getattr(self, name) for name in head},
+            "trained_with": list(self.trained_with),
             "warnings": list(self.warnings),
             "mean": {name: asdict(getattr(self, name)) for name in means}
             | {name: asdict(mean) for name, (mean, _) in self.more.items()}

@@ -161,6 +161,7 @@ class Trial:
             sets=self._figures.sets(patches),
             warnings=tuple(self._figures.warnings(trained_with, patches)),
             protocol=self.protocol,
+            trained_with=tuple(trained_with),
         )
 
     def case(self, path: Path, scale: int) -> Case:

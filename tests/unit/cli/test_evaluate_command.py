@@ -253,9 +253,14 @@ def test_a_figure_that_was_a_loss_is_warned_of_by_what_the_bundle_says(
     assert done.err == (
         f"warning: lpips-unweighted: {features} was a loss in this model's training, so this figure flatters it\n"
     )
-    assert srgan("evaluate", "mine-x2", folder, *metrics).err == ""
+    quiet = srgan("evaluate", "mine-x4", folder, *metrics, "--quiet")
+    assert quiet.err == ""
+    assert f"computed with {features}, a loss in the training of nearest: it flatters\n" in quiet.out, "even so"
+    unaware = srgan("evaluate", "mine-x2", folder, *metrics)
+    assert (unaware.err, "flatters" in unaware.out) == ("", False)
     both = srgan("evaluate", "mine-x4", "bicubic", folder, "--scale", "4", *metrics)
     assert both.err.startswith("warning: mine-x4: lpips-unweighted: "), "of whom"
+    assert "a loss in the training of mine-x4: it flatters" in both.out
 
 
 def test_a_figure_without_reference_is_shown_for_the_originals_too(

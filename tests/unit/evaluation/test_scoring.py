@@ -383,6 +383,9 @@ def test_a_figure_that_was_a_loss_is_warned_of(folder: Path) -> None:
     assert evaluate(NearestSession(2), folder, metrics=names, trained_with=["VGG19"]).warnings == ()
     (warning,) = evaluate(NearestSession(2), folder, metrics=names, trained_with=[features]).warnings
     assert warning == f"lpips-unweighted: {features} was a loss in this model's training, so this figure flatters it"
+    report = evaluate(NearestSession(2), folder, metrics=[*names, "dists-squeeze"], trained_with=["VGG19", features])
+    assert report.flattering == ["lpips-unweighted", "dists-squeeze"]
+    assert json.loads(report.to_json())["trained_with"] == ["VGG19", features]
 
 
 def test_pictures_too_small_for_a_figure_fail_with_a_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
