@@ -16,7 +16,9 @@ import pytest
 HELPERS = {"contenders.py", "reporting.py", "stand_ins.py"}
 """Files beside the scripts that are not run by people."""
 
-SCRIPTS = ("batch.py", "choice.py", "memory.py", "peers.py", "perceptual.py", "png_encoders.py", "startup.py")
+SCRIPTS = (
+    "batch.py", "choice.py", "memory.py", "peers.py", "perceptual.py", "png_encoders.py", "startup.py", "training.py"
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +158,30 @@ def test_looks_are_compared_on_clean_and_on_spoilt_inputs(run: Any) -> None:
     assert document["against"] == "bicubic"
     assert "The same divided by that of bicubic:" in text
     assert "--limit 2" in text
+
+
+@pytest.mark.slow
+def test_adversarial_steps_are_held_against_pretraining(run: Any) -> None:
+    text, document = run("training.py")
+    rows = [row for row in document["rows"] if row["part"] == "step"]
+
+    assert [row["discriminator"] for row in rows] == [row["discriminator"] for row in first_table(text)]
+    alone, *others = rows
+    assert (alone["discriminator"], alone["over_pretrain"], alone["met"]) == ("none", 1, None)
+    for row in others:
+        assert row["over_pretrain"] == pytest.approx(row["cpu_seconds_per_step"] / alone["cpu_seconds_per_step"])
+        assert row["over_pretrain"] > 1
+        assert row["met"] is (row["over_pretrain"] <= 2.5)
+
+
+@pytest.mark.slow
+def test_the_scaled_down_gan_is_held_against_full_scale(run: Any) -> None:
+    text, document = run("training.py")
+    full, scaled = (row for row in document["rows"] if row["part"] == "sizes")
+
+    assert (full["file"], scaled["file"]) == ("config.yaml", "config_scaled.yaml")
+    assert (full["scale"], scaled["scale"]) == (4, 2)
+    assert scaled["times_faster"] > 1
+    assert scaled["per_hour"] == pytest.approx(3600 / scaled["cpu_seconds_per_step"])
+    assert scaled["met"] is (scaled["per_hour"] >= 1000)
+    assert f"a step of full scale / one of scaled down: {scaled['times_faster']:.1f}" in text

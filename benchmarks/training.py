@@ -1,0 +1,204 @@
+"""What a training step costs: with a discriminator and without one, and of Multi-Generator SRGAN in its two sizes.
+
+    python benchmarks/training.py                     both parts on one thread: some minutes on a quiet machine
+    python benchmarks/training.py --only step --folder PHOTOGRAPHS
+
+Every row is a fresh process, which trains as `srgan train` does, on one thread, and is ended after some steps. Seconds
+are those of the processor, which other work on the machine hardly changes; what is divided are rows of one run.
+
+"step": the recipes `pretrain` and `adversarial` for the same generator, pictures and batch; seconds per step of the
+generator, with the discriminator's share of `updates`. The GANs of "cheap" take turns 2:1 and have no artefact term.
+
+"sizes": `configs/config.yaml` against `configs/config_scaled.yaml` as they are, but for pictures and the start. Memory
+is the most that the process ever held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from reporting import ROOT, options, print_header, say, write_json
+
+from srgan.benchmark import peak_memory, sample_picture, table
+from srgan.imaging import write_picture
+
+PARTS = ("step", "sizes")
+GENERATORS = {"fast": 12, "quality": 4}
+"""Networks with the size of a batch."""
+FULL = {"loss.artefact": 1.0, "updates.generator": 1}
+CHEAP = {"loss.artefact": 0.0, "updates.generator": 2}
+RIVALS: dict[str, dict[str, Any]] = {
+    "none": {"recipe": "pretrain"},
+    "patch 32": {"discriminator.name": "patch", "discriminator.options": {"width": 32}, **FULL},
+    "patch 16": {"discriminator.name": "patch", "discriminator.options": {"width": 16}, **FULL},
+    "patch 16, cheap": {"discriminator.name": "patch", "discriminator.options": {"width": 16}, **CHEAP},
+    "unet 32": {"discriminator.name": "unet", "discriminator.options": {"width": 32}, **FULL},
+    "unet 16, cheap": {"discriminator.name": "unet", "discriminator.options": {"width": 16}, **CHEAP},
+}
+AT_MOST = 2.5
+"""Target: an adversarial step against one of pretraining."""
+PER_HOUR = 1000
+"""Target: steps an hour of the scaled-down GAN on two cores."""
+QUICK = {"data.batch": 1, "data.patch": 8, "network.options": {"width": 16, "blocks": 1}}
+
+
+class Enough(Exception):
+    """Ends a run whose steps have been counted."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = options(__doc__)
+    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--folder", type=Path, help="training pictures; without it they are made up")
+    parser.add_argument("--steps", type=int, default=20, help="that are timed in a row of the part step")
+    parser.add_argument("--size-steps", type=int, default=4, help="that are timed in a row of the part sizes")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(_measure(**json.loads(given.one))))
+        return
+    if given.quick:
+        given.steps = given.size_steps = 2
+    header = print_header("one thread; each row one fresh process, run once, the first steps not counted")
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="srgan-training-") as name:
+        folder = given.folder or _pictures(Path(name) / "pictures")
+        quick = QUICK if given.quick else {}
+        if given.only != "sizes":
+            rows += _steps(folder, given.steps, quick)
+            print()
+        if given.only != "step":
+            rows += _sizes(folder, given.size_steps, quick)
+            print()
+    print(f"Pictures: {'made up' if given.folder is None else given.folder.name}.")
+    write_json(given.json, header | {"rows": rows})
+
+
+def _pictures(folder: Path) -> Path:
+    """Three made-up pictures of 480 x 480."""
+    folder.mkdir()
+    for seed in range(3):
+        write_picture(sample_picture(480, 480, seed=seed), folder / f"{seed}.png")
+    return folder
+
+
+def _steps(folder: Path, steps: int, quick: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for generator, batch in list(GENERATORS.items())[: 1 if quick else None]:
+        alone = None
+        for rival, settings in RIVALS.items():
+            say(f"step: {generator}, discriminator {rival}")
+            case = {"network.name": generator, "data.batch": batch, "recipe": "adversarial", **settings, **quick}
+            row = _in_fresh_process("", folder, steps, case)
+            seconds = row["cpu_seconds_per_step"]
+            alone = alone or seconds
+            ratio = seconds / alone
+            met = None if rival == "none" else ratio <= AT_MOST
+            rows.append(
+                {"part": "step", "generator": generator, "discriminator": rival, **row}
+                | {"over_pretrain": ratio, "at_most": AT_MOST, "met": met}
+            )
+    headings = ("generator", "batch", "discriminator", "ms a step", "times pretrain", f"<= {AT_MOST}")
+    print(table(headings, map(_step_cells, rows)))
+    return rows
+
+
+def _step_cells(row: dict[str, Any]) -> list[str]:
+    met = {None: "-", True: "yes", False: "no"}[row["met"]]
+    figures = (f"{1000 * row['cpu_seconds_per_step']:.0f}", f"{row['over_pretrain']:.2f}")
+    return [row["generator"], str(row["batch"]), row["discriminator"], *figures, met]
+
+
+def _sizes(folder: Path, steps: int, quick: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for file in ("config.yaml", "config_scaled.yaml"):
+        say(f"sizes: {file}")
+        row = _in_fresh_process(file, folder, steps, {"data.batch": 1, "data.patch": 16} if quick else {})
+        rows.append({"part": "sizes", "file": file, "per_hour": 3600 / row["cpu_seconds_per_step"], **row})
+    headings = ("file", "pixels", "batch", "s a step", "steps an hour", "peak MB")
+    print(table(headings, map(_size_cells, rows)))
+    full, scaled = rows
+    print()
+    time_ratio = full["cpu_seconds_per_step"] / scaled["cpu_seconds_per_step"]
+    memory_ratio = full["peak_bytes"] / scaled["peak_bytes"] if full["peak_bytes"] else None
+    scaled |= {"times_faster": time_ratio, "of_memory": memory_ratio and 1 / memory_ratio}
+    scaled |= {"at_least_per_hour": PER_HOUR, "met": scaled["per_hour"] >= PER_HOUR}
+    print(f"- a step of full scale / one of scaled down: {time_ratio:.1f}")
+    print(f"- memory of full scale / that of scaled down: {memory_ratio or 0:.1f}")
+    verdict = "yes" if scaled["met"] else "no"
+    print(f"- scaled down, steps an hour on one core, >= {PER_HOUR} on two: {scaled['per_hour']:.0f}, {verdict}")
+    return rows
+
+
+def _size_cells(row: dict[str, Any]) -> list[str]:
+    peak = "-" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:.0f}"
+    pixels = f"{row['patch']} to {row['patch'] * row['scale']}"
+    figures = (f"{row['cpu_seconds_per_step']:.2f}", f"{row['per_hour']:.0f}", peak)
+    return [row["file"], pixels, str(row["batch"]), *figures]
+
+
+def _in_fresh_process(file: str, folder: Path, steps: int, changes: dict[str, Any]) -> dict[str, Any]:
+    case = json.dumps({"file": file, "folder": str(folder), "steps": steps, "changes": changes})
+    command = [sys.executable, str(Path(__file__).resolve()), "--one", case]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{case} ended with {done.returncode}: {done.stderr[-800:]}")
+    measured: dict[str, Any] = json.loads(done.stdout)
+    return measured
+
+
+def _measure(file: str, folder: str, steps: int, changes: dict[str, Any]) -> dict[str, Any]:
+    """In the fresh process: train for some steps and look at the clock after each."""
+    from srgan.config import load_config
+    from srgan.training import train
+    from srgan.training.config import TrainConfig
+    from srgan.training.optimisers import WeightAverage
+
+    with tempfile.TemporaryDirectory(prefix="srgan-training-run-") as runs:
+        always = {
+            "data.folders": [folder],
+            "discriminator.head_start": 0,  # it counts from the first step on
+            "hardware.threads": 1,
+            "output.runs": runs,
+            "output.tensorboard": False,
+        }
+        config = load_config(
+            TrainConfig,
+            ROOT / "configs" / file if file else None,
+            sets=["network.init_from=", "validation.folder=null"],
+            flags={**always, **changes},
+        )
+        cycle = config.updates.generator  # whole ones are timed
+        warm, timed = 2 * cycle, -(-steps // cycle) * cycle
+        clock: list[float] = []
+        update = WeightAverage.update
+
+        def counting(self: WeightAverage, *arguments: Any) -> None:
+            update(self, *arguments)
+            clock.append(time.process_time())
+            if len(clock) == warm + timed:
+                raise Enough
+
+        WeightAverage.update = counting  # type: ignore[method-assign]  # called at the end of every step
+        with contextlib.suppress(Enough):
+            train(config, resume=False)
+    return {
+        "cpu_seconds_per_step": (clock[-1] - clock[warm - 1]) / timed,
+        "peak_bytes": peak_memory(),
+        "patch": config.data.patch,
+        "scale": config.network.scale,
+        "batch": config.data.batch,
+    }
+
+
+if __name__ == "__main__":
+    main()
