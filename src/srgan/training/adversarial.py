@@ -20,12 +20,14 @@ from srgan.training.config import DiscriminatorSection, TrainConfig
 from srgan.training.data import TileStore
 from srgan.training.features import PerceptualLoss
 from srgan.training.gan_losses import artefact_map, discriminator_loss, generator_loss, gradient_penalty, r1_penalty
-from srgan.training.loop import Sitting, Stepped, open_sitting, work_through
+from srgan.training.learner import Learner, Stepped
+from srgan.training.loop import Sitting, open_sitting, work_through
 from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
 from srgan.training.progress import TrainStatus
 from srgan.training.runs import State
 from srgan.training.setup import chosen, finish, make_fabric, make_network
+from srgan.training.team import make_team
 from srgan.training.validation import Validator
 
 log = logging.getLogger("srgan")
@@ -40,6 +42,7 @@ def adversarial(
     decoded.
     """
     fabric = make_fabric(config.hardware)
+    team = make_team(fabric)
     torch.manual_seed(config.seed)
     network = make_network(config.network, config.data.patch)
     discriminator = make_discriminator(config.discriminator)
@@ -49,8 +52,11 @@ def adversarial(
     for module in (network, discriminator, perceptual):
         if module is not None:
             module.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
-    validator = Validator(config.validation, scale=network.scale) if config.validation.folder else None
-    store = TileStore(config.data, scale=network.scale, seed=config.seed, device=fabric.device)
+    validates = config.validation.folder is not None and team.leads
+    validator = Validator(config.validation, scale=network.scale) if validates else None
+    store = TileStore(
+        config.data, scale=network.scale, seed=config.seed, device=fabric.device, share=(team.rank, team.size)
+    )
     average = WeightAverage(network, config.optimiser.ema)
     state = State(network, average, make_optimisers(network, config.optimiser), store.generator)
     state.discriminator, state.discriminator_optimiser = discriminator, _make_optimiser(discriminator, config)
@@ -59,6 +65,7 @@ def adversarial(
         state,
         guard=StepGuard(network),
         rivals=(StepGuard(discriminator),),
+        team=team,
         validator=validator,
         resume=resume,
         progress=progress,
@@ -99,20 +106,22 @@ def make_step(
     Whose turn it is follows from the state's step alone, so a run can be interrupted within a cycle.
     """
     config, state = sitting.config, sitting.state
-    compiled = torch.compile(state.network) if config.hardware.compile else state.network
-    generate = fabric.setup_module(compiled)
-    discriminate = fabric.setup_module(state.discriminator)
-    pixel_loss = PixelLoss(config.loss)
+    rival, moves_rival = state.discriminator, state.discriminator_optimiser
+    assert rival is not None
+    assert moves_rival is not None
+    generator = Learner(
+        fabric, state.network, state.optimisers, sitting.guard, config.optimiser, compile=config.hardware.compile
+    )
     (rival_guard,) = sitting.rivals
+    discriminator = Learner(fabric, rival, [moves_rival], rival_guard, config.optimiser)
+    pixel_loss = PixelLoss(config.loss)
     judged: dict[str, Tensor] = {}
 
-    def discriminator_step() -> None:
-        state.discriminator_step += 1
-        judged.update(_discriminator_step(sitting, fabric, store, generate, discriminate, rival_guard))
-
-    def generator_terms(low: Tensor, high: Tensor, number: int) -> dict[str, Tensor]:
-        """The weighted parts of the generator's loss."""
-        output = generate(low)
+    def improve() -> tuple[Tensor, dict[str, Tensor]]:
+        """The generator's loss on a batch, and its weighted parts."""
+        low, high = store.batch()
+        number = state.step + 1
+        output = generator.module(low)
         terms = {"loss/pixel": pixel_loss(output, high, number / config.steps)}
         with fabric.autocast():
             if perceptual is not None:
@@ -124,34 +133,27 @@ def make_step(
                 slow = torch.func.functional_call(state.network, state.average.state, (low,))
             weight = artefact_map(output, slow, high)
             terms["loss/artefact"] = config.loss.artefact * (weight * (output - high).abs()).mean()
-        return terms
+        return torch.stack(list(terms.values())).sum(), terms
 
-    weights = list(state.network.parameters())
+    def tell_apart() -> tuple[Tensor, dict[str, Tensor]]:
+        return _tell_apart(config, state, store.batch(), generator.module, discriminator.module)
 
     def step() -> Stepped:
         number = state.step + 1
         store.advance(number)
         factor = rate_factor(config.optimiser, number, config.steps) * state.rate_scale
-        assert state.discriminator is not None
-        assert state.discriminator_optimiser is not None
-        set_rate([*state.optimisers, state.discriminator_optimiser], factor)
+        set_rate([*state.optimisers, moves_rival], factor)
         if state.step % config.updates.generator == 0:
             for _ in range(config.updates.discriminator):
-                discriminator_step()
-        low, high = store.batch()
-        for optimiser in state.optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        sitting.guard.before_forward()
-        state.discriminator.requires_grad_(False)
-        terms = generator_terms(low, high, number)
-        loss = torch.stack(list(terms.values())).sum()
-        fabric.backward(loss)
-        state.discriminator.requires_grad_(True)
-        norm = torch.nn.utils.clip_grad_norm_(weights, config.optimiser.clip)
-        sitting.guard.step(state.optimisers, norm)
+                state.discriminator_step += 1
+                told = discriminator.step(tell_apart)
+                judged.update({**told.terms, "loss/discriminator": told.loss})
+        rival.requires_grad_(False)
+        stepped = generator.step(improve)
+        rival.requires_grad_(True)
         state.average.update(state.network, number)
         state.step = number
-        return Stepped(loss.detach(), norm, {name: term.detach() for name, term in (terms | judged).items()})
+        return stepped._replace(terms={**stepped.terms, **judged})
 
     return step
 
@@ -167,19 +169,15 @@ def _convince(config: TrainConfig, state: State, output: Tensor, high: Tensor) -
     return generator_loss(kind, real, state.discriminator(output))
 
 
-def _discriminator_step(
-    sitting: Sitting, fabric: Any, store: TileStore, generate: nn.Module, discriminate: nn.Module, guard: StepGuard
-) -> dict[str, Tensor]:
-    """One optimiser step of the discriminator with a fresh batch; the generator, as it trains, is left alone."""
-    config, state = sitting.config, sitting.state
-    section, optimiser, bare = config.discriminator, state.discriminator_optimiser, state.discriminator
-    assert optimiser is not None
+def _tell_apart(
+    config: TrainConfig, state: State, batch: tuple[Tensor, Tensor], generate: nn.Module, discriminate: nn.Module
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The discriminator's loss on a batch, and what it thinks of it; the generator, as it trains, is left alone."""
+    section, bare = config.discriminator, state.discriminator
     assert bare is not None
-    low, real = store.batch()
+    low, real = batch
     with torch.no_grad():
         fake = generate(low)
-    optimiser.zero_grad(set_to_none=True)
-    guard.before_forward()
     of_real, of_fake = discriminate(real), discriminate(fake)
     loss = discriminator_loss(section.loss, of_real, of_fake, label=section.label)
     # Penalties are slopes of slopes: in float32, outside of autocast.
@@ -187,11 +185,4 @@ def _discriminator_step(
         loss = loss + section.gradient_penalty * gradient_penalty(bare, real, fake, state.generator)
     if section.r1 and state.discriminator_step % section.r1_every == 0:
         loss = loss + section.r1 * section.r1_every * r1_penalty(bare, real)
-    fabric.backward(loss)
-    norm = torch.nn.utils.clip_grad_norm_(discriminate.parameters(), config.optimiser.clip)
-    guard.step([optimiser], norm)
-    return {
-        "loss/discriminator": loss.detach(),
-        "discriminator/real": of_real.detach().float().mean(),
-        "discriminator/fake": of_fake.detach().float().mean(),
-    }
+    return loss, {"discriminator/real": of_real.float().mean(), "discriminator/fake": of_fake.float().mean()}

@@ -140,6 +140,9 @@ class OptimiserSection(Section):
     gamma: float = Field(default=0.1, gt=0, le=1, description="What it is multiplied by.")
     clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient; a longer one is scaled down.")
     ema: Average = Field(default=0.999, description="Averaging factor of the weights that are kept.")
+    accumulate: PositiveInt = Field(
+        default=1, description="Batches in each optimiser step, one after the other: a larger batch in the same memory."
+    )
     recoveries: int = Field(
         default=3,
         ge=0,
@@ -203,7 +206,10 @@ class HardwareSection(Section):
     """Where the work is done."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Device to train on.")
-    devices: PositiveInt = Field(default=1, description="How many devices. The recipes here train on one.")
+    devices: PositiveInt = Field(
+        default=1,
+        description="How many devices of this machine train together, each with a process and a batch of its own.",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         default="auto", description="Arithmetic. auto takes bf16 where the device computes it quickly."
     )

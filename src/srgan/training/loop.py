@@ -5,22 +5,22 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import torch
-from torch import Tensor
 
 from srgan.errors import Cancelled, TrainingFailed
 from srgan.metrics.judges import FIGURES
 from srgan.training.config import TrainConfig
 from srgan.training.data import TileStore
+from srgan.training.learner import Stepped
 from srgan.training.optimisers import StepGuard, current_rate
 from srgan.training.progress import Curves, TrainStatus, interrupts
 from srgan.training.runs import Run, State, open_run
 from srgan.training.setup import averaged, settle_norms
+from srgan.training.team import ALONE, Team
 from srgan.training.validation import Validator
 
 MAX_BAD_STEPS = 20
@@ -33,16 +33,6 @@ log = logging.getLogger("srgan")
 
 class WentBack(Exception):
     """The run now stands at an earlier checkpoint, with lower learning rates: it is to be opened anew."""
-
-
-class Stepped(NamedTuple):
-    """What a training step tells. The tensors stay on the device: looking at one makes the host wait for it."""
-
-    loss: Tensor
-    norm: Tensor
-    """Of the generator's gradient, before clipping."""
-    terms: Mapping[str, Tensor] = MappingProxyType({})
-    """Named parts of the loss, and whatever else is worth a curve."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +48,8 @@ class Sitting:
     progress: Callable[[TrainStatus], None] | None
     rivals: tuple[StepGuard, ...] = ()
     """Of the other networks that learn, if there are any."""
+    team: Team = ALONE
+    """The processes that train together. All but the leader have no validator and no progress."""
     fresh: bool = False
     """Whether the run begins now, rather than going on from a checkpoint."""
 
@@ -68,16 +60,20 @@ def open_sitting(
     *,
     guard: StepGuard,
     rivals: tuple[StepGuard, ...] = (),
+    team: Team,
     validator: Validator | None,
     resume: bool,
     progress: Callable[[TrainStatus], None] | None,
 ) -> Sitting:
     """Open the run that ``config`` names, with ``state`` as its last checkpoint left it if it has one."""
-    run = open_run(config, resume=resume)
+    run = team.tell(open_run(config, resume=resume) if team.leads else None)
+    assert run is not None
     checkpoints = run.checkpoints()
+    team.wait()  # the leader may begin to write
     if checkpoints:
         state.load(checkpoints[-1])
-        run.rewind(state.step)
+        if team.leads:
+            run.rewind(state.step)
         log.info("%s: going on from step %d", run.folder, state.step)
     return Sitting(
         config=config,
@@ -85,24 +81,31 @@ def open_sitting(
         state=state,
         guard=guard,
         rivals=rivals,
+        team=team,
         validator=validator,
-        curves=Curves(run.folder if config.output.tensorboard else None, state.step),
-        progress=progress,
+        curves=Curves(run.folder if config.output.tensorboard and team.leads else None, state.step),
+        progress=progress if team.leads else None,
         fresh=not checkpoints,
     )
 
 
 def work_through(sitting: Sitting, store: TileStore, step: Callable[[], Stepped]) -> None:
-    """`work` with ``store`` filled before and closed behind it. A run that has ended already decodes nothing."""
+    """`work` with ``store`` filled before and closed behind it. A run that has ended already decodes nothing.
+
+    Behind it the leader of several processes is alone: the others end here, with `SystemExit`.
+    """
+    state, team = sitting.state, sitting.team
     try:
-        if not finished(sitting.config, sitting.state):
-            store.fill(sitting.state.step)
+        if not finished(sitting.config, state):
+            store.fill(state.step)
             if sitting.fresh and sitting.config.network.init_from:
-                settle_norms(sitting.state, store)
+                settle_norms(state, store)
+                team.copy([*state.network.state_dict().values(), *state.average.state.values()])
             work(sitting, step)
     finally:
         sitting.curves.close()
         store.close()
+    team.part()
 
 
 def finished(config: TrainConfig, state: State) -> bool:
@@ -121,10 +124,11 @@ def work(sitting: Sitting, step: Callable[[], Stepped]) -> None:
     Raises `Cancelled` when an interrupt has been answered with a checkpoint, `WentBack` when numbers were not finite
     (noticed at the next report, validation or checkpoint), `TrainingFailed` when that was so too often, `CannotWrite`.
     """
-    config, state, run = sitting.config, sitting.state, sitting.run
+    config, state, run, team = sitting.config, sitting.state, sitting.run, sitting.team
+    validated = team.tell(sitting.validator is not None)
     first, before, began = state.step, state.seconds, time.perf_counter()
     latest = math.nan
-    if not run.checkpoints():
+    if team.leads and not run.checkpoints():
         state.save(run.checkpoint(state.step))  # where to go back to, until there is a better one
     with interrupts() as interrupted:
         while not finished(config, state):
@@ -132,13 +136,12 @@ def work(sitting: Sitting, step: Callable[[], Stepped]) -> None:
             state.seconds = before + time.perf_counter() - began
             now = state.step
             report = now % REPORT_EVERY == 0 or now == config.steps
-            validate = sitting.validator is not None and (now % config.validation.every == 0 or now == config.steps)
+            validate = validated and (now % config.validation.every == 0 or now == config.steps)
             if report or validate:
-                latest = stepped.loss.item()
-                _watch(sitting, stepped)
+                latest = _watch(sitting, stepped)
             if validate:
                 _validate(sitting, latest)
-            last, stop = finished(config, state), interrupted.is_set()
+            last, stop = finished(config, state), team.agree(interrupted.is_set())
             if now % config.output.checkpoint_every == 0 or last or stop or (validate and state.best_step == now):
                 _save(sitting, whatever=last or stop)
             if sitting.progress and report:
@@ -147,6 +150,7 @@ def work(sitting: Sitting, step: Callable[[], Stepped]) -> None:
                     TrainStatus(step=now, steps=config.steps, loss=latest, psnr=state.psnr, steps_per_second=speed)
                 )
             if stop and not last:
+                team.part()
                 raise Cancelled(
                     f"{run.folder}: stopped at step {now} of {config.steps}; the same command goes on from there"
                 )
@@ -158,35 +162,39 @@ def _save(sitting: Sitting, *, whatever: bool) -> None:
     if not state.is_finite():
         _go_back(sitting, "weights are not finite")
     guards = (sitting.guard, *sitting.rivals)
-    if whatever or not any(guard.in_a_row for guard in guards):
+    if sitting.team.leads and (whatever or not any(guard.in_a_row for guard in guards)):
         state.save(run.checkpoint(state.step))
         run.prune(sitting.config.output.keep, state.best_step)
 
 
 def _go_back(sitting: Sitting, trouble: str) -> NoReturn:
     """Make the last good checkpoint, with lower rates, the one to go on from. Raises `WentBack` or `TrainingFailed`."""
-    state, run, section = sitting.state, sitting.run, sitting.config.optimiser
+    state, run, team, section = sitting.state, sitting.run, sitting.team, sitting.config.optimiser
     step, recoveries, checkpoints = state.step, state.recoveries, run.checkpoints()
+    team.wait()
     if recoveries >= section.recoveries or not checkpoints:
         again = f", and after going back {recoveries} times it was no better" if recoveries else ""
+        team.part()
         raise TrainingFailed(f"{run.folder}: at step {step} {trouble}{again}; lower the learning rate or train in fp32")
     if checkpoints[-1] == run.checkpoint(state.recovered_at) and len(checkpoints) > 1:
-        checkpoints.pop().unlink()  # it was gone back to before, and nothing better came of it
+        checkpoints.pop().unlink(missing_ok=True)  # it was gone back to before, and nothing better came of it
     state.load(checkpoints[-1])
     state.recoveries, state.recovered_at = recoveries + 1, state.step
     state.rate_scale = section.recovery_rate**state.recoveries
-    state.save(checkpoints[-1])
+    if team.leads:
+        state.save(checkpoints[-1])
+    team.wait()
     raise WentBack(
         f"{run.folder}: at step {step} {trouble}; back to step {state.step}, "
         f"with learning rates times {state.rate_scale:g} ({state.recoveries} of {section.recoveries})"
     )
 
 
-def _watch(sitting: Sitting, stepped: Stepped) -> None:
-    """Draw the curves, and see whether steps had to be left out."""
+def _watch(sitting: Sitting, stepped: Stepped) -> float:
+    """Draw the curves, and see whether steps had to be left out. Gives the loss."""
     step = sitting.state.step
     rate = current_rate(sitting.state.optimisers)
-    loss, norm = stepped.loss.item(), stepped.norm.item()
+    loss, norm = sitting.team.mean(stepped.loss).item(), stepped.norm.item()
     terms = {name: value.item() for name, value in stepped.terms.items()}
     sitting.curves.add(step, {"loss": loss, "gradient norm": norm, "learning rate": rate, **terms})
     counts = [guard.counts() for guard in (sitting.guard, *sitting.rivals)]
@@ -195,14 +203,14 @@ def _watch(sitting: Sitting, stepped: Stepped) -> None:
     in_a_row = max(bad for bad, _ in counts)
     if in_a_row >= MAX_BAD_STEPS:
         _go_back(sitting, f"the gradient was not finite for {in_a_row} steps in a row")
+    return loss
 
 
 def _validate(sitting: Sitting, loss: float) -> None:
     """Score the averaged weights and remember the best."""
-    assert sitting.validator is not None
-    state = sitting.state
+    state, team = sitting.state, sitting.team
     device: torch.device = next(state.network.parameters()).device
-    figures = sitting.validator.score(averaged(state), device)
+    figures = team.tell(sitting.validator.score(averaged(state), device) if sitting.validator else {})
     if any(map(math.isnan, figures.values())):
         _go_back(sitting, "figures of the validation were not finite")
     state.psnr = figures["psnr"]
@@ -211,6 +219,8 @@ def _validate(sitting: Sitting, loss: float) -> None:
         state.best_step, state.best, state.waited = state.step, figures[name], 0
     else:
         state.waited += 1
+    if not team.leads:
+        return
     sitting.curves.add(state.step, {f"validation/{name}": value for name, value in figures.items()})
     sitting.run.note({"step": state.step, "seconds": round(state.seconds, 1), "loss": loss, **figures})
     said = ", ".join(f"{name} {value:.{max(3, FIGURES[name].digits)}f}" for name, value in figures.items())

@@ -7,16 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from srgan.models import Bundle
 from srgan.training.config import TrainConfig
 from srgan.training.data import TileStore
-from srgan.training.loop import Sitting, Stepped, open_sitting, work_through
+from srgan.training.learner import Learner, Stepped
+from srgan.training.loop import Sitting, open_sitting, work_through
 from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
 from srgan.training.progress import TrainStatus
 from srgan.training.runs import State
 from srgan.training.setup import chosen, finish, make_fabric, make_network
+from srgan.training.team import make_team
 from srgan.training.validation import Validator
 
 log = logging.getLogger("srgan")
@@ -33,17 +36,22 @@ def pretrain(
     `InvalidConfig`, `CannotWrite`. Mistakes in the configuration show before anything is decoded.
     """
     fabric = make_fabric(config.hardware)
+    team = make_team(fabric)
     torch.manual_seed(config.seed)
     network = make_network(config.network, config.data.patch)
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    validator = Validator(config.validation, scale=network.scale) if config.validation.folder else None
-    store = TileStore(config.data, scale=network.scale, seed=config.seed, device=fabric.device)
+    validates = config.validation.folder is not None and team.leads
+    validator = Validator(config.validation, scale=network.scale) if validates else None
+    store = TileStore(
+        config.data, scale=network.scale, seed=config.seed, device=fabric.device, share=(team.rank, team.size)
+    )
     average = WeightAverage(network, config.optimiser.ema)
     state = State(network, average, make_optimisers(network, config.optimiser), store.generator)
     sitting = open_sitting(
         config,
         state,
         guard=StepGuard(network),
+        team=team,
         validator=validator,
         resume=resume,
         progress=progress,
@@ -54,25 +62,23 @@ def pretrain(
 
 def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], Stepped]:
     """The training step, which moves the state on by one."""
-    config, state, guard = sitting.config, sitting.state, sitting.guard
-    module = fabric.setup_module(torch.compile(state.network) if config.hardware.compile else state.network)
+    config, state = sitting.config, sitting.state
+    learner = Learner(
+        fabric, state.network, state.optimisers, sitting.guard, config.optimiser, compile=config.hardware.compile
+    )
     pixel_loss = PixelLoss(config.loss)
-    weights = list(state.network.parameters())
+
+    def look() -> tuple[Tensor, dict[str, Tensor]]:
+        low, high = store.batch()
+        return pixel_loss(learner.module(low), high, (state.step + 1) / config.steps), {}
 
     def step() -> Stepped:
         number = state.step + 1
         store.advance(number)
-        low, high = store.batch()
-        for optimiser in state.optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        guard.before_forward()
-        loss = pixel_loss(module(low), high, number / config.steps)
-        fabric.backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(weights, config.optimiser.clip)
         set_rate(state.optimisers, rate_factor(config.optimiser, number, config.steps) * state.rate_scale)
-        guard.step(state.optimisers, norm)
+        stepped = learner.step(look)
         state.average.update(state.network, number)
         state.step = number
-        return Stepped(loss.detach(), norm)
+        return stepped
 
     return step

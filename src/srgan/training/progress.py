@@ -64,6 +64,8 @@ class Curves:
 def interrupts() -> Iterator[threading.Event]:
     """Turn Ctrl-C and SIGTERM into an event that a loop can answer between two steps. A second Ctrl-C stops at once.
 
+    SIGTERM does not: a launcher of several processes sends it after a Ctrl-C that they have had already.
+
     Outside the main thread, where Python allows no signal handlers, the event is never set.
     """
     event = threading.Event()
@@ -72,7 +74,7 @@ def interrupts() -> Iterator[threading.Event]:
         return
 
     def answer(number: int, frame: FrameType | None) -> None:
-        if event.is_set():
+        if event.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         event.set()
 

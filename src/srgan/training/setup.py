@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import platform
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from srgan.networks import build
 from srgan.networks.network import ExpandedConv, Network, costs
 from srgan.training.config import HardwareSection, NetworkSection, TrainConfig
 from srgan.training.runs import Run, State, config_hash
+from srgan.training.team import check_launch
 
 if TYPE_CHECKING:
     from srgan.training.data import TileStore
@@ -26,31 +28,51 @@ log = logging.getLogger("srgan")
 
 
 def make_fabric(hardware: HardwareSection) -> Any:
-    """A launched `lightning_fabric.Fabric` for ``hardware``. Raises `InvalidConfig` for a device that is not there."""
+    """A launched `lightning_fabric.Fabric` for ``hardware``.
+
+    From here on there are as many processes as `HardwareSection.devices`. They are those that torchrun has started;
+    else this starts the others itself, with the same command. Raises `InvalidConfig` for devices that are not there.
+    """
     try:
         from lightning_fabric import Fabric
+        from lightning_fabric.strategies.ddp import DDPStrategy
     except ImportError as error:
         raise MissingDependency("lightning-fabric", "train") from error
 
-    if hardware.devices > 1:
-        raise InvalidConfig("hardware.devices: training runs on one device; leave it at 1")
-    device = hardware.device
+    device, count = hardware.device, hardware.devices
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there[device]:
+    there = {"cpu": count, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[device]
+    if not there:
         raise InvalidConfig(f"hardware.device: this machine or this build of torch has no {device}")
-    if hardware.threads:
-        torch.set_num_threads(hardware.threads)
+    if count > there:
+        raise InvalidConfig(f"hardware.devices: there are not {count} devices {device} here, but {there}")
+    check_launch(count)
+    precision = _precision(hardware.precision, device)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    strategy = DDPStrategy(
+        process_group_backend="nccl" if device == "cuda" else "gloo",
+        # Statistics of batch norms are kept by the leader; to exchange them at each step would wait for it.
+        broadcast_buffers=False,
+    )
+    fabric = Fabric(accelerator=device, devices=count, strategy=strategy if count > 1 else "auto", precision=precision)
+    fabric.launch()
+    if hardware.threads or (count > 1 and device == "cpu"):
+        torch.set_num_threads(hardware.threads or max(1, (os.cpu_count() or 1) // count))
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
-    bf16 = hardware.precision == "bf16" or (hardware.precision == "auto" and _quick_bf16(device))
-    log.info("training on %s in %s with %d threads", device, "bf16" if bf16 else "fp32", torch.get_num_threads())
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    fabric = Fabric(accelerator=device, devices=1, precision="bf16-mixed" if bf16 else "32-true")
-    fabric.launch()
+    if fabric.global_rank > 0:
+        log.setLevel(logging.ERROR)  # the leader tells
+    of_them = f" in {count} processes" if count > 1 else ""
+    log.info("training on %s%s in %s with %d threads", device, of_them, precision, torch.get_num_threads())
     return fabric
+
+
+def _precision(wanted: str, device: str) -> Literal["bf16-mixed", "32-true"]:
+    """Fabric's word for the arithmetic ``wanted`` on ``device``."""
+    bf16 = wanted == "bf16" or (wanted == "auto" and _quick_bf16(device))
+    return "bf16-mixed" if bf16 else "32-true"
 
 
 def _quick_bf16(device: str) -> bool:

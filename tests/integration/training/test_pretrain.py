@@ -174,7 +174,6 @@ def test_mistakes_show_before_anything_is_decoded_or_written(
             r"data\.patch: 'turbo' takes multiples of 2, not 9",
         ),
         ({"network__init_from": "nobody"}, ModelNotFound, "There is no model 'nobody'"),
-        ({"hardware__devices": 2}, InvalidConfig, r"hardware\.devices: training runs on one device"),
         ({"validation__folder": tmp_path / "none"}, InvalidDataset, "there are no pictures in this folder"),
         ({"validation__folder": tmp_path}, InvalidDataset, "no picture here can be used for validation"),
         ({"data__folders": [tmp_path / "missing"]}, InvalidDataset, "no such folder of training pictures"),

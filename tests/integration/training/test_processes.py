@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from srgan.training.config import TrainConfig  # noqa: E402 (torch first: without it nothing here can run)
+from safetensors.torch import load_file  # noqa: E402 (torch first: without it nothing here can run)
+
+from srgan.errors import InvalidConfig  # noqa: E402
+from srgan.training import train  # noqa: E402
+from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.data import TileStore  # noqa: E402
+from srgan.training.progress import TrainStatus  # noqa: E402
+from srgan.training.team import ALONE  # noqa: E402
 
 Config = Callable[..., TrainConfig]
 
@@ -29,3 +40,140 @@ def test_the_parts_of_a_batch_are_the_batch(degradation: dict[str, object], make
     for number, pair in enumerate(whole):
         for kind, all_of_it in enumerate(pair):
             assert torch.equal(torch.cat([part[number][kind] for part in parts]), all_of_it)
+
+
+CHILD = """
+import json, os, signal, sys
+import safetensors.torch
+import srgan.networks.export
+from srgan.errors import SrganError
+from srgan.training import train
+from srgan.training.config import TrainConfig
+
+def export_forms(network, info):
+    state = {k: v.contiguous() for k, v in network.state_dict().items()}
+    return {"weights.safetensors": safetensors.torch.save(state)}
+
+srgan.networks.export.export_forms = export_forms
+config = TrainConfig.model_validate_json(open(sys.argv[1]).read())
+stop_at = int(sys.argv[2])
+
+def show(status):
+    print(os.environ["LOCAL_RANK"], status.step, status.loss, flush=True)
+    if status.step == stop_at:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+try:
+    bundle = train(config, progress=show)
+    print("bundle", bundle.info.provenance.steps, flush=True)
+except SrganError as error:
+    print(type(error).__name__, error, flush=True)
+    sys.exit(3)
+"""
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+GAN: dict[str, Any] = {
+    "recipe": "adversarial",
+    "discriminator": {"name": "srgan", "options": {"width": 4, "dense": 8, "norm": "none"}, "r1": 1.0, "r1_every": 2},
+    "loss": {"perceptual": 0.1, "adversarial": 0.5, "artefact": 1.0},
+    "updates": {"generator": 2, "discriminator": 1},
+}
+
+
+@pytest.fixture
+def in_two(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """``in_two(config)`` trains in two processes of this machine, which torchrun starts or the first of them."""
+
+    def run(
+        config: TrainConfig, launcher: list[str] = TORCHRUN, *, stop_at: int = -1
+    ) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "child.py").write_text(CHILD)
+        (tmp_path / "config.json").write_text(config.model_dump_json())
+        command = [sys.executable, *launcher, str(tmp_path / "child.py"), str(tmp_path / "config.json"), str(stop_at)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
+
+    return run
+
+
+def checkpoint(config: TrainConfig) -> dict[str, torch.Tensor]:
+    folder = config.output.runs / config.output.name / "001" / "checkpoints"
+    return load_file(max(folder.glob("*.safetensors")))
+
+
+def apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], network: str) -> float:
+    """How far two networks lie apart, relative to their length."""
+    names = [name for name in one if name.startswith(network)]
+    a, b = (torch.cat([state[name].flatten().float() for name in names]) for state in (one, other))
+    return float((a - b).norm() / a.norm())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_export")
+@pytest.mark.parametrize(
+    ("settings", "launcher"),
+    [({"optimiser__kind": "muon", "optimiser__accumulate": 2}, []), (GAN, TORCHRUN)],
+    ids=["pretrain, started by itself", "adversarial, by torchrun"],
+)
+def test_two_processes_are_one_with_twice_the_batch(
+    settings: dict[str, Any], launcher: list[str], make_config: Config, pictures: Path, in_two: Callable[..., Any]
+) -> None:
+    settings = {"steps": 20, "validation__folder": pictures, "validation__every": 10, **settings}
+    one = make_config(**settings, data__batch=4, output__name="one")
+    heard: list[TrainStatus] = []
+    train(one, progress=heard.append)
+    two = make_config(**settings, data__batch=2, hardware__devices=2, output__name="two")
+    half = make_config(**settings, data__batch=2, output__name="half")
+    train(half)
+
+    done = in_two(two, launcher)
+
+    assert done.returncode == 0, done.stderr
+    rank, step, loss = done.stdout.splitlines()[0].split()
+    assert (rank, step) == ("0", "20")
+    assert float(loss) == pytest.approx(heard[-1].loss, rel=1e-3)
+    assert done.stdout.splitlines()[1:] == ["bundle 20"], "one process alone tells and finishes"
+    networks = ("network/", "average/", "discriminator/")[: 2 + ("recipe" in settings)]
+    for network in networks:
+        limit = apart(checkpoint(one), checkpoint(half), network) / 20
+        assert apart(checkpoint(one), checkpoint(two), network) < min(1e-3, limit)
+    folder = two.output.runs / "two"
+    assert [path.name for path in folder.iterdir()] == ["001"]
+    curves = [(config.output.runs / config.output.name / "001" / "curve.csv").read_text() for config in (one, two)]
+    assert [line.split(",")[0] for line in curves[1].splitlines()] == ["step", "10", "20"]
+    psnr = [float(curve.splitlines()[-1].split(",")[3]) for curve in curves]
+    assert psnr[0] == pytest.approx(psnr[1], abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_export")
+def test_one_process_that_is_stopped_stops_both_and_they_go_on(make_config: Config, in_two: Callable[..., Any]) -> None:
+    """Only the first is signalled; the second neither hangs nor fails. They go on where a run of one would be."""
+    settings = {"steps": 60, "output__checkpoint_every": 50}
+    two = make_config(**settings, data__batch=2, hardware__devices=2, output__name="two")
+    stopped = in_two(two, [], stop_at=20)
+    assert stopped.returncode == 3, stopped.stderr
+    assert "Cancelled" in stopped.stdout.splitlines()[-1]
+    assert "stopped at step 21 of 60" in stopped.stdout.splitlines()[-1]
+
+    went_on = in_two(two, [])
+    assert went_on.returncode == 0, went_on.stderr
+    assert [line.split()[:2] for line in went_on.stdout.splitlines()] == [["0", "40"], ["0", "60"], ["bundle", "60"]]
+    one = make_config(**settings, data__batch=4, output__name="one")
+    train(one)
+    assert apart(checkpoint(one), checkpoint(two), "network/") < 1e-3
+
+
+def test_a_launcher_of_another_number_is_noticed(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(InvalidConfig, match=r"4 processes were started together.*give --set hardware\.devices=4"):
+        train(make_config())
+
+
+def test_one_process_agrees_with_itself() -> None:
+    loss = torch.tensor(2.0)
+    assert (ALONE.leads, ALONE.agree(True), ALONE.agree(False), ALONE.tell("x")) == (True, True, False, "x")
+    assert ALONE.mean(loss) is loss
+    ALONE.copy([loss])
+    ALONE.wait()
+    ALONE.part()
