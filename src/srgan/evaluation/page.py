@@ -46,14 +46,14 @@ def comparison_page(
     paths = {path.name: path for path in trial.paths}
     drawer = _Drawer(comparison, trial, folders, worst_by)
     first = comparison.first
-    labels = ", ".join(comparison.reports)
-    title = f"{labels} on {first.dataset}, ×{first.scale}"
+    ours, *_ = comparison.reports
+    title = f"{', '.join(comparison.reports)} on {first.dataset}, ×{first.scale}"
     worst, others = names[:WORST], names[WORST:MOST]
     shown = f"; the {MOST} worst of {len(names)} are shown" if len(names) > MOST else ""
     parts = [
         start_page(title, _STYLE + "".join(starmap(_shows, enumerate(drawer.labels)))),
-        f"<h1>{as_text(title)}</h1>\n<p>{len(names)} pictures, those first on which {as_text(first.model)} is worst by "
-        f"{worst_by}{shown}. {_EXPLAINED}</p>\n",
+        f"<h1>{as_text(title)}</h1>\n<p>{len(names)} pictures, those first on which {as_text(ours)} is worst by "
+        f"{worst_by}{shown}. {_explained(len(comparison.reports) > 1)}</p>\n",
         *_notes(comparison),
         _means(comparison),
         f"<h2>The worst {len(worst)}</h2>\n" if others else "<h2>Pictures</h2>\n",
@@ -213,6 +213,15 @@ def _value(mean: Mean | float) -> float:
     return mean.value if isinstance(mean, Mean) else mean
 
 
+def _explained(several: bool) -> str:
+    differ = "the models differ most" if several else "it differs most from the original"
+    bold = " Bold is the best of the models, whether or not the intervals tell them apart." if several else ""
+    return (
+        f"Each begins with the part where {differ}, at twice its size and without loss. Choose above the whole picture "
+        f"what it shows; the arrow keys then switch in place.{bold}"
+    )
+
+
 def _notes(comparison: Comparison) -> Iterator[str]:
     """What must be known before the figures are read."""
     if comparison.first.protocol != PROTOCOL:
@@ -279,12 +288,6 @@ def _shows(number: int, _: str) -> str:
     nth = f":nth-of-type({number + 1})"
     return f".viewer input{nth}:checked ~ .stack img{nth} {{ visibility: visible; }}\n"
 
-
-_EXPLAINED = (
-    "Each begins with the part where the models differ most (a single model: from the original), at twice its size and "
-    "without loss. Choose above the whole picture what it shows; the arrow keys then switch in place. Bold is the best "
-    "mean of several models, whether or not the intervals below it tell them apart."
-)
 
 _STYLE = """body { max-width: 90rem; margin-inline: auto; padding: 0 1.5rem; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 
 from srgan.errors import InvalidConfig, MissingDependency
-from srgan.metrics.judges import FIGURES, chosen, least_side, open_collector, open_judge
+from srgan.metrics.judges import FIGURES, chosen, least_side, open_blind_judge, open_collector, open_judge
 
 
 def test_psnr_and_ssim_are_always_there_and_nothing_twice() -> None:
@@ -43,3 +44,20 @@ def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         open_judge("lpips-unweighted")
     with pytest.raises(MissingDependency, match=r"srgan\[train\]"):
         open_collector()
+
+
+def test_a_blind_judge_looks_at_one_picture_and_needs_no_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    judge = open_blind_judge("niqe-photos")
+    noise = np.random.default_rng(0).random((192, 192, 3), np.float32)
+    ramp = np.linspace(0.2, 0.8, 192, dtype=np.float32)
+    steps = np.round(ramp[:, None, None] * 12) / 12 * np.ones((1, 192, 3), np.float32)
+    assert judge(noise) > 10, "white noise is no photograph"
+    assert judge(steps + 0.1 * noise) != judge(noise)
+
+
+def test_every_figure_says_what_it_is_and_a_blind_one_names_whose_photographs() -> None:
+    assert all(figure.says for figure in FIGURES.values())
+    blind = [figure for figure in FIGURES.values() if figure.kind == "blind"]
+    assert len(blind) == 1
+    assert "not the model of NIQE's authors" in str(blind[0].features)
