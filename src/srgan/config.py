@@ -93,6 +93,18 @@ class UpscaleSettings(Section):
     fix_colour: bool = Field(
         default=False, description="Keep the colours of areas as they were, should the model shift them."
     )
+    strategy: str | None = Field(
+        default=None,
+        description="What an ensemble makes of its members' pictures: a name that `srgan models show` lists, such as "
+        "mean or soup. Without it, the first of them.",
+    )
+    trust: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="For an ensemble: how far the result leans towards the member trained for PSNR where the members "
+        "disagree.",
+    )
     metadata: bool = Field(default=True, description="Keep EXIF with GPS, XMP, IPTC and texts.")
     provenance: bool = Field(
         default=True, description="Write into the result, as XMP, which model made it and with which settings."

@@ -79,6 +79,29 @@ class BlurSession:
         return self._nearest.run(_blurred(_blurred(batch, self._radius, axis=2), self._radius, axis=3))
 
 
+class EnsembleSession:
+    """Three members that agree in the dark: each is `NearestSession`, and where the input is above 0.5 the first adds
+    ``spread``, the second nothing, and the third takes it away.
+
+    ``outputs`` are what a run gives, in channels one after the other: ``mean``, ``fidelity`` (the first member),
+    ``members``.
+    """
+
+    def __init__(
+        self, scale: int = 2, *, outputs: tuple[str, ...] = ("mean",), spread: float = 0.1, **more: int
+    ) -> None:
+        self._nearest = NearestSession(scale, **more)
+        self._spread = np.float32(spread)
+        self.info = replace(self._nearest.info, model="three", outputs=outputs)
+        self.shapes = self._nearest.shapes
+
+    def run(self, batch: Batch) -> Batch:
+        mean = self._nearest.run(batch)
+        apart = (mean > 0.5) * self._spread
+        made = {"mean": [mean], "fidelity": [mean + apart], "members": [mean + apart, mean, mean - apart]}
+        return np.concatenate([picture for name in self.info.outputs for picture in made[name]], axis=1)
+
+
 class FaultySession:
     """Fails like a device that is broken: its runs go through ``session``, and then wrong where ``when`` says so.
 

@@ -96,6 +96,8 @@ def batch(
     alpha: options.Alpha = None,
     tta: options.Tta = None,
     fix_colour: options.FixColour = None,
+    strategy: options.Strategy = None,
+    trust: options.Trust = None,
     metadata: options.Metadata = None,
     provenance: options.Provenance = None,
     report: Report = None,
@@ -193,6 +195,7 @@ def _identity(settings: Settings) -> str:
 
     wanted = settings.upscale
     chosen = [f"alpha {wanted.alpha}", f"tta {wanted.tta}", f"colour {wanted.fix_colour}", f"scale {wanted.scale}"]
+    chosen += [f"strategy {wanted.strategy}", f"trust {wanted.trust}"]
     if wanted.model not in RESIZE_MODELS:
         listed = [bundle.info for bundle in list_models()]
         infos = [info for info in listed if wanted.model in (AUTO, info.name, info.family)]

@@ -72,6 +72,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
         ("version", info.version),
         ("description", info.description),
         ("scale", f"x{info.scale}"),
+        ("strategies", ", ".join(info.strategies)),
         ("network", " ".join([info.network, *(f"{key}={value}" for key, value in info.network_options.items())])),
         ("parameters", f"{info.parameters:,}"),
         ("cost", f"{info.macs_per_pixel:,} multiply-accumulates per input pixel"),

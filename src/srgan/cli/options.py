@@ -126,6 +126,8 @@ Resample = Annotated[str | None, setting("upscale.resample")]
 Format = Annotated[str | None, setting("upscale.format", "--format", "-f")]
 Alpha = Annotated[str | None, setting("upscale.alpha")]
 Tta = Annotated[bool | None, setting("upscale.tta", "--tta/--no-tta")]
+Strategy = Annotated[str | None, setting("upscale.strategy", metavar="NAME")]
+Trust = Annotated[float | None, setting("upscale.trust", metavar="0-1")]
 FixColour = Annotated[bool | None, setting("upscale.fix_colour", "--fix-colour/--no-fix-colour")]
 Metadata = Annotated[bool | None, setting("upscale.metadata", "--metadata/--strip-metadata")]
 Provenance = Annotated[bool | None, setting("upscale.provenance", "--provenance/--no-provenance")]
@@ -183,8 +185,9 @@ def _share_freed_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
-def open_models(settings: Settings, scale: float | None = None) -> Models:
-    """The model of the settings, or the choice between several, for pictures that are enlarged by ``scale``."""
+def open_models(settings: Settings, scale: float | None = None, *, disagreement: bool = False) -> Models:
+    """The model of the settings, or the choice between several, for pictures that are enlarged by ``scale``; with
+    ``disagreement`` for maps, see `Upscaler`."""
     from srgan.upscaler.files import Models
 
     _share_freed_memory()
@@ -201,6 +204,9 @@ def open_models(settings: Settings, scale: float | None = None) -> Models:
         tta=wanted.tta,
         fix_colour=wanted.fix_colour,
         alpha=wanted.alpha,
+        strategy=wanted.strategy,
+        trust=wanted.trust,
+        disagreement=disagreement,
     )
 
 
@@ -236,6 +242,8 @@ def open_upscaler(settings: Settings, scale: float | None, model: str | None = N
         tta=settings.upscale.tta,
         fix_colour=settings.upscale.fix_colour,
         alpha=settings.upscale.alpha,
+        strategy=settings.upscale.strategy,
+        trust=settings.upscale.trust,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,7 +17,7 @@ from srgan.errors import CannotWrite, InvalidConfig
 if TYPE_CHECKING:
     from srgan.config import Settings
     from srgan.upscaler import Size
-    from srgan.upscaler.files import Enlarged
+    from srgan.upscaler.files import Enlarged, FileSource
     from srgan.upscaler.forecast import Forecast
 
 EXAMPLES = """\b
@@ -41,6 +42,15 @@ Target = Annotated[
         show_default=False,
     ),
 ]
+UncertaintyMap = Annotated[
+    Path | None,
+    typer.Option(
+        "--uncertainty",
+        metavar="MAP",
+        help="For an ensemble: also write a heat map of where its members disagree, black to yellow for 0 to 32 levels "
+        "of 255, and report how much. It takes another run of the members.",
+    ),
+]
 
 
 def upscale(
@@ -63,6 +73,9 @@ def upscale(
     alpha: options.Alpha = None,
     tta: options.Tta = None,
     fix_colour: options.FixColour = None,
+    strategy: options.Strategy = None,
+    trust: options.Trust = None,
+    uncertainty: UncertaintyMap = None,
     metadata: options.Metadata = None,
     provenance: options.Provenance = None,
     overwrite: options.Overwrite = False,
@@ -87,7 +100,9 @@ def upscale(
 
     if target != STREAM:
         format_of(target, settings.upscale.format)  # refuses a suffix that says nothing, before the input is read
-    made, count = _enlarge(source, target, settings, size, overwrite=overwrite)
+    given = _given(source, settings)
+    doubts = None if uncertainty is None else _doubt(given, uncertainty, settings, size, target, overwrite=overwrite)
+    made, count = _enlarge(given, target, settings, size, overwrite=overwrite)
     report = {
         "input": _side(source, made.source_size, made.source_format),
         "output": {**_side(target, made.size, made.format), "bytes": count},
@@ -96,6 +111,8 @@ def upscale(
         "backend": made.info.backend,
         "device": made.info.device,
         "precision": made.info.precision,
+        **({"strategy": made.info.outputs[0]} if made.info.outputs else {}),
+        **({"uncertainty": doubts} if doubts else {}),
         "seconds": round(time.perf_counter() - began, 3),
     }
     if as_json:
@@ -122,12 +139,40 @@ def _check_places(source: str, target: str, *, overwrite: bool, as_json: bool) -
     check_target(target, overwrite=overwrite)
 
 
-def _enlarge(source: str, target: str, settings: Settings, size: Size, *, overwrite: bool) -> tuple[Enlarged, int]:
+def _given(source: str, settings: Settings) -> FileSource:
+    """The input as something that can be read more than once."""
+    from srgan.upscaler.files import kept
+
+    return kept(sys.stdin.buffer if source == STREAM else source, options.limits_of(settings))
+
+
+def _doubt(
+    given: FileSource, map_file: Path, settings: Settings, size: Size, target: str, *, overwrite: bool
+) -> dict[str, Any]:
+    """Write the map of uncertainty: its figures for the report."""
+    from srgan.upscaler.uncertainty import THRESHOLD, write_uncertainty
+
+    if os.path.abspath(map_file) == os.path.abspath(target):
+        raise InvalidConfig(f"{map_file}: is the name of the output; give the map another")
+    maps = options.open_models(settings, disagreement=True)
+    limits = options.limits_of(settings)
+    with Progress("uncertainty") as progress:
+        found = write_uncertainty(maps, given, map_file, limits=limits, overwrite=overwrite, progress=progress, **size)
+    return {
+        "path": str(map_file),
+        "mean": round(found.mean, 3),
+        "much": round(found.much, 4),
+        "threshold": THRESHOLD,
+    }
+
+
+def _enlarge(
+    given: FileSource, target: str, settings: Settings, size: Size, *, overwrite: bool
+) -> tuple[Enlarged, int]:
     """Do it: what was made, and the bytes of its file."""
     from srgan.upscaler.files import enlarge_bytes, enlarge_file
 
     models = options.open_models(settings)
-    given = sys.stdin.buffer if source == STREAM else source
     saving = options.saving_of(settings, overwrite=overwrite)
     limits = options.limits_of(settings)
     with Progress("upscaling") as progress:
@@ -165,14 +210,22 @@ def _side(path: str, size: tuple[int, int], format: str) -> dict[str, Any]:
 
 
 def _sentence(report: dict[str, Any]) -> str:
-    """One line, whatever the file is called."""
+    """One line for each file that was written, whatever it is called."""
     from srgan.imaging.inputs import name_of
 
     before, after = report["input"], report["output"]
     name = "standard output" if after["path"] == STREAM else name_of(after["path"])
     several = "pages" if after["format"] == "TIFF" else "frames"
     frames = f", {report['frames']} {several}" if report["frames"] > 1 else ""
+    strategy = f" ({report['strategy']})" if "strategy" in report else ""
+    doubts = ""
+    if "uncertainty" in report:
+        figures = report["uncertainty"]
+        doubts = (
+            f"\n{name_of(figures['path'])}: the members disagree by {figures['mean']:.1f} levels of 255 on average, "
+            f"and by more than {figures['threshold']:.0f} at {100 * figures['much']:.1f} % of the pixels"
+        )
     return (
         f"{name}: {before['width']}x{before['height']} -> {after['width']}x{after['height']}{frames}, "
-        f"{report['model']} on {report['backend']}/{report['device']}, {report['seconds']:.2f} s"
+        f"{report['model']}{strategy} on {report['backend']}/{report['device']}, {report['seconds']:.2f} s{doubts}"
     )

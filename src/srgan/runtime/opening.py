@@ -129,15 +129,14 @@ def _check(backend: str, device: str, precision: str, threads: int) -> None:
 
 def _check_outputs(name: str, there: tuple[str, ...], wanted: tuple[str, ...]) -> None:
     if unknown := [output for output in wanted if output not in there]:
-        pictures = ", ".join(output for output in there if output != MEMBERS)
-        raise InvalidConfig(
-            f"{name} has no strategy {unknown[0]!r}. "
-            + (
-                f"Choose one of: {pictures}"
-                if there
-                else "It is one network and no ensemble: it has none to choose from"
-            )
-        )
+        raise no_strategy(name, there, unknown[0])
+
+
+def no_strategy(name: str, there: tuple[str, ...], wanted: str) -> InvalidConfig:
+    """The error that says which strategies there are, when the model ``name`` has not the one that is ``wanted``."""
+    pictures = ", ".join(output for output in there if output != MEMBERS)
+    says = f"Choose one of: {pictures}" if there else "It is no ensemble: there is nothing to choose"
+    return InvalidConfig(f"{name} has no strategy {wanted!r}. {says}")
 
 
 def _open_kernel(kernel: Kernel, scale: float | None, backend: str, device: str) -> Session:

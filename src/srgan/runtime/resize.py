@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from srgan.errors import DeviceUnavailable, InvalidConfig, OutOfMemory
 from srgan.imaging.resize import Kernel, resize
 from srgan.models.bundle import Bundle
+from srgan.models.info import MEMBERS
 from srgan.runtime.devices import Device, Survey, cpu_name, total_memory
 from srgan.runtime.session import SessionInfo
 
@@ -15,8 +16,12 @@ RADIUS: dict[str, int] = {"bicubic": 2, "lanczos": 3, "bilinear": 1, "nearest": 
 """How far each kernel reaches, in input pixels."""
 
 
-def open_resize(bundle: Bundle, *, device: str, precision: str, threads: int) -> ResizeSession:
+def open_resize(
+    bundle: Bundle, *, device: str, precision: str, threads: int, outputs: tuple[str, ...] = ()
+) -> ResizeSession:
     """Bicubic enlargement by ``bundle``'s scale, without its weights: what the model is measured against."""
+    if MEMBERS in outputs:
+        raise InvalidConfig("The resize backend runs no network, so there are no members that could disagree")
     if device not in ("auto", "cpu"):
         raise DeviceUnavailable(f"The resize backend runs on the CPU only, not on {device}")
     if precision not in ("auto", "fp32"):

@@ -106,7 +106,7 @@ class Attempts:
                 enlarged = self._session.run(batch)
         except UpscaleFailed as error:
             raise BadTile(f"could not be made ({error})") from error
-        reason = fault_of(batch, enlarged, self.scale)
+        reason = fault_of(batch, enlarged, self.scale, picture=info.picture)
         if reason is not None:
             raise BadTile(reason)
         planes: Pixels = enlarged[0].astype(np.float32, copy=False)

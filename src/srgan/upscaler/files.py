@@ -171,12 +171,12 @@ def enlarge_file(
     """
     kind = format_of(target, saving.format)
     check_target(target, overwrite=saving.overwrite)
-    source = _kept(source, limits)
-    if (frames := _frames(source, limits)) > 1:
+    source = kept(source, limits)
+    if (frames := pictures_in(source, limits)) > 1:
         several = _enlarge_pages if probe_picture(source, limits=limits).format == "TIFF" else _enlarge_frames
         return several(upscaler, source, target, kind, saving, resample, limits, progress, size, frames)
-    with _single(source, limits) as scan:
-        opened, scan, after = _begin(upscaler, scan, size)
+    with single_scan(source, limits) as scan:
+        opened, scan, after = begin(upscaler, scan, size)
         channels = scan.like.pixels.shape[2]
         check_format(kind, *after[::-1], channels)
         needed = estimate_bytes(after, channels, scan.like.bit_depth, kind)
@@ -211,8 +211,8 @@ def enlarge_bytes(
 ) -> tuple[bytes, Enlarged]:
     """`enlarge_file` into the bytes of a file, of the source's format where none is asked for (PNG where that cannot be
     written)."""
-    source = _kept(source, limits)
-    if _frames(source, limits) > 1:
+    source = kept(source, limits)
+    if pictures_in(source, limits) > 1:
         found = probe_picture(source, limits=limits).format
         kind = format_of(None, saving.format or (found if found in WRITABLE else "PNG"))
         with tempfile.TemporaryDirectory(prefix="srgan-") as folder:
@@ -228,8 +228,8 @@ def enlarge_bytes(
                 **size,
             )
             return target.read_bytes(), made
-    with _single(source, limits) as scan:
-        opened, scan, after = _begin(upscaler, scan, size)
+    with single_scan(source, limits) as scan:
+        opened, scan, after = begin(upscaler, scan, size)
         found = scan.like.format or ""
         kind = format_of(None, saving.format or (found if found in WRITABLE else "PNG"))
         check_format(kind, *after[::-1], scan.like.pixels.shape[2])
@@ -288,7 +288,7 @@ def _enlarge_pages(
     if kind != "TIFF":
         raise InvalidConfig(f"{target}: {kind} holds one picture, and the input has {count} pages; choose .tif")
     with open_pages(source, limits=limits) as pages:
-        first = _begin(upscaler, next(pages.scans), size)
+        first = begin(upscaler, next(pages.scans), size)
         opened, scan, after = first
         before = scan.like.height, scan.like.width
         info, source_format = opened.info, scan.like.format or ""
@@ -298,7 +298,7 @@ def _enlarge_pages(
         pixels = [header.height * header.width for header in pages.headers]
 
         def enlarged() -> Iterator[Page]:
-            begun = chain([first], (_begin(upscaler, scan, size) for scan in pages.scans))
+            begun = chain([first], (begin(upscaler, scan, size) for scan in pages.scans))
             for number, (opened, scan, after) in enumerate(begun):
                 tell = _part_of(progress, sum(pixels[:number]), pixels[number], sum(pixels))
                 yield Page(
@@ -348,7 +348,7 @@ class _Held(bytes):
     name: str
 
 
-def _kept(source: FileSource, limits: Limits) -> FileSource:
+def kept(source: FileSource, limits: Limits) -> FileSource:
     """``source`` as something that can be read more than once: a stream and a pipe are read into memory, a path of
     anything else stays one."""
     if isinstance(source, bytes) or (isinstance(source, str | os.PathLike) and not Path(source).is_fifo()):
@@ -360,7 +360,7 @@ def _kept(source: FileSource, limits: Limits) -> FileSource:
     return held
 
 
-def _frames(source: FileSource, limits: Limits) -> int:
+def pictures_in(source: FileSource, limits: Limits) -> int:
     """The number of pictures in an animation or of pages in a document, else 1; nothing is decoded."""
     format = probe_picture(source, limits=limits).format
     if format == "TIFF":
@@ -374,7 +374,7 @@ def _frames(source: FileSource, limits: Limits) -> int:
 
 
 @contextmanager
-def _single(source: FileSource, limits: Limits) -> Iterator[Scan]:
+def single_scan(source: FileSource, limits: Limits) -> Iterator[Scan]:
     """The only page, which need not be the first picture in a TIFF."""
     with open_pages(source, limits=limits) as pages:
         yield next(pages.scans)
@@ -391,7 +391,7 @@ def _opened(upscaler: Upscaler | Opener, picture: Picture, size: Size) -> Upscal
     return upscaler if isinstance(upscaler, Upscaler) else upscaler(picture, size)
 
 
-def _begin(upscaler: Upscaler | Opener, scan: Scan, size: Size) -> tuple[Upscaler, Scan, tuple[int, int]]:
+def begin(upscaler: Upscaler | Opener, scan: Scan, size: Size) -> tuple[Upscaler, Scan, tuple[int, int]]:
     """The model for the picture, the scan with nothing of it lost, and height and width of the result."""
     seen = scan.like
     if not isinstance(upscaler, Upscaler) and upscaler.looks:

@@ -50,6 +50,8 @@ class Opening(TypedDict, total=False):
     tta: bool
     fix_colour: bool
     alpha: Alpha
+    strategy: str | None
+    trust: float
 
 
 class Options(Size, Opening, total=False):
@@ -104,9 +106,9 @@ def upscale(
     opening the model anew for every call.
 
     Options: ``scale``, ``width``, ``height``, ``long_side``, ``resample`` and ``progress`` as in `Upscaler.upscale`;
-    ``backend``, ``device``, ``precision``, ``threads``, ``tile``, ``memory_limit``, ``tta``, ``fix_colour`` and
-    ``alpha`` as in `Upscaler`, unless ``model`` is one; for files ``limits`` (`Limits`), and ``quality``, ``metadata``
-    and ``provenance`` as in `Saving`. Raises `SrganError`.
+    ``backend``, ``device``, ``precision``, ``threads``, ``tile``, ``memory_limit``, ``tta``, ``fix_colour``, ``alpha``,
+    ``strategy`` and ``trust`` as in `Upscaler`, unless ``model`` is one; for files ``limits`` (`Limits`), and
+    ``quality``, ``metadata`` and ``provenance`` as in `Saving`. Raises `SrganError`.
     """
     call = _Call.of(model, options)
     if isinstance(x, str | os.PathLike):

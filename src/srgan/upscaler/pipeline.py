@@ -22,6 +22,7 @@ from srgan.upscaler.alpha import bound_alpha, extend_colour, unweigh, weigh
 from srgan.upscaler.attempts import Attempts, Reopen, is_cpu, place
 from srgan.upscaler.margins import continued, inside
 from srgan.upscaler.sizes import Size, count_runs, needed_scale, output_size
+from srgan.upscaler.strategies import Wishes
 
 if TYPE_CHECKING:
     from srgan.models import Bundle
@@ -55,6 +56,12 @@ class Upscaler:
     keeps the colours of areas as they were, should the model shift them. ``alpha`` says what enlarges transparency: the
     network, as a gray picture, or the resampler of `upscale`.
 
+    For an ensemble (a model with `ModelInfo.strategies`) ``strategy`` says what becomes of its members' pictures;
+    without it, the first that the bundle has. ``trust``, 0 to 1, is how far the result leans towards the member trained
+    for PSNR where the members disagree, see `srgan.runtime.disagreement.Trust`. With ``disagreement`` there is no
+    picture but a map, which says how far they do: the standard deviation of their luma, in every channel of colour. It
+    is made at the model's own scale, and resampled from there.
+
     An Upscaler may be used from several threads: they take turns at the network, tile by tile. Raises `SrganError`.
     """
 
@@ -72,6 +79,9 @@ class Upscaler:
         tta: bool = False,
         fix_colour: bool = False,
         alpha: Alpha = "network",
+        strategy: str | None = None,
+        trust: float = 0.0,
+        disagreement: bool = False,
         reopen: Reopen | None = None,
     ) -> None:
         if alpha not in get_args(Alpha):
@@ -80,18 +90,21 @@ class Upscaler:
             if value is not None and value < 1:
                 raise InvalidConfig(f"{name} must be at least 1, not {value}")
         output_size((1, 1), scale=scale)  # refuses a scale that is none
+        wishes = Wishes(tta=tta, fix_colour=fix_colour, strategy=strategy, trust=trust, disagreement=disagreement)
         if is_session(model):
+            if wishes.of_an_ensemble:
+                raise InvalidConfig("strategy, trust and disagreement are for a model by name, not for an open session")
             self._session: Session = model
         else:
             from srgan.runtime import open_session
 
             named = cast("str | os.PathLike[str] | Bundle", model)
-            opened = partial(open_session, named, scale=scale, threads=threads)
+            outputs = wishes.outputs(named, scale)
+            opened = partial(open_session, named, scale=scale, threads=threads, output=outputs)
             self._session = opened(backend=backend, device=device, precision=precision)
             reopen = reopen or partial(opened, backend=self._session.info.backend or backend)
-        self._settings: dict[str, bool | str] = {} if alpha == "network" else {"alpha": alpha}
-        self._settings |= {name: True for name, chosen in (("tta", tta), ("fix_colour", fix_colour)) if chosen}
-        self._wrappers = _wrappers(tta=tta, fix_colour=fix_colour)
+        self._settings = ({} if alpha == "network" else {"alpha": alpha}) | wishes.unusual()
+        self._wrappers = wishes.wrappers()
         self._session = self._wrapped(self._session)
         if self.info.channels not in (1, 3):
             raise UnsupportedModel(f"{self.info.model} has {self.info.channels} channels; pictures have 1 or 3")
@@ -114,9 +127,12 @@ class Upscaler:
         return self._scale
 
     @property
-    def settings(self) -> dict[str, bool | str]:
-        """What changes the result beside the model: engine, precision and options that are not the usual ones."""
-        return {"backend": self.info.backend, "precision": self.info.precision, **self._settings}
+    def settings(self) -> dict[str, bool | str | float]:
+        """What changes the result beside the model: engine, precision, an ensemble's strategy, and options that are not
+        the usual ones."""
+        info = self.info
+        strategy = {"strategy": info.outputs[0]} if info.outputs else {}
+        return {"backend": info.backend, "precision": info.precision, **strategy, **self._settings}
 
     def output_size(self, size: tuple[int, int], **wanted: Unpack[Size]) -> tuple[int, int]:
         """Height and width of the result for a picture of ``size`` (height, width). Raises `InvalidConfig`."""
@@ -190,7 +206,8 @@ class Upscaler:
     ) -> Iterator[Pixels]:
         height, width, channels = shape
         factor = self.info.scale
-        runs = count_runs(factor, needed_scale((height, width), target))
+        # A map cannot be enlarged as a picture can.
+        runs = count_runs(factor, needed_scale((height, width), target)) if self.info.picture else 1
         grown = [(height * factor**run, width * factor**run) for run in range(runs)]
         margin = self.info.margin
         work = _Work(sum((high + 2 * margin) * (wide + 2 * margin) for high, wide in grown), progress)
@@ -265,7 +282,7 @@ class Upscaler:
             if alpha.min() == alpha.max():  # all that the bounds would leave of it
                 height, width = (side * attempts.scale for side in window.shape[:2])
                 yield colours, np.broadcast_to(alpha[:1, :1], (height, width, 1))
-            elif self._alpha == "resample":
+            elif self._alpha == "resample" or not self.info.picture:
                 height, width = (side * attempts.scale for side in window.shape[:2])
                 yield colours, resize(alpha, height, width, resample)
             else:
@@ -311,20 +328,6 @@ def _checked(pixels: Pixels) -> Pixels:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InvalidImage("the picture holds values that are not numbers")
     return pixels if low >= 0 and high <= 1 else np.clip(pixels, 0, 1)
-
-
-def _wrappers(*, tta: bool, fix_colour: bool) -> list[Callable[[Session], Session]]:
-    """What is put around every session that is opened, innermost first."""
-    wrappers: list[Callable[[Session], Session]] = []
-    if tta:
-        from srgan.runtime.selfensemble import SelfEnsemble
-
-        wrappers.append(SelfEnsemble)
-    if fix_colour:
-        from srgan.runtime.colourfix import FixColour
-
-        wrappers.append(FixColour)
-    return wrappers
 
 
 def _ahead(work: Callable[[Job], Made], jobs: Iterator[Job]) -> Iterator[tuple[Job, Made]]:

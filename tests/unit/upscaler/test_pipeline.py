@@ -436,7 +436,7 @@ def test_a_model_is_opened_by_name_with_all_that_was_asked_for(monkeypatch: pyte
     upscaler = Upscaler("fast", scale=2, threads=3)
     upscaler.upscale(Picture(pixels=pixels(4, 4, 3)))
 
-    same = {"scale": 2, "threads": 3}
+    same = {"scale": 2, "threads": 3, "output": ()}
     assert asked == [
         ("fast", {**same, "backend": "auto", "device": "auto", "precision": "auto"}),
         ("fast", {**same, "backend": "testing", "device": "vulkan:0", "precision": "fp32"}),
