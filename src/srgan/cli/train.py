@@ -21,6 +21,7 @@ Examples:
   srgan config init mine.toml --kind train
   srgan train --config mine.toml
   srgan train --config mine.toml --set steps=500 --set data.batch=8 --fresh
+  srgan train --config mine.toml --preview-degradation samples.png
 """
 
 TrainFile = Annotated[
@@ -48,6 +49,15 @@ Output = Annotated[
         help="Also put the finished model here: a new folder, or a file that ends in .zip.",
     ),
 ]
+Preview = Annotated[
+    Path | None,
+    typer.Option(
+        "--preview-degradation",
+        metavar="FILE",
+        help="Do not train: write a picture that shows some patches as the network would see them, and what was done "
+        "to each.",
+    ),
+]
 
 
 def train(
@@ -55,6 +65,7 @@ def train(
     sets: TrainSets = None,
     resume: Resume = True,
     output: Output = None,
+    preview: Preview = None,
     as_json: options.Json = False,
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
@@ -70,6 +81,15 @@ def train(
     settings = load_config(
         TrainConfig, config, environment=os.environ, prefix=TRAINING_ENVIRONMENT_PREFIX, sets=sets or ()
     )
+    if preview is not None:
+        from srgan.training import preview_degradation
+
+        preview_degradation(settings, preview)
+        if as_json:
+            emit_json({"path": str(preview)})
+        else:
+            emit(str(preview))
+        return
     if output is not None and output.exists():
         raise CannotWrite(f"{output}: exists already; choose another place for the model")
     from srgan.training import train as run

@@ -11,6 +11,8 @@ from srgan.errors import MissingDependency
 from srgan.plugins import Table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from srgan.models import Bundle
     from srgan.training.config import TrainConfig
     from srgan.training.progress import TrainStatus
@@ -54,4 +56,17 @@ def train(config: TrainConfig, *, resume: bool = True, progress: Callable[[Train
             return bundle
 
 
-__all__ = ["RECIPES", "train"]
+def preview_degradation(config: TrainConfig, target: Path) -> None:
+    """Write a picture to ``target`` that shows patches as `train` would make them, and what was done to each.
+
+    Its suffix says the format. Raises `CannotWrite`, also when ``target`` exists, `InvalidDataset`, `InvalidConfig` and
+    `MissingDependency`.
+    """
+    if find_spec("torch") is None:
+        raise MissingDependency("torch", "train")
+    from srgan.training.preview import draw_samples
+
+    draw_samples(config, target)
+
+
+__all__ = ["RECIPES", "preview_degradation", "train"]

@@ -23,7 +23,7 @@ from torch.nn import functional
 from srgan.errors import InvalidDataset, SrganError
 from srgan.training.config import DataSection
 from srgan.training.degradation.second_order import SecondOrder
-from srgan.training.pictures import Pair, find_pairs, find_pictures, probe_pair, read_pair
+from srgan.training.pictures import Pair, find_pairs, probe_pair, read_pair
 
 DETAIL_CELL = 8
 """Detail is known on a grid of this many low-resolution pixels."""
@@ -73,10 +73,7 @@ class TileStore:
         self._side = data.tile // scale
         self.generator = torch.Generator().manual_seed(seed)
         self._degrade = SecondOrder(data.degradation, scale) if data.degradation.kind == "second-order" else None
-        if data.low_folders:
-            pairs = find_pairs(data.folders, data.low_folders, scale)[: data.max_pictures]
-        else:
-            pairs = [Pair(path) for path in find_pictures(data.folders)[: data.max_pictures]]
+        pairs = find_pairs(data.folders, data.low_folders, scale)[: data.max_pictures]
         self._reported: set[Path] = set()
         self._decoders = ThreadPoolExecutor(max_workers=max(2, torch.get_num_threads()), thread_name_prefix="decode")
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode-ahead")
@@ -179,8 +176,6 @@ class TileStore:
         return sources
 
     def _probe(self, pair: Pair) -> tuple[int, int] | SrganError:
-        if self._data.low_folders and pair.low is None:
-            return InvalidDataset(f"{pair.high}: has no counterpart of that name in data.low_folders")
         try:
             return probe_pair(pair, self._scale)
         except SrganError as error:

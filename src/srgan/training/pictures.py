@@ -39,10 +39,13 @@ def find_pictures(places: Sequence[Path]) -> list[Path]:
 def find_pairs(places: Sequence[Path], low_places: Sequence[Path], scale: int) -> list[Pair]:
     """All pictures of ``places``, each with its counterpart in the entry of ``low_places`` at the same position.
 
-    Two lists go together line by line. In two folders, a picture's counterpart has the same path below its folder, or
-    that with another suffix, or with ``x`` and the scale at the end of its name, as in 0801x4.png. Where there is none,
-    `Pair.low` is None. Raises as `find_pictures` does, and `InvalidDataset` for two places that do not go together.
+    Without ``low_places`` there are no counterparts. Two lists go together line by line. In two folders, a counterpart
+    has the same path below its folder, or that with another suffix, or with ``x`` and the scale at the end of its name,
+    as in 0801x4.png; where there is none, `Pair.low` is the first of these, which does not exist. Raises as
+    `find_pictures` does, and `InvalidDataset` for two places that do not go together.
     """
+    if not low_places:
+        return [Pair(path) for path in find_pictures(places)]
     pairs = []
     for place, low_place in zip(places, low_places, strict=True):
         high, low = find_pictures([place]), find_pictures([low_place])
@@ -130,9 +133,8 @@ def _matched(folder: Path, high: Sequence[Path], low_folder: Path, low: Sequence
     for path in high:
         name = path.relative_to(folder)
         stem = name.with_suffix("")
-        pairs.append(
-            Pair(path, exact.get(name) or plain.get(stem) or plain.get(stem.with_name(f"{stem.name}x{scale}")))
-        )
+        found = exact.get(name) or plain.get(stem) or plain.get(stem.with_name(f"{stem.name}x{scale}"))
+        pairs.append(Pair(path, found or low_folder / name))
     return pairs
 
 

@@ -142,16 +142,16 @@ def test_the_nearest_name_wins(tmp_path: Path) -> None:
     names = ("a.jpg", "a.png", "ax4.png")
     folder, low_folder = touch(tmp_path / "high", "a.png", "a.webp", "ax4.png"), touch(tmp_path / "low", *names)
 
-    found = [pair.low.name if pair.low else None for pair in find_pairs([folder], [low_folder], 4)]
+    found = [pair.low and pair.low.name for pair in find_pairs([folder], [low_folder], 4)]
 
     assert found == ["a.png", "a.jpg", "ax4.png"]
 
 
 @pytest.mark.parametrize("low", ["b.png", "deep/a.png", "ax2.png", "a4.png"])
-def test_a_picture_without_a_counterpart_is_known_as_such(tmp_path: Path, low: str) -> None:
+def test_a_counterpart_that_is_not_there_is_looked_for_under_the_same_name(tmp_path: Path, low: str) -> None:
     folder, low_folder = touch(tmp_path / "high", "a.png"), touch(tmp_path / "low", low)
 
-    assert find_pairs([folder], [low_folder], 4) == [Pair(folder / "a.png", None)]
+    assert find_pairs([folder], [low_folder], 4) == [Pair(folder / "a.png", low_folder / "a.png")]
 
 
 def test_two_lists_go_together_line_by_line(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_pairs_that_cannot_be_used_are_named_once_and_left_out(
 
     messages = sorted(record.getMessage() for record in caplog.records)
     assert len(messages) == 4
-    for said in ("000.png: has no counterpart of that name", "16x15 pixels are not exactly", "002.png", "003.png"):
+    for said in ("low/000.png: ", "16x15 pixels are not exactly", "002.png", "003.png"):
         assert sum(said in message and message.startswith("left out of training: ") for message in messages) == 1
     assert len(store._filled) == 4
     assert all(aligned(*batch) == 16 for batch in both)
@@ -246,7 +246,7 @@ def test_a_folder_in_which_nothing_has_a_pair(open_store: Store, make_pictures: 
     folder, low = make_pictures((64, 64)), make_pictures((16, 16), (16, 16), name="low")
     (low / "000.png").unlink()
 
-    with pytest.raises(InvalidDataset, match="no picture can be used; .* with a counterpart of exactly 1/4"):
+    with pytest.raises(InvalidDataset, match=r"no picture can be used; .* with a counterpart of exactly 1/4"):
         open_store([folder], [low])
 
 

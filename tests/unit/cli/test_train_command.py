@@ -103,6 +103,42 @@ def test_the_result_as_json_is_the_model_and_its_place(srgan: Callable[..., Any]
     assert (document["name"], document["path"]) == ("mine-x4", str(trainer.bundle.path))
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_preview_of_the_degradation_trains_nothing(
+    as_json: bool,
+    srgan: Callable[..., Any],
+    trainer: Trainer,
+    file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[tuple[TrainConfig, Path]] = []
+    monkeypatch.setattr("srgan.training.preview_degradation", lambda *given: drawn.append(given))
+    target = tmp_path / "samples.png"
+
+    done = srgan(
+        "train", "-c", file, "--set", "seed=4", "--preview-degradation", target, *(["--json"] if as_json else [])
+    )
+
+    assert (done.code, done.err) == (0, "")
+    assert (json.loads(done.out) == {"path": str(target)}) if as_json else (done.out == f"{target}\n")
+    ((config, path),) = drawn
+    assert (config.seed, path) == (4, target)
+    assert trainer.config is None
+
+
+def test_a_preview_that_cannot_be_drawn_is_an_error(
+    srgan: Callable[..., Any], trainer: Trainer, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("srgan.training.find_spec", lambda name: None)
+
+    done = srgan("train", "-c", file, "--preview-degradation", tmp_path / "samples.png")
+
+    assert (done.code, done.out) == (5, "")
+    assert done.err.endswith("torch is not installed. Install it with: pip install 'srgan[train]'\n")
+    assert trainer.config is None
+
+
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [

@@ -247,7 +247,7 @@ def _in_words(
     kind, strength = ("", s.sigma) if s.gaussian else ("Poisson ", s.scale)
     said = {
         "blur": (f"blur {s.width.item():.1f}" if s.width else "sinc") if s.blurred else "",
-        "resize": f"\u00d7{s.size[0, 0].item() / start[0]:.2f}",
+        "resize": f"x{s.size[0, 0].item() / start[0]:.2f}",
         "noise": f"{'gray ' * bool(s.gray)}{kind}noise {strength.item():.{1 if s.gaussian else 2}f}" if s.noisy else "",
         "jpeg": f"JPEG {s.quality.item()}" if s.packed else "",
         "sinc": "sinc" if s.ringing else "",
