@@ -75,11 +75,19 @@ def test_it_learns_what_it_learns_on_the_cpu(run: Callable[..., Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compile", [False, True])
-def test_it_learns_in_bf16(run: Callable[..., Any], compile: bool) -> None:
-    heard, saved = run(hardware__precision="bf16", hardware__compile=compile)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_it_learns_in_16_bits(run: Callable[..., Any], precision: str, compile: bool) -> None:
+    heard, saved = run(hardware__precision=precision, hardware__compile=compile)
 
     assert heard[-1].loss < heard[0].loss
     assert str(saved["network/stem.weight"].dtype) == "torch.float32"
+
+
+def test_fp16_finds_a_scale_and_keeps_it(run: Callable[..., Any]) -> None:
+    _, saved = run(hardware__precision="fp16")
+
+    assert saved["loss_scale/0"][0] >= 1.0
+    assert saved["optimiser/0/0/step"] >= 90
 
 
 def test_it_goes_on_after_an_interruption(run: Callable[..., Any]) -> None:

@@ -60,11 +60,12 @@ def adversarial(
     average = WeightAverage(network, config.optimiser.ema)
     state = State(network, average, make_optimisers(network, config.optimiser), store.generator)
     state.discriminator, state.discriminator_optimiser = discriminator, _make_optimiser(discriminator, config)
+    scaled = config.hardware.precision == "fp16"
     sitting = open_sitting(
         config,
         state,
-        guard=StepGuard(network),
-        rivals=(StepGuard(discriminator),),
+        guard=StepGuard(network, scaled=scaled),
+        rivals=(StepGuard(discriminator, scaled=scaled),),
         team=team,
         validator=validator,
         resume=resume,

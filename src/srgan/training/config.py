@@ -210,8 +210,10 @@ class HardwareSection(Section):
         default=1,
         description="How many devices of this machine train together, each with a process and a batch of its own.",
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        default="auto", description="Arithmetic. auto takes bf16 where the device computes it quickly."
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="Arithmetic. auto takes bf16 where the device computes it quickly, else fp32. fp16 is for CUDA "
+        "devices that are not quick at bf16; each network's loss is scaled to its narrow range.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 takes all.")
     compile: bool = Field(

@@ -54,13 +54,17 @@ class Learner:
         for optimiser in self._optimisers:
             optimiser.zero_grad(set_to_none=True)
         self._guard.before_forward()
+        scale = self._guard.scale
         seen: list[dict[str, Tensor]] = []
         for number in range(1, self._batches + 1):
             # Processes that train together exchange gradients once, after the last batch.
             with self._fabric.no_backward_sync(self.module, enabled=number < self._batches):
                 loss, terms = look()
-                self._fabric.backward(loss / self._batches)
+                part = loss / self._batches
+                self._fabric.backward(scale.enlarge(part) if scale else part)
             seen.append({name: value.detach() for name, value in {**terms, "": loss}.items()})
+        if scale:
+            scale.restore(self._weights)
         norm = torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
         self._guard.step(self._optimisers, norm)
         means = {name: torch.stack([values[name] for values in seen]).mean() for name in seen[0]}

@@ -66,6 +66,7 @@ def open_sitting(
     progress: Callable[[TrainStatus], None] | None,
 ) -> Sitting:
     """Open the run that ``config`` names, with ``state`` as its last checkpoint left it if it has one."""
+    state.loss_scales = [each.scale.state for each in (guard, *rivals) if each.scale]
     run = team.tell(open_run(config, resume=resume) if team.leads else None)
     assert run is not None
     checkpoints = run.checkpoints()
@@ -199,7 +200,9 @@ def _watch(sitting: Sitting, stepped: Stepped) -> float:
     sitting.curves.add(step, {"loss": loss, "gradient norm": norm, "learning rate": rate, **terms})
     counts = [guard.counts() for guard in (sitting.guard, *sitting.rivals)]
     if since := sum(left_out for _, left_out in counts):
-        log.warning("up to step %d: %d steps were left out, their gradient was not finite", step, since)
+        # In float16 that is how the scale of the loss is found.
+        level = logging.INFO if sitting.guard.scale else logging.WARNING
+        log.log(level, "up to step %d: %d steps were left out, their gradient was not finite", step, since)
     in_a_row = max(bad for bad, _ in counts)
     if in_a_row >= MAX_BAD_STEPS:
         _go_back(sitting, f"the gradient was not finite for {in_a_row} steps in a row")

@@ -75,14 +75,50 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     return result
 
 
-class StepGuard:
-    """Leaves out each step whose gradient is not finite, and counts them.
+class LossScale:
+    """What a loss is multiplied by so that its small gradients do not vanish in float16.
 
-    All of it is decided on the device; the host waits for the device only in `counts`.
+    It is halved when a gradient was not finite, and doubled after `GROWTH_STEPS` steps that were, as by torch's
+    `GradScaler`. That one asks each optimiser by itself; here one scale belongs to all optimisers of a network, which
+    take their step together or not at all. Powers of two, so that scaling changes no digit. ``state`` (two numbers on
+    the device: scale, good steps) belongs into a checkpoint.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    FIRST, LARGEST = 2.0**16, 2.0**24
+    GROWTH_STEPS = 2000
+
+    def __init__(self, device: torch.device) -> None:
+        self.state = torch.tensor([self.FIRST, 0.0], device=device)
+
+    def enlarge(self, loss: Tensor) -> Tensor:
+        """``loss``, scaled."""
+        return loss * self.state[0]
+
+    @torch.no_grad()
+    def restore(self, weights: Iterable[Tensor]) -> None:
+        """Scale the gradients of ``weights`` back."""
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        torch._foreach_mul_(gradients, self.state[0].reciprocal())
+
+    @torch.no_grad()
+    def update(self, bad: Tensor) -> None:
+        """Follow a step that was ``bad`` (1.0) or not (0.0)."""
+        scale, good = self.state.unbind()
+        good = (good + 1) * (1 - bad)
+        grow = (good >= self.GROWTH_STEPS).float()
+        scale = (scale * (1 + grow) * (1 - 0.5 * bad)).clamp(1.0, self.LARGEST)
+        self.state.copy_(torch.stack([scale, good * (1 - grow)]))
+
+
+class StepGuard:
+    """Leaves out each step whose gradient is not finite, and counts them. Keeps a `LossScale` if ``scaled``.
+
+    All of it is decided on the device; the host waits for the device only in `counts` and `in_a_row`.
+    """
+
+    def __init__(self, network: nn.Module, *, scaled: bool = False) -> None:
         device = next(network.parameters()).device
+        self.scale = LossScale(device) if scaled else None
         self._buffers = list(network.buffers())
         self._kept = [buffer.clone() for buffer in self._buffers]
         self._in_a_row = torch.zeros((), device=device)
@@ -107,6 +143,8 @@ class StepGuard:
                 optimiser.step()
         for kept, buffer in zip(self._kept, self._buffers, strict=True):
             buffer.copy_(torch.where(bad > 0, kept, buffer))
+        if self.scale:
+            self.scale.update(bad)
         self._in_a_row = (self._in_a_row + bad) * bad
         self._since_asked += bad
 

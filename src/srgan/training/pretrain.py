@@ -50,7 +50,7 @@ def pretrain(
     sitting = open_sitting(
         config,
         state,
-        guard=StepGuard(network),
+        guard=StepGuard(network, scaled=config.hardware.precision == "fp16"),
         team=team,
         validator=validator,
         resume=resume,

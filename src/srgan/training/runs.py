@@ -18,7 +18,7 @@ import json
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +166,8 @@ class State:
     """How often training went back to an earlier checkpoint because numbers were not finite."""
     recovered_at: int = -1
     """The step it went back to the last time; -1 if never."""
+    loss_scales: list[Tensor] = field(default_factory=list)
+    """The states of the `LossScale`s, in the precision that has them."""
     rate_scale: float = 1.0
     """What all learning rates are multiplied by since then."""
 
@@ -196,6 +198,7 @@ class State:
             groups.append(state["param_groups"])
             for index, entries in state["state"].items():
                 tensors |= {f"optimiser/{number}/{index}/{k}": v for k, v in entries.items()}
+        tensors |= {f"loss_scale/{number}": scale for number, scale in enumerate(self.loss_scales)}
         tensors["random/torch"] = torch.get_rng_state()
         tensors["random/data"] = self.generator.get_state()
         plain = {name: getattr(self, name) for name in PLAIN} | {"groups": groups}
@@ -228,6 +231,8 @@ class State:
             for number, optimiser in enumerate(self._all_optimisers()):
                 entries = _below(tensors, f"optimiser/{number}/")
                 optimiser.load_state_dict(_optimiser_state(optimiser, entries, plain["groups"][number]))
+            for number, scale in enumerate(self.loss_scales):
+                scale.copy_(tensors[f"loss_scale/{number}"])
             torch.set_rng_state(tensors["random/torch"])
             self.generator.set_state(tensors["random/data"])
             for name in PLAIN:

@@ -7,7 +7,7 @@ import logging
 import os
 import platform
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,8 @@ from srgan.training.runs import Run, State, config_hash
 from srgan.training.team import check_launch
 
 if TYPE_CHECKING:
+    from lightning_fabric.plugins import Precision
+
     from srgan.training.data import TileStore
 
 log = logging.getLogger("srgan")
@@ -55,7 +57,7 @@ def make_fabric(hardware: HardwareSection) -> Any:
         # Statistics of batch norms are kept by the leader; to exchange them at each step would wait for it.
         broadcast_buffers=False,
     )
-    fabric = Fabric(accelerator=device, devices=count, strategy=strategy if count > 1 else "auto", precision=precision)
+    fabric = Fabric(accelerator=device, devices=count, strategy=strategy if count > 1 else "auto", plugins=[precision])
     fabric.launch()
     if hardware.threads or (count > 1 and device == "cpu"):
         torch.set_num_threads(hardware.threads or max(1, (os.cpu_count() or 1) // count))
@@ -65,14 +67,24 @@ def make_fabric(hardware: HardwareSection) -> Any:
     if fabric.global_rank > 0:
         log.setLevel(logging.ERROR)  # the leader tells
     of_them = f" in {count} processes" if count > 1 else ""
-    log.info("training on %s%s in %s with %d threads", device, of_them, precision, torch.get_num_threads())
+    log.info("training on %s%s in %s with %d threads", device, of_them, precision.precision, torch.get_num_threads())
     return fabric
 
 
-def _precision(wanted: str, device: str) -> Literal["bf16-mixed", "32-true"]:
-    """Fabric's word for the arithmetic ``wanted`` on ``device``."""
-    bf16 = wanted == "bf16" or (wanted == "auto" and _quick_bf16(device))
-    return "bf16-mixed" if bf16 else "32-true"
+def _precision(wanted: str, device: str) -> Precision:
+    """Fabric's plug-in for the arithmetic ``wanted`` on ``device``."""
+    from lightning_fabric.plugins import MixedPrecision, Precision
+
+    if wanted == "fp16":
+        if device != "cuda":
+            raise InvalidConfig(
+                f"hardware.precision: fp16 is quick on CUDA devices only, and this one is {device}; take bf16 or fp32"
+            )
+        # A scaler that does nothing: Fabric's would be one for all networks, whose gradients differ by far.
+        return MixedPrecision("16-mixed", device, torch.amp.GradScaler(device, enabled=False))
+    if wanted == "bf16" or (wanted == "auto" and _quick_bf16(device)):
+        return MixedPrecision("bf16-mixed", device)
+    return Precision()
 
 
 def _quick_bf16(device: str) -> bool:

@@ -100,7 +100,7 @@ def test_it_comes_back_from_its_own_forms(tmp_path: Path) -> None:
         ("optimiser__warmup", -1),
         ("validation__every", 0),
         ("hardware__device", "tpu"),
-        ("hardware__precision", "fp16"),
+        ("hardware__precision", "fp8"),
         ("hardware__threads", -1),
         ("output__name", "../up"),
         ("output__name", ""),
