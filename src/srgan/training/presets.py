@@ -29,7 +29,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "seed": 12,
         "network": {"name": "quality", "scale": 4, "init_from": "runs/quality-x4/001/bundle"},
         "data": {"folders": ["photos"], "patch": 64, "batch": 32, "min_detail": 8.0},
-        "loss": {"perceptual": 1.0, "adversarial": 0.1, "artefact": 1.0},
+        "loss": {"perceptual": 1.0, "adversarial": 0.1, "artefact": 20.0},
         "discriminator": {"name": "unet", "options": {"width": 64}, "learning_rate": 1e-4, "head_start": 500},
         "optimiser": {"learning_rate": 1e-4, "warmup": 500, "flat": 0.5},
         "validation": {"folder": "judge", "every": 2000, "figures": ["lpips-unweighted"], "best": "lpips-unweighted"},
