@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -79,6 +80,7 @@ def _coded(planes: Tensor, table: Tensor) -> Tensor:
     return decoded.round().clamp(0, 255)
 
 
+@cache
 def _transform(device: torch.device) -> Tensor:
     """The orthonormal cosine transform of a block that is laid out as 64 numbers."""
     k = torch.arange(8, dtype=torch.float64)

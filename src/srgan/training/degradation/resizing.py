@@ -22,7 +22,9 @@ def resize(
     nearest 2 or 4 pixels only. The rest of the canvas is filled with a mirrored continuation of the picture.
     """
     height, width = pictures.shape[-2:]
-    shared = (modes.to(pictures.device), antialias.to(pictures.device))
+    # Sizes and modes are known on the CPU: a look at them on a GPU would wait for everything that it still has to do.
+    kinds = [number for number in range(len(MODES)) if (modes == number).any()]
+    shared = (kinds, modes.to(pictures.device), antialias.to(pictures.device))
     old, new = sizes.to(pictures.device), new_sizes.to(pictures.device)
     down = _weights(old[:, 0], new[:, 0], height, canvas[0], *shared)
     square = height == width and canvas[0] == canvas[1]
@@ -32,32 +34,49 @@ def resize(
     return (down[:, None] @ pictures) @ right[:, None].mT
 
 
-def _weights(old: Tensor, new: Tensor, length: int, canvas: int, modes: Tensor, antialias: Tensor) -> Tensor:
-    """Matrices N x canvas x length that resize lines of ``old`` pixels to ``new`` ones."""
+def _weights(
+    old: Tensor, new: Tensor, length: int, canvas: int, kinds: list[int], modes: Tensor, antialias: Tensor
+) -> Tensor:
+    """Matrices N x canvas x length that resize lines of ``old`` pixels to ``new`` ones; ``kinds`` are in ``modes``."""
     old_, new_ = old[:, None, None].float(), new[:, None, None].float()
     place = torch.arange(canvas, device=old.device)[None] % (2 * new[:, None])
     place = torch.where(place >= new[:, None], 2 * new[:, None] - 1 - place, place)
     ratio = old_ / new_
     centre = (place[:, :, None] + 0.5) * ratio - 0.5
     source = torch.arange(length, device=old.device, dtype=torch.float32)[None, None]
-    kinds = (modes[:, None, None], antialias[:, None, None])
     # Pixels of the mirrored picture beyond both borders count for the pixel that they repeat.
-    weights = _kernel(source - centre, ratio, *kinds)
-    weights = weights + _kernel(-1 - source - centre, ratio, *kinds)
-    weights = weights + _kernel(2 * old_ - 1 - source - centre, ratio, *kinds)
-    weights = weights * (source < old_)
+    distance = torch.stack([source - centre, -1 - source - centre, 2 * old_ - 1 - source - centre])
+    modes, antialias = modes[:, None, None], antialias[:, None, None]
+    weights = torch.zeros_like(distance)
+    for kind in kinds:
+        found = _KERNELS[kind](distance, ratio, antialias)
+        weights = found if len(kinds) == 1 else torch.where(modes == kind, found, weights)
+    weights = weights.sum(dim=0) * (source < old_)
     return weights / weights.sum(dim=2, keepdim=True)
 
 
-def _kernel(distance: Tensor, ratio: Tensor, modes: Tensor, antialias: Tensor) -> Tensor:
-    """Weight of a pixel at ``distance`` pixels when ``ratio`` old pixels make a new one."""
+def _area(distance: Tensor, ratio: Tensor, antialias: Tensor) -> Tensor:
+    """Weight of a pixel at ``distance`` pixels when ``ratio`` old pixels make a new one; so the two below."""
     half = ratio / 2
-    area = (torch.minimum(distance + 0.5, half) - torch.maximum(distance - 0.5, -half)).clamp(min=0)
-    x = (distance / torch.where(antialias, ratio.clamp(min=1), 1.0)).abs()
-    linear = (1 - x).clamp(min=0)
+    return (torch.minimum(distance + 0.5, half) - torch.maximum(distance - 0.5, -half)).clamp(min=0)
+
+
+def _linear(distance: Tensor, ratio: Tensor, antialias: Tensor) -> Tensor:
+    return (1 - _stretched(distance, ratio, antialias)).clamp(min=0)
+
+
+def _cubic(distance: Tensor, ratio: Tensor, antialias: Tensor) -> Tensor:
+    x = _stretched(distance, ratio, antialias)
     # Keys' cubic: libraries that antialias have a = -0.5, the others -0.75.
     a = torch.where(antialias, -0.5, -0.75)
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
-    cubic = torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
-    return torch.where(modes == 0, area, torch.where(modes == 1, linear, cubic))
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+
+
+def _stretched(distance: Tensor, ratio: Tensor, antialias: Tensor) -> Tensor:
+    return (distance / torch.where(antialias, ratio.clamp(min=1), 1.0)).abs()
+
+
+_KERNELS = (_area, _linear, _cubic)
+"""In the order of `MODES`."""
