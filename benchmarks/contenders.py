@@ -275,7 +275,7 @@ def _enlarged(folder: Path, size: int) -> Pixels:
 
 def _encode(pixels: Pixels) -> bytes:
     """By srgan's own writer, for every contender: they are compared by their networks, not by their PNG libraries."""
-    from srgan.imaging.png import PngWriter
+    from srgan.imaging.encoders.png import PngWriter
 
     buffer = io.BytesIO()
     writer = PngWriter(buffer, pixels.shape[1], pixels.shape[0], pixels.shape[2])

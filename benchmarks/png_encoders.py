@@ -1,4 +1,4 @@
-"""Ways to write a 2048 x 2048 photograph as PNG: time and size. The choice made by it is in `srgan.imaging.png`.
+"""Ways to write a 2048 x 2048 photograph as PNG: time and size. What it decided is in `srgan.imaging.encoders.png`.
 
     python benchmarks/png_encoders.py [--picture PHOTO] [--size 2048]
 
@@ -26,7 +26,7 @@ from PIL import Image
 from reporting import ROOT, options, print_header, say, write_json
 
 from srgan.imaging import Picture, encode_picture, from_uint8
-from srgan.imaging.png import PngWriter
+from srgan.imaging.encoders.png import PngWriter
 
 Pixels = NDArray[np.uint8]
 Encoder = Callable[[Pixels], bytes]

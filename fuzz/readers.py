@@ -43,8 +43,8 @@ from srgan.imaging import (
     probe_picture,
     read_picture,
 )
-from srgan.imaging.metadata import finished, provenance_of
-from srgan.imaging.provenance import Provenance
+from srgan.imaging.metadata.enlarged import finished, provenance_of
+from srgan.imaging.metadata.provenance import Provenance
 
 LIMITS = Limits(max_bytes=1 << 22, max_pixels=1 << 20, max_side=1 << 16, max_frames=50)
 MOST_SECONDS = 5.0

@@ -14,7 +14,7 @@ from typing import Any
 from srgan.batch.report import FileOutcome, State
 from srgan.errors import InvalidConfig, SrganError
 from srgan.imaging import PICTURE_SUFFIXES, format_of
-from srgan.imaging.animation import count_frames
+from srgan.imaging.animation.reading import count_frames
 from srgan.imaging.formats import FORMATS
 
 NAME_FIELDS = {

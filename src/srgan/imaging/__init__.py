@@ -1,7 +1,7 @@
 """Pictures in and out: reading, writing, resampling, and what a picture is in memory."""
 
-from srgan.imaging.animation import Animation, Frame, count_frames, open_animation
-from srgan.imaging.animation_writing import animated_format_of, encode_animation, write_animation
+from srgan.imaging.animation.reading import Animation, Frame, count_frames, open_animation
+from srgan.imaging.animation.writing import animated_format_of, encode_animation, write_animation
 from srgan.imaging.encoding import Page
 from srgan.imaging.formats import WRITABLE, check_format, estimate_bytes, format_of
 from srgan.imaging.picture import Picture, Scan, blank, from_uint8, from_uint16, to_uint8, to_uint16

@@ -13,23 +13,23 @@ import numpy as np
 
 from srgan.errors import CannotWrite, InvalidConfig, MissingDependency
 from srgan.imaging import icc
-from srgan.imaging.exif import fit_exif
+from srgan.imaging.encoders.png import PngWriter
+from srgan.imaging.encoders.pnm import write_netpbm
 from srgan.imaging.formats import FORMATS, Format, check_format, format_of
-from srgan.imaging.iptc import photoshop_of_iptc
-from srgan.imaging.metadata import jpeg_comments
+from srgan.imaging.metadata.enlarged import jpeg_comments
+from srgan.imaging.metadata.exif import fit_exif
+from srgan.imaging.metadata.iptc import photoshop_of_iptc
+from srgan.imaging.metadata.provenance import HISTORY
+from srgan.imaging.metadata.xmp import fit_xmp
 from srgan.imaging.picture import to_uint8, to_uint16
-from srgan.imaging.png import PngWriter
-from srgan.imaging.pnm_writing import write_netpbm
-from srgan.imaging.provenance import HISTORY
 from srgan.imaging.targets import reason
-from srgan.imaging.xmp import fit_xmp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from srgan.imaging.encoders.tiff import TiffWriter
     from srgan.imaging.picture import Picture
-    from srgan.imaging.tiff_writing import TiffWriter
 
 Strip = Any
 """Rows x width x channels, float32."""
@@ -269,7 +269,7 @@ def _encode_png(
 def _encode_tiff(
     rows: Iterable[NDArray[Any]], size: tuple[int, int], plan: _Plan, like: Picture, stream: BinaryIO
 ) -> None:
-    from srgan.imaging.tiff_writing import TiffWriter
+    from srgan.imaging.encoders.tiff import TiffWriter
 
     writer = TiffWriter(stream, most_bytes=_bytes_of(plan, size))
     try:
@@ -280,7 +280,7 @@ def _encode_tiff(
 
 def encode_pages(pages: Iterable[Page], most_bytes: int, stream: BinaryIO) -> list[tuple[int, int]]:
     """Write ``pages`` as a TIFF to an empty, seekable ``stream``, as `write_pages` says, and return their sizes."""
-    from srgan.imaging.tiff_writing import TiffWriter
+    from srgan.imaging.encoders.tiff import TiffWriter
 
     writer = TiffWriter(stream, most_bytes=most_bytes, several=True)
     sizes = []

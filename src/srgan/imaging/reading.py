@@ -1,7 +1,7 @@
 """Reading pictures from strangers: limits first, then the header, then the pixels strip by strip.
 
-The content decides the format, never the name. A decoder says what a file holds (`srgan.imaging.stored.Stored`); here
-its values become a `Picture`: float32, upright, straight alpha, in the colours that networks work in.
+The content decides the format, never the name. A decoder says what a file holds (`decoders.stored.Stored`); here its
+values become a `Picture`: float32, upright, straight alpha, in the colours that networks work in.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage, LimitExceeded
 from srgan.imaging.colour import ColourSpace, space_of
-from srgan.imaging.exif import bare_exif, take_orientation
+from srgan.imaging.decoders.stored import Stored
 from srgan.imaging.inputs import (
     DEFAULT_LIMITS,
     HEAD_BYTES,
@@ -31,8 +31,8 @@ from srgan.imaging.inputs import (
     sniff,
     translated,
 )
+from srgan.imaging.metadata.exif import bare_exif, take_orientation
 from srgan.imaging.picture import Picture, Scan, blank
-from srgan.imaging.stored import Stored
 
 __all__ = [
     "PICTURE_SUFFIXES",
@@ -142,7 +142,7 @@ def open_pages(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[P
             _tell_of_more(stored, name)
             yield Pages(headers=(_upright(stored, name),), scans=iter([_scan(stored, name)]))
             return
-        from srgan.imaging.tiff_reading import open_tiff, pages_of
+        from srgan.imaging.decoders.tiff import open_tiff, pages_of
 
         with translated(name, kind):
             places = pages_of(stream, limits)
@@ -204,7 +204,7 @@ def probe_picture(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Header:
         kind = _kind(stream, name)
         with translated(name, kind):
             if kind == "JXL":
-                from srgan.imaging.modern import jxl_size
+                from srgan.imaging.decoders.modern import jxl_size
 
                 width, height = jxl_size(stream)
                 limits.check_size(width, height)
@@ -225,18 +225,18 @@ def _kind(stream: BinaryIO, name: str) -> str:
 def _open(stream: BinaryIO, kind: str, limits: Limits) -> Stored:
     """Only the decoder that is needed is loaded."""
     if kind == "TIFF":
-        from srgan.imaging.tiff_reading import open_tiff
+        from srgan.imaging.decoders.tiff import open_tiff
 
         return open_tiff(stream, limits)
     if kind in ("PPM", "PFM"):
-        from srgan.imaging.pnm_reading import open_pnm
+        from srgan.imaging.decoders.pnm import open_pnm
 
         return open_pnm(stream, limits)
     if kind in ("HEIC", "JXL"):
-        from srgan.imaging import modern
+        from srgan.imaging.decoders import modern
 
         return (modern.open_heif if kind == "HEIC" else modern.open_jxl)(stream, limits)
-    from srgan.imaging import pillow
+    from srgan.imaging.decoders import pillow
 
     opener = {"PNG": pillow.open_png, "JPEG": pillow.open_jpeg, "AVIF": pillow.open_avif}.get(kind)
     return opener(stream, limits) if opener else pillow.open_plain(stream, kind, limits)

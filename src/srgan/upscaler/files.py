@@ -368,7 +368,7 @@ def pictures_in(source: FileSource, limits: Limits) -> int:
             return len(pages.headers)
     if format not in _ANIMATED:
         return 1
-    from srgan.imaging.animation import count_frames
+    from srgan.imaging.animation.reading import count_frames
 
     return count_frames(source, limits=limits)
 
@@ -381,7 +381,7 @@ def single_scan(source: FileSource, limits: Limits) -> Iterator[Scan]:
 
 
 def _first_frame(source: FileSource, limits: Limits) -> Picture:
-    from srgan.imaging.animation import open_animation
+    from srgan.imaging.animation.reading import open_animation
 
     with open_animation(source, limits=limits) as animation:
         return next(animation.frames).picture
@@ -418,8 +418,8 @@ def _describer(upscaler: Upscaler, saving: Saving, size: Size) -> Callable[[Pict
     """What turns the description of a source into that of the result."""
     from importlib.metadata import version
 
-    from srgan.imaging.metadata import finished, strip
-    from srgan.imaging.provenance import Provenance
+    from srgan.imaging.metadata.enlarged import finished, strip
+    from srgan.imaging.metadata.provenance import Provenance
 
     info = upscaler.info
     wanted = {name: value for name, value in size.items() if value is not None}

@@ -18,7 +18,7 @@ from PIL import Image
 
 from srgan.errors import InvalidImage, LimitExceeded, MissingDependency
 from srgan.imaging import Limits, open_scan, probe_picture, read_picture
-from srgan.imaging.png import PngWriter
+from srgan.imaging.encoders.png import PngWriter
 
 
 def noise(channels: int, dtype: Any = np.uint16, *, height: int = 41, width: int = 29) -> NDArray[Any]:
@@ -55,7 +55,7 @@ def test_png_of_sixteen_bits_keeps_every_value(
     channels: int, dark: bool, large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if large:
-        monkeypatch.setattr("srgan.imaging.pillow._WHOLE_PIXELS", 0)
+        monkeypatch.setattr("srgan.imaging.decoders.pillow._WHOLE_PIXELS", 0)
     values = noise(channels) // (300 if dark else 1)
     data = png(values, dpi=(300, 300))
     picture = read_picture(data)
@@ -106,8 +106,10 @@ def test_large_pictures_give_the_same_pixels_as_small_ones(
     image = Image.fromarray(noise(4, np.uint8)).convert("RGB" if mode == "P" else mode)
     (image.quantize(16) if mode == "P" else image).save(buffer, kind, **options)
     whole = read_picture(buffer.getvalue())
-    monkeypatch.setattr("srgan.imaging.pillow._WHOLE_PIXELS", 0)
-    monkeypatch.setattr("srgan.imaging.pillow.pillow_rows", lambda *_: lambda count: pytest.fail("Pillow was asked"))
+    monkeypatch.setattr("srgan.imaging.decoders.pillow._WHOLE_PIXELS", 0)
+    monkeypatch.setattr(
+        "srgan.imaging.decoders.pillow.pillow_rows", lambda *_: lambda count: pytest.fail("Pillow was asked")
+    )
     monkeypatch.setattr("srgan.imaging.reading._STRIP_PIXELS", 29 * 7)
     path = tmp_path / "bild[page=3]ärger,日本.png"
     path.write_bytes(buffer.getvalue())
@@ -124,7 +126,7 @@ def test_large_pictures_give_the_same_pixels_as_small_ones(
 def test_large_truncated_pictures_are_errors_and_never_gray(
     kind: str, part: float, on_disk: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("srgan.imaging.pillow._WHOLE_PIXELS", 0)
+    monkeypatch.setattr("srgan.imaging.decoders.pillow._WHOLE_PIXELS", 0)
     buffer = io.BytesIO()
     Image.fromarray(noise(3, np.uint8, height=300, width=200)).save(buffer, kind)
     data = buffer.getvalue()[: int(len(buffer.getvalue()) * part)]
@@ -229,7 +231,7 @@ def test_the_size_of_jpeg_xl_is_known_before_it_is_decoded(
     pytest.importorskip("pillow_jxl", reason="the extra formats is not installed")
     buffer = io.BytesIO()
     Image.new("L", size).save(buffer, "JXL", effort=1)
-    monkeypatch.setattr("srgan.imaging.modern._plug_in", lambda *_: pytest.fail("the decoder was asked"))
+    monkeypatch.setattr("srgan.imaging.decoders.modern._plug_in", lambda *_: pytest.fail("the decoder was asked"))
     header = probe_picture(buffer.getvalue())
     assert (header.width, header.height) == size
     with pytest.raises(LimitExceeded, match="the limit is 1 a side"):
@@ -266,7 +268,7 @@ def test_a_small_plain_picture_loads_neither_libvips_nor_tifffile(kind: str, tmp
 SCAN = """
 import sys, psutil
 from srgan.imaging import Limits, open_scan
-from srgan.imaging.vips import library
+from srgan.imaging.decoders.vips import library
 library()
 start = psutil.Process().memory_info().rss
 with open_scan(sys.argv[1]) as scan:

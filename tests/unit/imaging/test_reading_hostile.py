@@ -126,7 +126,7 @@ LAYOUTS = {
 def test_damage_gives_a_sound_picture_or_a_refusal_in_one_line(
     layout: str, changes: list[tuple[float, int]], length: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("srgan.imaging.pillow._WHOLE_PIXELS", 0 if len(changes) % 2 else 1 << 22)
+    monkeypatch.setattr("srgan.imaging.decoders.pillow._WHOLE_PIXELS", 0 if len(changes) % 2 else 1 << 22)
     data = bytearray(LAYOUTS[layout])
     for place, value in changes:
         data[int(place * len(data))] = value

@@ -25,9 +25,9 @@ from srgan.imaging import (
     open_pages,
     probe_picture,
     read_picture,
-    tiff_writing,
     write_pages,
 )
+from srgan.imaging.encoders import tiff as tiff_writing
 
 
 def noise(*shape: int, dtype: Any = np.uint8) -> NDArray[Any]:

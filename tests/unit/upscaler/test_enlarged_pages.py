@@ -12,8 +12,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from srgan.errors import CannotWrite, InvalidConfig, InvalidImage
-from srgan.imaging import Picture, open_pages, tiff_writing
-from srgan.imaging.metadata import provenance_of
+from srgan.imaging import Picture, open_pages
+from srgan.imaging.encoders import tiff as tiff_writing
+from srgan.imaging.metadata.enlarged import provenance_of
 from srgan.testing import NearestSession
 from srgan.upscaler import Upscaler
 from srgan.upscaler.files import Saving, enlarge_bytes, enlarge_file

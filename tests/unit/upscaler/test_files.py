@@ -17,7 +17,7 @@ from PIL import Image
 import srgan
 from srgan.errors import CannotWrite, InvalidConfig, InvalidImage, LimitExceeded
 from srgan.imaging import Picture, Scan, blank, encode_picture, read_picture
-from srgan.imaging.metadata import provenance_of
+from srgan.imaging.metadata.enlarged import provenance_of
 from srgan.testing import NearestSession
 from srgan.upscaler import Upscaler
 from srgan.upscaler.files import Enlarged, Models, Saving, enlarge_bytes, enlarge_file

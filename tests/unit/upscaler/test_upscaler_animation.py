@@ -13,8 +13,8 @@ from PIL import Image, ImageSequence
 
 from srgan.errors import CannotWrite, InvalidConfig, InvalidImage, LimitExceeded
 from srgan.imaging import Limits, Picture, to_uint8
-from srgan.imaging.animation import Frame, open_animation
-from srgan.imaging.animation_writing import encode_animation
+from srgan.imaging.animation.reading import Frame, open_animation
+from srgan.imaging.animation.writing import encode_animation
 from srgan.testing import BlurSession, NearestSession
 from srgan.upscaler import Upscaler
 from srgan.upscaler.animation import enlarge_animation

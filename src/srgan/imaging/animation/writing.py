@@ -1,0 +1,244 @@
+"""Animations out: frame by frame, the whole file or nothing, every frame and its time kept."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from srgan.errors import CannotWrite, InvalidConfig, LimitExceeded, SrganError
+from srgan.imaging.animation.reading import ANIMATED, Frame, count_frames
+from srgan.imaging.formats import check_format
+from srgan.imaging.picture import to_uint8, to_uint16
+from srgan.imaging.reading import Limits, probe_picture
+from srgan.imaging.targets import EXISTS, check_target, reason, replacing
+from srgan.imaging.writing import encode_strips
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from srgan.imaging.picture import Picture
+
+    Pixels = NDArray[np.float32]
+
+_SUFFIXES = {".gif": "GIF", ".png": "PNG", ".apng": "PNG", ".webp": "WEBP"}
+_UNLIMITED = Limits(max_bytes=2**62, max_pixels=2**62, max_side=2**31, max_frames=2**31)
+
+
+def animated_format_of(target: str | os.PathLike[str] | None, format: str | None = None) -> str:
+    """The animated format to write, `GIF`, `PNG` or `WEBP`: ``format`` by name or suffix, else ``target``'s suffix.
+
+    Raises `InvalidConfig` for one that cannot hold an animation; an animation never becomes a still picture unasked.
+    """
+    text = format if format is not None else Path(target or "").suffix
+    if found := _SUFFIXES.get(f".{text.lower().lstrip('.')}"):
+        return found
+    where = "" if target is None else f"{target}: "
+    what = f"{text.lstrip('.').upper()} does not hold an animation" if text else "a missing suffix names no format"
+    raise InvalidConfig(f"{where}{what}; choose .gif, .png or .webp, or save the first frame as a picture of its own")
+
+
+def write_animation(
+    frames: Iterable[Frame],
+    target: str | os.PathLike[str],
+    *,
+    size: tuple[int, int],
+    like: Picture,
+    loop: int = 0,
+    background: tuple[int, int, int, int] | None = None,
+    format: str | None = None,
+    quality: int | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write ``frames``, all of ``size`` (height, width) and with the channels of ``like``, and return the path.
+
+    One frame after the other is taken and written; two or three are in memory at a time. The file takes its name once
+    it is whole and has been opened again, as in `write_picture`. Every frame stays a frame with a time of its own:
+    to the hundredth of a second in GIF, the millisecond in WebP, exactly in PNG; rounding does not add up. ``loop`` is
+    the number of plays, 0 for ever. ``like`` says what else goes in: channels, depth, profile, metadata.
+
+    GIF has clear and opaque only (below and from one half), 256 colours a frame (exact where there are no more) and no
+    profile, so colours become sRGB. ``quality`` is that of `write_picture` for WebP (100 is lossless).
+    Raises `InvalidConfig`, `LimitExceeded` and `CannotWrite`; what ``frames`` raises passes through.
+    """
+    target = Path(target)
+    kind = animated_format_of(target, format)
+    check_target(target, overwrite=overwrite)
+    try:
+        with replacing(target, overwrite=overwrite) as (stream, temporary):
+            count = _encode(frames, kind, stream, size, like, loop, background, quality)
+            stream.flush()
+            os.fsync(stream.fileno())
+            _check_written(temporary, kind, size, count)
+    except FileExistsError as error:
+        raise CannotWrite(f"{target}: {EXISTS}") from error
+    except OSError as error:
+        raise CannotWrite(f"{target}: {reason(error)}") from error
+    except (CannotWrite, LimitExceeded) as error:
+        raise type(error)(f"{target}: {error}") from error
+    return target
+
+
+def encode_animation(
+    frames: Iterable[Frame],
+    format: str,
+    *,
+    size: tuple[int, int],
+    like: Picture,
+    loop: int = 0,
+    background: tuple[int, int, int, int] | None = None,
+    quality: int | None = None,
+) -> bytes:
+    """`write_animation` to the bytes of a file."""
+    buffer = io.BytesIO()
+    _encode(frames, animated_format_of(None, format), buffer, size, like, loop, background, quality)
+    return buffer.getvalue()
+
+
+def _encode(
+    frames: Iterable[Frame],
+    format: str,
+    stream: BinaryIO,
+    size: tuple[int, int],
+    like: Picture,
+    loop: int,
+    background: tuple[int, int, int, int] | None,
+    quality: int | None,
+) -> int:
+    """The number of frames written."""
+    if loop < 0:
+        raise InvalidConfig(f"an animation is played once or more often, or 0 for ever, not {loop} times")
+    if quality is not None and not 1 <= quality <= 100:
+        raise InvalidConfig(f"the quality is 1 to 100, not {quality}")
+    height, width = size
+    shape = (height, width, like.pixels.shape[2])
+    check_format(format, width, height, shape[2])
+    add, finish = _writer(format, stream, shape, like, loop, background or (0, 0, 0, 0), quality)
+    count = 0
+    for frame in frames:
+        if frame.picture.pixels.shape != shape:
+            raise ValueError(f"a frame of {frame.picture.pixels.shape} came for an animation of {shape}")
+        if frame.duration < 0:
+            raise ValueError(f"a frame is shown for {frame.duration} ms")
+        add(frame.picture.pixels, frame.duration)
+        count += 1
+    if not count:
+        raise InvalidConfig("an animation has one frame or more; none came")
+    finish()
+    return count
+
+
+def _writer(
+    format: str,
+    stream: BinaryIO,
+    shape: tuple[int, int, int],
+    like: Picture,
+    loop: int,
+    background: tuple[int, int, int, int],
+    quality: int | None,
+) -> tuple[Callable[[Pixels, Fraction], None], Callable[[], None]]:
+    """What takes a frame and its time, and what ends the file."""
+    height, width, channels = shape
+    if format == "GIF":
+        from srgan.imaging.animation.gif import GifWriter
+
+        comment = "\n".join(text for keyword, text in like.text if keyword == "Comment")
+        gif = GifWriter(stream, width, height, loop, comment, like.xmp)
+        to_srgb = _to_srgb(like)
+        return lambda pixels, duration: gif.add(to_srgb(pixels), duration), gif.finish
+    if format == "PNG":
+        from srgan.imaging.animation.apng import ApngWriter
+
+        png = ApngWriter(stream, width, height, loop)
+        return _Areas(png.add, "PNG", like, None, to_uint16 if like.bit_depth > 8 else to_uint8).add, png.finish
+    from srgan.imaging.animation.webp import WebpWriter
+
+    webp = WebpWriter(stream, width, height, loop, background, channels in (2, 4))
+    return _Areas(webp.add, "WEBP", like, quality, to_uint8, step=2).add, webp.finish
+
+
+class _Areas:
+    """Cuts each frame to the area that changed, and passes that on as a still file of ``format``."""
+
+    def __init__(
+        self,
+        sink: Callable[[bytes, int, int, Fraction], None],
+        format: str,
+        like: Picture,
+        quality: int | None,
+        to_values: Callable[[Pixels], NDArray[Any]],
+        step: int = 1,
+    ) -> None:
+        self._sink = sink
+        self._format = format
+        self._like = like
+        self._quality = quality
+        self._to_values = to_values
+        self._step = step
+        self._shown: NDArray[Any] | None = None
+
+    def add(self, pixels: Pixels, duration: Fraction) -> None:
+        from srgan.imaging.animation.gif import bounds
+
+        values = self._to_values(pixels)
+        if self._shown is None:
+            left, top, right, bottom = 0, 0, pixels.shape[1], pixels.shape[0]
+        else:
+            left, top, right, bottom = bounds((values != self._shown).any(axis=2))
+            left, top = left - left % self._step, top - top % self._step
+        self._shown = values
+        area = np.ascontiguousarray(pixels[top:bottom, left:right])
+        still = encode_strips([area], area.shape[:2], self._format, like=self._like, quality=self._quality)
+        self._sink(still, left, top, duration)
+        # The file has its metadata now; it need not be made again for every frame.
+        self._like = replace(self._like, exif=None, xmp=None, iptc=None, text=(), dpi=None)
+
+
+def _to_srgb(like: Picture) -> Callable[[Pixels], NDArray[np.uint8]]:
+    """To RGB or RGBA of 8 bit in sRGB, for a format without colour profiles."""
+    profile = like.space.working_profile if like.space is not None else like.icc_profile
+
+    def convert(pixels: Pixels) -> NDArray[np.uint8]:
+        values = to_uint8(pixels)
+        has_alpha = values.shape[2] in (2, 4)
+        colour = values[..., :-1] if has_alpha else values
+        if profile:
+            colour = _through(profile, colour)
+        colour = np.broadcast_to(colour, (*colour.shape[:2], 3))
+        return np.concatenate([colour, values[..., -1:]], axis=2) if has_alpha else colour
+
+    return convert
+
+
+def _through(profile: bytes, colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """From the colours of ``profile`` to sRGB; those that it does not describe are left alone."""
+    from PIL import Image, ImageCms
+
+    image = Image.fromarray(np.ascontiguousarray(colour[..., 0] if colour.shape[2] == 1 else colour))
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return colour
+    return colour if converted is None else np.asarray(converted)
+
+
+def _check_written(path: Path, kind: str, size: tuple[int, int], count: int) -> None:
+    """Open the file again, as anyone would, and compare what its headers say."""
+    try:
+        header = probe_picture(path, limits=_UNLIMITED)
+        found = count_frames(path, limits=_UNLIMITED)
+    except SrganError as error:
+        raise CannotWrite(f"the written file cannot be opened again: {error}") from error
+    if (header.format, header.height, header.width, found) != (kind, *size, count):
+        said = f"{found} frames of {header.width} x {header.height} in {header.format}"
+        raise CannotWrite(f"the written file is {said} instead of {count} of {size[1]} x {size[0]} in {kind}")
+
+
+assert set(_SUFFIXES.values()) == set(ANIMATED)

@@ -1,0 +1,151 @@
+"""What a PNG file says beside its pixels, read from its chunks without decoding any of them.
+
+Source: PNG specification, third edition. Compressed texts and profiles are inflated up to a bound; what is larger or
+damaged is left out with a warning, and the picture is read all the same.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from srgan.errors import InvalidImage
+from srgan.imaging.decoders.stored import Metadata
+from srgan.imaging.metadata.enlarged import MOST_TEXT_BYTES, sorted_texts
+
+_log = logging.getLogger(__name__)
+
+_MOST_CHUNKS = 300_000
+_MOST_PACKET = 1 << 24
+"""Bytes of a text, a profile or of EXIF."""
+_WANTED = (b"IHDR", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"pHYs")
+_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PngHeader:
+    """The header of a PNG file and its metadata."""
+
+    width: int
+    height: int
+    bits: int
+    colour_type: int
+    metadata: Metadata
+
+
+def read_header(stream: BinaryIO) -> PngHeader:
+    """Raises `InvalidImage` when there is no header."""
+    found: dict[bytes, bytes] = {}
+    texts: list[tuple[str, str]] = []
+    room, lost = MOST_TEXT_BYTES, 0
+    for kind, content in _chunks(stream):
+        if kind not in (b"tEXt", b"zTXt", b"iTXt"):
+            found.setdefault(kind, content or b"")
+            continue
+        entry = _text(kind, content, room) if content is not None and room > 0 else None
+        if entry is None:
+            lost += 1
+            room -= len(content or b"")  # work that was done all the same
+        else:
+            texts.append(entry)
+            room -= len(entry[1])
+    if lost:
+        _log.warning("%d texts are damaged or too large and were left out.", lost)
+    header = found.get(b"IHDR", b"")
+    if len(header) != 13:
+        raise InvalidImage("damaged or truncated PNG: no header")
+    width, height, bits, colour_type = struct.unpack_from(">IIBB", header)
+    said = sorted_texts(texts)
+    metadata = Metadata(
+        icc_profile=_profile(found.get(b"iCCP")),
+        exif=found.get(b"eXIf") or said.exif,
+        xmp=said.xmp,
+        iptc=said.iptc,
+        text=said.text,
+        dpi=_dpi(found.get(b"pHYs", b"")),
+    )
+    return PngHeader(width=width, height=height, bits=bits, colour_type=colour_type, metadata=metadata)
+
+
+def pixels_only(stream: BinaryIO) -> io.BytesIO:
+    """The same picture in memory without its metadata, which no decoder needs and some stumble over."""
+    stream.seek(0)
+    parts = [stream.read(8)]
+    while len(start := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", start)
+        if kind in _PIXELS:
+            parts += [start, stream.read(length + 4)]
+        else:
+            stream.seek(length + 4, io.SEEK_CUR)
+        if kind == b"IEND":
+            break
+    return io.BytesIO(b"".join(parts))
+
+
+def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, bytes | None]]:
+    """Kind and content of the chunks that matter here; None as content when it is too large."""
+    place = 8
+    for _ in range(_MOST_CHUNKS):
+        stream.seek(place)
+        start = stream.read(8)
+        if len(start) < 8:
+            return
+        length, kind = struct.unpack(">I4s", start)
+        if kind == b"IEND":
+            return
+        if kind in _WANTED:
+            content = None if length > _MOST_PACKET else stream.read(length)
+            if content is not None and len(content) < length:
+                return
+            yield kind, content
+        place += 12 + length
+
+
+def _text(kind: bytes, content: bytes, most: int) -> tuple[str, str] | None:
+    """Keyword and text; None when it is damaged or larger than ``most``."""
+    name, found, rest = content.partition(b"\0")
+    if not found or not 1 <= len(name) <= 79:
+        return None
+    keyword = name.decode("latin-1")
+    packed = kind == b"zTXt"
+    if kind == b"iTXt":
+        packed = rest[:1] == b"\1"
+        rest = rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+    elif packed:
+        rest = rest[1:]
+    data = _inflated(rest, most) if packed else rest
+    if data is None or len(data) > most:
+        return None
+    return keyword, data.decode("utf-8" if kind == b"iTXt" else "latin-1", errors="replace")
+
+
+def _profile(content: bytes | None) -> bytes | None:
+    if content is None:
+        return None
+    profile = _inflated(content.partition(b"\0")[2][1:], _MOST_PACKET)
+    if profile is None:
+        _log.warning("The colour profile is damaged or too large and was left out.")
+    return profile
+
+
+def _inflated(data: bytes, most: int) -> bytes | None:
+    """``data`` inflated; None when that fails or gives more than ``most`` bytes."""
+    inflater = zlib.decompressobj()
+    try:
+        out = inflater.decompress(data, most)
+    except zlib.error:
+        return None
+    return out if inflater.eof else None
+
+
+def _dpi(content: bytes) -> tuple[float, float] | None:
+    """Pixels per inch; None when the file states a ratio only."""
+    if len(content) != 9 or content[8] != 1:
+        return None
+    x, y = struct.unpack_from(">II", content)
+    return x * 0.0254, y * 0.0254
