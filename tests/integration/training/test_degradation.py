@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Callable
 
@@ -165,6 +166,39 @@ def test_a_sample_does_not_depend_on_its_batch_and_a_seed_says_all() -> None:
     assert torch.equal(batch, degrade(plain, seeds))
     assert torch.equal(batch, torch.cat([degrade(plain[i : i + 1], [i]) for i in seeds]))
     assert not torch.equal(batch, degrade(plain, range(8, 16)))
+
+
+def test_what_is_described_is_what_is_done() -> None:
+    """A seed's words say whether a sample came through unharmed but for its size, and in which order the steps came."""
+    keep = {"blur": 0, "noise": 0, "jpeg": 0.5, "up": 0, "down": 0}
+    degrade = worn(first=keep, second=keep, webp=0, avif=0, final_sinc=0.5, shuffle=0.5, resizers={"bilinear": 0})
+    plain, seeds = pictures(32), range(32)
+    said, made = degrade.describe((64, 64), seeds), degrade(plain, seeds)
+    unharmed = worn(
+        first={**keep, "jpeg": 0}, second={**keep, "jpeg": 0}, webp=0, avif=0, final_sinc=0, resizers={"bilinear": 0}
+    )(plain, seeds)
+
+    words = {word.rpartition(" ")[0] or word for both in said for text in both for word in text.split(", ")}
+    assert words == {"x1.00", "JPEG", "sinc"}
+    assert any(first.startswith("JPEG") for first, _ in said)
+    assert any(first.endswith("JPEG " + first[-2:]) for first, _ in said)
+    for i, both in enumerate(said):
+        assert torch.equal(made[i], unharmed[i]) == (both == ("x1.00", "x1.00"))
+    assert 0 < sum(both == ("x1.00", "x1.00") for both in said) < 32
+
+
+def test_words_give_every_strength_within_its_bounds() -> None:
+    said = worn(webp=0.5, first={"gray": 0.5, "gaussian_sigma": [7, 9]}).describe((64, 64), range(200))
+    firsts, seconds = (", ".join(texts) for texts in zip(*said, strict=True))
+
+    assert all(7 <= float(sigma) <= 9 for sigma in re.findall(r"(?:, |gray )noise ([0-9.]+)", firsts))
+    assert all(0.2 <= float(sigma) <= 3 for sigma in re.findall(r"blur ([0-9.]+)", firsts))
+    assert all(0.15 <= float(factor) <= 1.5 for factor in re.findall(r"x([0-9.]+)", firsts))
+    assert all(30 <= int(quality) <= 95 for quality in re.findall(r"(?:WebP|JPEG) ([0-9]+)", firsts + seconds))
+    for word in ("Poisson noise", "gray noise", "gray Poisson noise", "sinc"):
+        assert word in firsts
+    assert "WebP" in seconds
+    assert "WebP" not in firsts
 
 
 def test_the_result_is_8_bit_and_has_the_final_size() -> None:

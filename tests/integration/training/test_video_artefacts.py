@@ -87,14 +87,14 @@ def test_a_video_takes_the_place_of_the_second_jpeg_for_as_many_as_were_asked_fo
 
     assert 70 < len(videos) < 130
     assert not any("JPEG" in second for second in videos)
-    assert any("MPEG2" in second for second in videos)
-    assert any("MPEG4" in second for second in videos)
-    assert not any("H264" in second for _, second in described)
+    assert any("MPEG-2" in second for second in videos)
+    assert any("MPEG-4" in second for second in videos)
+    assert not any("H.264" in second for _, second in described)
 
 
 def test_the_settings_of_videos_are_kept() -> None:
     settings = {"chance": 1.0, "mpeg2": 0, "mpeg4": 0, "quantiser_h264": [22, 24], "frames": [2, 3]}
-    seen = {second.rpartition("H264 ")[2] for _, second in degrade(**settings).describe((64, 64), range(100))}
+    seen = {second.rpartition("H.264 ")[2] for _, second in degrade(**settings).describe((64, 64), range(100))}
 
     assert seen == {f"q{q}, {frames} frames" for q in (22, 23, 24) for frames in (2, 3)}
 

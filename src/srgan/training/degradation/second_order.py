@@ -25,6 +25,7 @@ from srgan.training.degradation.video import CODECS, need_codecs, through_video
 SMALLEST = 4
 """Pixels that a side keeps on its way, however strong the reduction."""
 FILES = ("jpeg", "webp", "avif", "video")
+_NAMES = {"webp": "WebP", "avif": "AVIF", "mpeg2": "MPEG-2", "mpeg4": "MPEG-4", "h264": "H.264"}
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,11 @@ class _File:
         return through_file(picture, self.codec, self.strength)
 
     def __str__(self) -> str:
+        name = _NAMES[self.codec]
         if self.codec in CODECS:
             frames = len(self.path) + 1
-            return f"{self.codec.upper()} q{self.strength}, {frames} frame{'s' * (frames > 1)}"
-        return f"{self.codec.upper()} {self.strength}"
+            return f"{name} q{self.strength}, {frames} frame{'s' * (frames > 1)}"
+        return f"{name} {self.strength}"
 
 
 @dataclass(frozen=True)
