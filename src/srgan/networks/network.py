@@ -24,6 +24,9 @@ class Network(nn.Module):
     channels: int = 3
     ends: tuple[str, ...] = ("stem", "head")
     """Prefixes of the first and last layers, which some optimisers treat apart."""
+    recompute: bool | None = None
+    """Whether training runs the blocks again for the gradient instead of keeping what they computed: less memory, a
+    third more time. None: the network has no such blocks."""
     outputs: tuple[str, ...] = ()
     """Names of the pictures that a run gives, as a tuple in this order. Empty: it gives one picture, as a tensor."""
 

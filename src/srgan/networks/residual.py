@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from srgan.networks.network import LEAK, DirectHead, Network, check_scale, check_sizes, conv3x3
+from srgan.networks.recompute import run_block
 
 
 class ResidualBlock(nn.Module):
@@ -29,6 +30,8 @@ class ResidualBlock(nn.Module):
 class ResidualNetwork(Network):
     """3-``width``; ``blocks`` residual blocks; ``width``-``width`` with a long skip; direct head."""
 
+    recompute = False
+
     def __init__(self, *, scale: int, width: int, blocks: int, channels: int = 3, expanded: bool = False) -> None:
         super().__init__()
         self.scale, self.channels = scale, channels
@@ -39,8 +42,10 @@ class ResidualNetwork(Network):
         self.head = DirectHead(width, channels, scale, scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        features = self.stem(x)
-        out: Tensor = self.head(self.join(self.blocks(features)) + features, x)
+        features = inner = self.stem(x)
+        for block in self.blocks:
+            inner = run_block(block, inner, again=self.recompute)
+        out: Tensor = self.head(self.join(inner) + features, x)
         return out
 
 

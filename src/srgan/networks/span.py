@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from srgan.networks.network import LEAK, DirectHead, Network, check_scale, check_sizes, conv3x3
+from srgan.networks.recompute import run_block
 
 
 class AttentionBlock(nn.Module):
@@ -28,6 +29,8 @@ class AttentionBlock(nn.Module):
 class SPAN(Network):
     """Stem, ``blocks`` attention blocks, a convolution, 1x1 fusion of four feature maps, direct head."""
 
+    recompute = False
+
     def __init__(self, *, scale: int, width: int, blocks: int, channels: int = 3, expanded: bool = False) -> None:
         super().__init__()
         self.scale, self.channels = scale, channels
@@ -44,7 +47,7 @@ class SPAN(Network):
         features = self.stem(x)
         out, first, inner = features, features, features
         for index, block in enumerate(self.blocks):
-            out, inner = block(out)
+            out, inner = run_block(block, out, again=self.recompute)
             if index == 0:
                 first = out
         fused = self.fuse(torch.cat([features, self.join(out), first, inner], dim=1))

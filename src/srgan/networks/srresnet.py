@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from srgan.networks.network import Network, check_scale, check_sizes
+from srgan.networks.recompute import run_block
 
 
 class PaperBlock(nn.Module):
@@ -35,6 +36,7 @@ class SRResNet(Network):
     """
 
     ends = ("stem", "output")
+    recompute = False
 
     def __init__(self, scale: int = 4, *, width: int = 64, blocks: int = 16, channels: int = 3) -> None:
         super().__init__()
@@ -56,8 +58,10 @@ class SRResNet(Network):
         self.output = nn.Conv2d(width, channels, 9, padding=4)
 
     def forward(self, x: Tensor) -> Tensor:
-        features = self.stem(x)
-        out: Tensor = self.output(self.upsample(self.join_norm(self.join(self.blocks(features))) + features))
+        features = inner = self.stem(x)
+        for block in self.blocks:
+            inner = run_block(block, inner, again=self.recompute)
+        out: Tensor = self.output(self.upsample(self.join_norm(self.join(inner)) + features))
         return out
 
     @torch.no_grad()

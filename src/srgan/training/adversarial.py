@@ -44,7 +44,7 @@ def adversarial(
     fabric = make_fabric(config.hardware)
     team = make_team(fabric)
     torch.manual_seed(config.seed)
-    network = make_network(config.network, config.data.patch)
+    network = make_network(config.network, config.data.patch, config.hardware)
     discriminator = make_discriminator(config.discriminator)
     perceptual = PerceptualLoss(config.loss) if config.loss.perceptual else None
     if not config.network.init_from:

@@ -219,6 +219,11 @@ class HardwareSection(Section):
     compile: bool = Field(
         default=False, description="Compile the network with torch.compile: slower to start, faster on a GPU."
     )
+    checkpoint_activations: bool = Field(
+        default=False,
+        description="Run residual blocks again for the gradient instead of keeping what they computed: less memory, a "
+        "third more time.",
+    )
 
 
 class OutputSection(Section):

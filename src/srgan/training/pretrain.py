@@ -38,7 +38,7 @@ def pretrain(
     fabric = make_fabric(config.hardware)
     team = make_team(fabric)
     torch.manual_seed(config.seed)
-    network = make_network(config.network, config.data.patch)
+    network = make_network(config.network, config.data.patch, config.hardware)
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     validates = config.validation.folder is not None and team.leads
     validator = Validator(config.validation, scale=network.scale) if validates else None

@@ -97,10 +97,11 @@ def _quick_bf16(device: str) -> bool:
     return False
 
 
-def make_network(section: NetworkSection, patch: int) -> Network:
+def make_network(section: NetworkSection, patch: int, hardware: HardwareSection | None = None) -> Network:
     """The network to train, with fresh weights or those of `NetworkSection.init_from`, in training mode.
 
-    Raises `InvalidConfig` when it cannot be trained on RGB patches of ``patch`` pixels.
+    ``hardware`` says whether it saves memory. Raises `InvalidConfig` when it cannot be trained on RGB patches of
+    ``patch`` pixels.
     """
     network = build(section.name, section.scale, **section.options)
     if network.channels != 3:
@@ -109,7 +110,20 @@ def make_network(section: NetworkSection, patch: int) -> Network:
         raise InvalidConfig(f"data.patch: {section.name!r} takes multiples of {network.multiple}, not {patch}")
     if section.init_from:
         start_from(network, section.init_from)
+    if hardware and hardware.checkpoint_activations:
+        _save_memory(network, compiled=hardware.compile)
     return network
+
+
+def _save_memory(network: Network, *, compiled: bool) -> None:
+    """Switch on `Network.recompute`, or raise `InvalidConfig`."""
+    parts = [part for part in network.modules() if isinstance(part, Network) and part.recompute is not None]
+    if not parts:
+        raise InvalidConfig("hardware.checkpoint_activations: this network has no residual blocks that could run again")
+    if compiled and any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):
+        raise InvalidConfig("hardware.checkpoint_activations: with batch norms it does not go with hardware.compile")
+    for part in parts:
+        part.recompute = True
 
 
 @torch.no_grad()
