@@ -92,9 +92,10 @@ class EnsembleNetwork(Network):
         together = set(names) - {"fidelity", "soup"}
         count = len(self.members) if together else int("fidelity" in names)
         made = [self._member(index)(x) for index in range(count)]
-        return tuple(self._picture(name, x, made) for name in names)
+        return tuple(self.soup(x) if name == "soup" and self.soup else self.combine(name, made) for name in names)
 
-    def _picture(self, name: str, x: Tensor, made: Sequence[Tensor]) -> Tensor:
+    def combine(self, name: str, made: Sequence[Tensor]) -> Tensor:
+        """The output ``name``, which is not ``soup``, of the members' pictures."""
         match name:
             case "mean":
                 return _mean(made)
@@ -109,9 +110,6 @@ class EnsembleNetwork(Network):
             case "fusion" if self.fusion is not None:
                 weights = self.fusion(torch.cat(list(made), dim=1)).split(1, dim=1)
                 return _sum([picture * weight for picture, weight in zip(made, weights, strict=True)])
-            case "soup" if self.soup is not None:
-                enlarged: Tensor = self.soup(x)
-                return enlarged
             case "fidelity":
                 return made[0]
             case _:

@@ -181,6 +181,28 @@ class UpdatesSection(Section):
     discriminator: PositiveInt = Field(default=1, description="Steps of the discriminator in front of them.")
 
 
+class EnsembleSection(Section):
+    """Ensemble recipe: which networks are trained, and what is made of them."""
+
+    members: tuple[dict[str, Any], ...] = Field(
+        default=(),
+        description="A table for each member with the settings that are its own, such as recipe, seed, "
+        "loss.adversarial or network.init_from; `member 0` there is the first of them.",
+    )
+    fidelity: bool = Field(
+        default=True,
+        description="Whether the first member is trained for PSNR, by the recipe pretrain, and the others start from "
+        "it, by the recipe adversarial, unless they say otherwise.",
+    )
+    soup: bool = Field(
+        default=True, description="Also make one network whose weights are the mean of the others' than the first."
+    )
+    fusion_steps: int = Field(
+        default=2000, ge=0, description="Steps of the network that weighs the members at each pixel; 0 for none."
+    )
+    fusion_learning_rate: float = Field(default=2e-3, gt=0, le=1, description="Peak learning rate of its Adam.")
+
+
 class ValidationSection(Section):
     """How progress is judged."""
 
@@ -251,7 +273,9 @@ class OutputSection(Section):
 class TrainConfig(Section):
     """A training run. `srgan config init --kind train` writes one to begin with."""
 
-    recipe: str = Field(default="pretrain", description="Training recipe: pretrain, adversarial or a plug-in's.")
+    recipe: str = Field(
+        default="pretrain", description="Training recipe: pretrain, adversarial, ensemble or a plug-in's."
+    )
     steps: PositiveInt = Field(default=50_000, description="Optimiser steps of the generator.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
     network: NetworkSection = Field(default_factory=NetworkSection, description="Which network is trained.")
@@ -263,6 +287,10 @@ class TrainConfig(Section):
     )
     updates: UpdatesSection = Field(
         default_factory=UpdatesSection, description="Adversarial recipe: steps of the one and the other in turn."
+    )
+    ensemble: EnsembleSection = Field(
+        default_factory=EnsembleSection,
+        description="Ensemble recipe: which networks are trained, and what is made of them.",
     )
     validation: ValidationSection = Field(default_factory=ValidationSection, description="How progress is judged.")
     hardware: HardwareSection = Field(default_factory=HardwareSection, description="Where the work is done.")

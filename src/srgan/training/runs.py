@@ -116,10 +116,7 @@ def open_run(config: TrainConfig, *, resume: bool) -> Run:
 
     Raises `CannotWrite`.
     """
-    root = config.output.runs / config.output.name
-    versions = [path for path in root.glob("*") if re.fullmatch("[0-9]+", path.name) and path.is_dir()]
-    versions.sort(key=lambda path: int(path.name))
-    last = Run(versions[-1]) if versions else None
+    root, last = config.output.runs / config.output.name, _last_run(config)
     if last and resume and not last.bundle.exists() and _config_of(last) == config:
         return last
     folder = root / f"{int(last.folder.name) + 1 if last else 1:03d}"
@@ -130,6 +127,18 @@ def open_run(config: TrainConfig, *, resume: bool) -> Run:
     except OSError as error:
         raise CannotWrite(f"{folder}: {error.strerror or error}") from error
     return Run(folder)
+
+
+def finished_run(config: TrainConfig) -> Run | None:
+    """The last version, when it has finished and was begun with this very configuration."""
+    last = _last_run(config)
+    return last if last and last.bundle.exists() and _config_of(last) == config else None
+
+
+def _last_run(config: TrainConfig) -> Run | None:
+    root = config.output.runs / config.output.name
+    versions = [path for path in root.glob("*") if re.fullmatch("[0-9]+", path.name) and path.is_dir()]
+    return Run(max(versions, key=lambda path: int(path.name))) if versions else None
 
 
 def _config_of(run: Run) -> TrainConfig | None:

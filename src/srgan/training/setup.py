@@ -104,6 +104,8 @@ def make_network(section: NetworkSection, patch: int, hardware: HardwareSection 
     ``patch`` pixels.
     """
     network = build(section.name, section.scale, **section.options)
+    if network.outputs:
+        raise InvalidConfig('network.name: an ensemble is trained by its own recipe: set recipe = "ensemble"')
     if network.channels != 3:
         raise InvalidConfig(f"network.options: training pictures have 3 channels, not {network.channels}")
     if patch % network.multiple:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -55,6 +56,12 @@ class Validator:
                 break
         if not self._pairs:
             raise InvalidDataset(f"{folder}: no picture here can be used for validation")
+
+    def pairs(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """The pictures one by one: low- and high-resolution, 1 x 3 x H x W and 1 x 3 x sH x sW in [0, 1]."""
+        for low, target in self._pairs:
+            high = torch.from_numpy(target).to(device)
+            yield low.to(device).permute(2, 0, 1)[None].float() / 255, high.permute(2, 0, 1)[None]
 
     @torch.inference_mode()
     def score(self, network: Network, device: torch.device) -> dict[str, float]:

@@ -1,0 +1,215 @@
+"""Recipe `ensemble`: several generators, each trained on its own, and what is made of them, in one bundle."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from srgan.errors import CannotWrite, CorruptModel, SrganError
+from srgan.metrics.judges import FIGURES
+from srgan.models import Bundle, ModelInfo, Provenance, write_bundle
+from srgan.models.bundle import SAFETENSORS
+from srgan.networks import build
+from srgan.networks.ensemble import MEMBERS, EnsembleNetwork
+from srgan.networks.network import Network, costs
+from srgan.training.config import TrainConfig
+from srgan.training.data import TileStore
+from srgan.training.fusion import Pair, fit_weights, soup, train_fusion
+from srgan.training.members import member_configs, train_members
+from srgan.training.progress import TrainStatus
+from srgan.training.runs import Run, config_hash, open_run
+from srgan.training.setup import make_fabric
+from srgan.training.validation import Validator
+
+FITTED_ON = 200
+"""Training batches that the weights are fitted on where there is nothing to validate on."""
+JUDGED_BY = "lpips-unweighted"
+"""A figure of the table that is added where it can be computed."""
+
+log = logging.getLogger("srgan")
+
+
+def ensemble(
+    config: TrainConfig, *, resume: bool = True, progress: Callable[[TrainStatus], None] | None = None
+) -> Bundle:
+    """Train the members that ``config.ensemble`` lists, fit what combines them, and return the one bundle.
+
+    Members go to RUN/members/NUMBER and are resumed one by one; a finished one is not trained again. Then the weights
+    are fitted on the validation pictures, the fusion is trained, the soup is made, and each strategy and member is
+    scored into RUN/strategies.csv. With ``hardware.devices`` above 1, so many members are trained at a time. Raises
+    what the members' recipes raise; mistakes in their configurations show before anything is trained.
+    """
+    member_configs(config, config.output.runs)
+    run = open_run(config, resume=resume)
+    members = member_configs(config, run.folder / "members")
+    bundles = train_members(members, devices=config.hardware.devices, progress=progress)
+    hardware = config.hardware.model_copy(update={"devices": 1})
+    device: torch.device = make_fabric(hardware).device
+    torch.manual_seed(config.seed)
+    store = TileStore(config.data, scale=config.network.scale, seed=config.seed, device=device)
+    try:
+        validator = _validator(config)
+        batches = _batches(store)
+        pairs = islice(batches, FITTED_ON) if validator is None else validator.pairs(device)
+        network, options = _assembled(config, bundles, pairs, device)
+        if network.fusion is not None:
+            _learn_to_fuse(network, config, batches)
+        if validator is not None:
+            _tell(_scores(network, validator, device), run)
+    finally:
+        store.close()
+    return _finish(config, run, network, options, bundles, store)
+
+
+def _assembled(
+    config: TrainConfig, bundles: list[Bundle], pairs: Iterable[Pair], device: torch.device
+) -> tuple[EnsembleNetwork, dict[str, Any]]:
+    """The network with the members' weights in its form for inference, and the options that build it."""
+    section = config.ensemble
+    first = bundles[0].info
+    followers = len(bundles) - int(section.fidelity)
+    options: dict[str, Any] = {
+        "member": {"network": first.network, **first.network_options},
+        "count": len(bundles),
+        "fidelity": section.fidelity,
+        "fusion": section.fusion_steps > 0,
+        "soup": section.soup and followers > 1,
+    }
+    states = [_weights(bundle) for bundle in bundles]
+    network = _filled(first.scale, options, states).to(device)
+    options["weights"] = [round(weight, 6) for weight in fit_weights(network, pairs)]
+    log.info("weights of the members: %s", ", ".join(f"{weight:.3f}" for weight in options["weights"]))
+    return _filled(first.scale, options, states).to(device), options
+
+
+def _weights(bundle: Bundle) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return {key: value.float() for key, value in load(bundle.read(SAFETENSORS)).items()}
+    except SafetensorError as error:
+        raise CorruptModel(f"{bundle.path}: {SAFETENSORS} cannot be read: {error}") from error
+
+
+def _filled(scale: int, options: dict[str, Any], states: list[dict[str, Tensor]]) -> EnsembleNetwork:
+    network = build("ensemble", scale, **options).deploy()
+    assert isinstance(network, EnsembleNetwork)
+    for member, state in zip(network.members, states, strict=True):
+        member.load_state_dict(state)
+    if network.soup is not None:
+        network.soup.load_state_dict(soup(states[int(network.fidelity) :]))
+    return network.requires_grad_(False)
+
+
+def _batches(store: TileStore) -> Iterator[Pair]:
+    """Batches of training pictures, from the first on."""
+    store.fill()
+    step = 0
+    while True:
+        step += 1
+        store.advance(step)
+        yield store.batch()
+
+
+def _learn_to_fuse(network: EnsembleNetwork, config: TrainConfig, batches: Iterator[Pair]) -> None:
+    section = config.ensemble
+    loss = train_fusion(
+        network, batches, section.fusion_steps, learning_rate=section.fusion_learning_rate, seed=config.seed
+    )
+    log.info("fusion: %d steps, L1 %.5f", section.fusion_steps, loss)
+
+
+# ------------------------------------------------------------------------------------------------------ scores
+
+
+def _validator(config: TrainConfig) -> Validator | None:
+    """With the perceptual figure of the table, where it can be computed."""
+    section = config.validation
+    if section.folder is None:
+        log.warning("there is no validation.folder: weights are fitted on training pictures, and nothing is scored")
+        return None
+    if JUDGED_BY not in section.figures:
+        try:
+            figures = (*section.figures, JUDGED_BY)
+            return Validator(section.model_copy(update={"figures": figures}), scale=config.network.scale)
+        except SrganError as error:
+            log.info("without %s: %s", JUDGED_BY, error)
+    return Validator(section, scale=config.network.scale)
+
+
+def _scores(network: EnsembleNetwork, validator: Validator, device: torch.device) -> dict[str, dict[str, float]]:
+    """The figures of each strategy and of each member alone."""
+    parts: dict[str, Network] = {name: network.only(name) for name in network.outputs if name != MEMBERS}
+    parts |= {f"member {number}": member for number, member in enumerate(network.members)}  # type: ignore[misc]
+    return {name: validator.score(part, device) for name, part in parts.items()}
+
+
+def _tell(scores: dict[str, dict[str, float]], run: Run) -> None:
+    """Write the table of figures into the run's folder, and log it. Raises `CannotWrite`."""
+    path = run.folder / "strategies.csv"
+    names = list(next(iter(scores.values())))
+    try:
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["strategy", *names])
+            writer.writerows([strategy, *(figures[name] for name in names)] for strategy, figures in scores.items())
+    except OSError as error:
+        raise CannotWrite(f"{path}: {error.strerror or error}") from error
+    for strategy, figures in scores.items():
+        said = ", ".join(f"{name} {figures[name]:.{max(3, FIGURES[name].digits)}f}" for name in names)
+        log.info("%-10s %s", strategy, said)
+
+
+# ------------------------------------------------------------------------------------------------------ bundle
+
+
+def _finish(
+    config: TrainConfig,
+    run: Run,
+    network: EnsembleNetwork,
+    options: dict[str, Any],
+    bundles: list[Bundle],
+    store: TileStore,
+) -> Bundle:
+    from srgan.networks.export import export_forms
+
+    network = network.cpu()
+    made_by = [bundle.info.provenance for bundle in bundles]
+    info = ModelInfo(
+        name=config.output.name,
+        family=config.output.family,
+        description=config.output.description,
+        network="ensemble",
+        network_options=options,
+        outputs=network.outputs,
+        scale=network.scale,
+        channels=network.channels,
+        radius=network.radius,
+        multiple=network.multiple,
+        parameters=sum(weight.numel() for weight in network.parameters()),
+        macs_per_pixel=costs(network.only(network.outputs[0]))[0],
+        working_bytes_per_pixel=max(costs(network.only(name))[1] for name in network.outputs),
+        licence=config.output.licence,
+        provenance=Provenance(
+            corpus=config.output.corpus or f"{store.pictures} pictures, {store.megapixels:.0f} megapixels",
+            recipe=config.recipe,
+            config=config.output.name,
+            config_sha256=config_hash(config),
+            steps=sum(member.steps for member in made_by),
+            seed=config.seed,
+            commit=run.commit,
+            trained_on="; ".join(dict.fromkeys(member.trained_on for member in made_by)),
+            parent=made_by[0].parent,
+            loss_features=tuple(dict.fromkeys(name for member in made_by for name in member.loss_features)),
+        ),
+    )
+    bundle = write_bundle(run.bundle, info, export_forms(network, info))
+    log.info("%s: finished", bundle.path)
+    return bundle
