@@ -267,6 +267,12 @@ class OutputSection(Section):
         default="last",
         description="Which averaged weights become the model: the last, or those of the best checkpoint.",
     )
+    samples: int = Field(
+        default=4,
+        ge=0,
+        description="Validation pictures of which each validation shows a piece: bicubic, output and original, in "
+        "RUN/samples and for TensorBoard.",
+    )
     tensorboard: bool = Field(default=True, description="Write curves for TensorBoard.")
 
 

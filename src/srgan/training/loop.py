@@ -213,7 +213,8 @@ def _validate(sitting: Sitting, loss: float) -> None:
     """Score the averaged weights and remember the best."""
     state, team = sitting.state, sitting.team
     device: torch.device = next(state.network.parameters()).device
-    figures = team.tell(sitting.validator.score(averaged(state), device) if sitting.validator else {})
+    network = averaged(state)
+    figures = team.tell(sitting.validator.score(network, device) if sitting.validator else {})
     if any(map(math.isnan, figures.values())):
         _go_back(sitting, "figures of the validation were not finite")
     state.psnr = figures["psnr"]
@@ -222,8 +223,12 @@ def _validate(sitting: Sitting, loss: float) -> None:
         state.best_step, state.best, state.waited = state.step, figures[name], 0
     else:
         state.waited += 1
-    if not team.leads:
+    if sitting.validator is None:
         return
+    if count := sitting.config.output.samples:
+        pixels = sitting.validator.samples(network, device, count)
+        sitting.curves.show(state.step, "bicubic, output, original", pixels)
+        sitting.run.show(state.step, pixels)
     sitting.curves.add(state.step, {f"validation/{name}": value for name, value in figures.items()})
     sitting.run.note({"step": state.step, "seconds": round(state.seconds, 1), "loss": loss, **figures})
     said = ", ".join(f"{name} {value:.{max(3, FIGURES[name].digits)}f}" for name, value in figures.items())

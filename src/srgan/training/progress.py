@@ -9,9 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srgan.errors import MissingDependency
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,7 @@ class TrainStatus:
 
 
 class Curves:
-    """Scalars for TensorBoard in ``folder``, after ``step``; without a folder they go nowhere."""
+    """Scalars and pictures for TensorBoard in ``folder``, after ``step``; without a folder they go nowhere."""
 
     def __init__(self, folder: Path | None, step: int = 0) -> None:
         self._writer: Any = None
@@ -53,6 +57,11 @@ class Curves:
         if self._writer:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
+
+    def show(self, step: int, name: str, pixels: NDArray[np.uint8]) -> None:
+        """Add a picture, H x W x 3."""
+        if self._writer:
+            self._writer.add_image(name, pixels, step, dataformats="HWC")
 
     def close(self) -> None:
         """Write what is pending."""

@@ -4,6 +4,7 @@
                  /commit                            the commit of srgan that began it
                  /checkpoints/step-00001000.safetensors
                  /curve.csv                         one line for each validation
+                 /samples/step-00001000.png         what the network makes, at each validation
                  /bundle/                           the model, when the run has finished
 
 A checkpoint is one safetensors file (weights, average, optimisers, random states) with the plain values in its header,
@@ -22,10 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from srgan.errors import CannotWrite, TrainingFailed
+from srgan.imaging import Picture, from_uint8, write_picture
 from srgan.networks.network import Network
 from srgan.training.config import TrainConfig
 from srgan.training.optimisers import WeightAverage
@@ -76,6 +80,15 @@ class Run:
     def checkpoint(self, step: int) -> Path:
         """Where the checkpoint of ``step`` goes."""
         return self.folder / "checkpoints" / f"step-{step:08d}.safetensors"
+
+    def show(self, step: int, pixels: NDArray[np.uint8]) -> None:
+        """Keep a picture, H x W x 3, of what the network makes at ``step``. Raises `CannotWrite`."""
+        folder = self.folder / "samples"
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"{folder}: {error.strerror or error}") from error
+        write_picture(Picture(pixels=from_uint8(pixels)), folder / f"step-{step:08d}.png", overwrite=True)
 
     def prune(self, keep: int, best: int) -> None:
         """Delete all but the last ``keep`` checkpoints and that of step ``best``. That of step 0 makes way for any."""

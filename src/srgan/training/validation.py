@@ -19,6 +19,7 @@ from srgan.networks.network import Network
 from srgan.training.config import ValidationSection
 from srgan.training.degradation.bicubic import bicubic_down
 from srgan.training.pictures import find_pictures, read_rgb
+from srgan.training.samples import sample_sheet
 
 SMALLEST_INSIDE = 11
 """Pixels that must be left inside the border: SSIM's window."""
@@ -62,6 +63,10 @@ class Validator:
         for low, target in self._pairs:
             high = torch.from_numpy(target).to(device)
             yield low.to(device).permute(2, 0, 1)[None].float() / 255, high.permute(2, 0, 1)[None]
+
+    def samples(self, network: Network, device: torch.device, count: int) -> NDArray[np.uint8]:
+        """What the deployed ``network`` makes of pieces of the first ``count`` pictures, as `sample_sheet` shows it."""
+        return sample_sheet(network, self._pairs[:count], device)
 
     @torch.inference_mode()
     def score(self, network: Network, device: torch.device) -> dict[str, float]:

@@ -59,7 +59,13 @@ def make_config(tmp_path: Path, pictures: Path) -> Callable[..., TrainConfig]:
             "data": {"folders": [pictures], "patch": 8, "batch": 4, "tile": 64},
             "optimiser": {"warmup": 10, "learning_rate": 2e-3},
             "hardware": {"device": "cpu", "precision": "fp32", "threads": 1},
-            "output": {"runs": tmp_path / "runs", "name": "tiny", "tensorboard": False, "checkpoint_every": 1000},
+            "output": {
+                "runs": tmp_path / "runs",
+                "name": "tiny",
+                "tensorboard": False,
+                "samples": 0,
+                "checkpoint_every": 1000,
+            },
         }
         for path, value in changes.items():
             section, _, key = path.rpartition("__")
