@@ -291,8 +291,10 @@ def _check_recordable(models: list[str], settings: Settings, limit: int | None, 
         raise InvalidConfig("--record: the means of a part of the pictures are not recorded; leave out --limit")
     if models[0] in RESIZE_MODELS:
         raise InvalidConfig(f"--record: {models[0]} is plain resampling and has no model.toml")
-    if settings.upscale.tta or settings.upscale.fix_colour:
-        raise InvalidConfig("--record: upscale.tta and upscale.fix_colour give other figures than the model's own")
+    changing = [name for name in ("tta", "fix_colour", "strategy", "trust") if getattr(settings.upscale, name)]
+    if changing:
+        names = " and ".join(f"upscale.{name}" for name in changing)
+        raise InvalidConfig(f"--record: {names} would give other figures than the model's own")
 
 
 def _text(report: EvaluationReport) -> str:

@@ -73,7 +73,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
         ("description", info.description),
         ("scale", f"x{info.scale}"),
         ("strategies", ", ".join(info.strategies)),
-        ("network", " ".join([info.network, *(f"{key}={value}" for key, value in info.network_options.items())])),
+        ("network", " ".join([info.network, *_options(info.network_options)])),
         ("parameters", f"{info.parameters:,}"),
         ("cost", f"{info.macs_per_pixel:,} multiply-accumulates per input pixel"),
         ("radius", f"{info.radius} pixels"),
@@ -109,6 +109,19 @@ def _size(bundle: Bundle) -> int:
     if bundle.path.is_file():
         return bundle.path.stat().st_size
     return sum(file.stat().st_size for file in bundle.path.iterdir() if file.is_file())
+
+
+def _options(options: dict[str, Any], before: str = "") -> list[str]:
+    """``key=value`` of each option, with the names of tables in front of what is in them."""
+    return [
+        text
+        for key, value in options.items()
+        for text in (
+            _options(value, f"{before}{key}.")
+            if isinstance(value, dict)
+            else [f"{before}{key}={value}".replace(" ", "")]
+        )
+    ]
 
 
 def _quality(item: Quality) -> str:

@@ -103,22 +103,27 @@ def upscale(
     given = _given(source, settings)
     doubts = None if uncertainty is None else _doubt(given, uncertainty, settings, size, target, overwrite=overwrite)
     made, count = _enlarge(given, target, settings, size, overwrite=overwrite)
-    report = {
-        "input": _side(source, made.source_size, made.source_format),
-        "output": {**_side(target, made.size, made.format), "bytes": count},
-        "frames": made.frames,
-        "model": made.info.model,
-        "backend": made.info.backend,
-        "device": made.info.device,
-        "precision": made.info.precision,
-        **({"strategy": made.info.outputs[0]} if made.info.outputs else {}),
-        **({"uncertainty": doubts} if doubts else {}),
-        "seconds": round(time.perf_counter() - began, 3),
-    }
+    report = _report(source, target, made, count, doubts)
+    report["seconds"] = round(time.perf_counter() - began, 3)
     if as_json:
         emit_json(report)
     else:
         (say if target == STREAM else emit)(_sentence(report))
+
+
+def _report(source: str, target: str, made: Enlarged, count: int, doubts: dict[str, Any] | None) -> dict[str, Any]:
+    """What was done, for ``--json``."""
+    return {
+        "input": _side(source, made.source_size, made.source_format),
+        "output": {**_side(target, made.size, made.format), "bytes": count},
+        "frames": made.frames,
+        "model": made.info.model,
+        **({"strategy": made.info.outputs[0]} if made.info.outputs else {}),
+        "backend": made.info.backend,
+        "device": made.info.device,
+        "precision": made.info.precision,
+        **({"uncertainty": doubts} if doubts else {}),
+    }
 
 
 def _check_places(source: str, target: str, *, overwrite: bool, as_json: bool) -> None:

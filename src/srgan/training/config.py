@@ -230,7 +230,8 @@ class HardwareSection(Section):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Device to train on.")
     devices: PositiveInt = Field(
         default=1,
-        description="How many devices of this machine train together, each with a process and a batch of its own.",
+        description="How many devices of this machine train together, each with a process and a batch of its own. "
+        "Recipe ensemble: how many members are trained at a time, on a device each.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",

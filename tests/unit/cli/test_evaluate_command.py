@@ -88,6 +88,7 @@ def test_a_picture_that_cannot_be_scored_is_named_and_gives_exit_code_1(
         (["bicubic", "reference", "--record"], 2, "--record"),
         (["fast", "reference", "--record", "--limit", "1"], 2, "leave out --limit"),
         (["fast", "reference", "--record", "--set", "upscale.tta=true"], 2, "upscale.tta"),
+        (["fast", "reference", "--record", "--set", "upscale.strategy=soup"], 2, "upscale.strategy would"),
         (["fast", "turbo", "reference", "--record"], 2, "--record: only one model"),
         (["fast", "reference", "--record", "--degrade", "jpeg"], 2, "--record: only one model"),
         (["reference"], 2, "name a model, or give the folder of finished pictures"),
