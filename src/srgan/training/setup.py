@@ -229,10 +229,14 @@ def finish(
     *,
     loss_features: tuple[str, ...] = (),
 ) -> Bundle:
-    """Write the finished model's bundle into the run's folder. ``loss_features`` are the networks that losses saw."""
+    """Write the finished model's bundle into the run's folder.
+
+    ``loss_features`` are the networks that losses looked through; those of the model it started from are added.
+    """
     from srgan.networks.export import export_forms
 
-    start = config.network.init_from
+    parent = find_model(config.network.init_from).info if config.network.init_from else None
+    seen_before = parent.provenance.loss_features if parent else ()
     options = {name: value for name, value in config.network.options.items() if name != "expanded"}
     network = network.cpu()
     macs, working = costs(network)
@@ -259,8 +263,8 @@ def finish(
             seed=config.seed,
             commit=run.commit,
             trained_on=_hardware(state),
-            parent=find_model(start).info.name if start else "",
-            loss_features=loss_features,
+            parent=parent.name if parent else "",
+            loss_features=tuple(dict.fromkeys((*seen_before, *loss_features))),
         ),
     )
     bundle = write_bundle(run.bundle, info, export_forms(network, info))

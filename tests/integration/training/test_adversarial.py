@@ -206,6 +206,18 @@ def test_the_bundle_says_through_which_features_a_loss_looked(make_gan: Config) 
     assert train(without, resume=False).info.provenance.recipe == "adversarial"
 
 
+def test_what_a_loss_saw_is_handed_down(make_gan: Config) -> None:
+    """A model that goes on from a GAN without a discriminator of its own is still judged with a warning."""
+    gan = train(make_gan())
+    pretrained = make_gan(
+        recipe="pretrain", network__init_from=str(gan.path), output__name="child", network__name="fast"
+    )
+    child = train(pretrained).info.provenance
+
+    assert child.parent == gan.info.name
+    assert child.loss_features == gan.info.provenance.loss_features != ()
+
+
 def test_a_penalty_wants_no_batch_norm(make_gan: Config) -> None:
     paper = {"name": "srgan", "options": {"width": 4, "dense": 8}, "loss": "wgan-gp"}
     with pytest.raises(InvalidConfig, match="without batch norm"):
