@@ -1,7 +1,8 @@
-"""`srgan config`: the JSON Schema of configuration files, and files to begin with."""
+"""`srgan config`: the JSON Schema of configuration files, files to begin with, and those of BasicSR."""
 
 from __future__ import annotations
 
+import textwrap
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srgan.cli import options
-from srgan.cli.output import emit, emit_json
+from srgan.cli.output import emit, emit_json, say
 from srgan.errors import CannotWrite, InvalidConfig
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ Examples:
   srgan config init my.toml --kind train
   srgan config init my-photos.toml --kind train --preset fast-gan
   srgan config init - | less
+"""
+
+IMPORT_EXAMPLES = """\b
+Examples:
+  srgan config import-basicsr train_MSRResNet_x4.yml
+  srgan config import-basicsr train_MSRGAN_x4.yml --output gan.toml
 """
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -83,15 +90,7 @@ def init(
         emit(text.rstrip("\n"))
         return
     target = Path(path or ("srgan.toml" if kind is Kind.SETTINGS else "train.toml"))
-    if target.suffix.lower() != ".toml":
-        raise InvalidConfig(f"{target}: the file is TOML, so its name must end in .toml")
-    try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise CannotWrite(f"{target}: exists already") from error
-    except OSError as error:
-        raise CannotWrite(f"{target}: {error.strerror or error}") from error
+    _write_new(target, text)
     emit(str(target))
 
 
@@ -105,6 +104,46 @@ def _text(kind: Kind, preset: str | None) -> str:
     from srgan.training.presets import preset as made
 
     return made(preset)
+
+
+@app.command("import-basicsr", cls=options.Command, epilog=IMPORT_EXAMPLES)
+def import_basicsr(
+    source: Annotated[Path, typer.Argument(metavar="OPTIONS", help="Training options of BasicSR in YAML.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Training file to write; must not exist yet.")
+    ] = Path("train.toml"),
+) -> None:
+    """Make a training file of BasicSR's options.
+
+    Says what is in another form here and what has no counterpart, in the file as well. Options that would come to mean
+    something else are refused, all at once.
+    """
+    from srgan.config import to_toml
+    from srgan.training.basicsr import import_options
+
+    made = import_options(source)
+    told = [f"Other here: {each}." for each in made.differences]
+    if made.left_out:
+        told.append(f"Without a counterpart here, so left out: {', '.join(made.left_out)}.")
+    head = [f"Made of {source.name} by srgan config import-basicsr.", *told, f"srgan train --config {output.name}"]
+    comments = "\n".join(textwrap.fill(line, 118, initial_indent="# ", subsequent_indent="#   ") for line in head)
+    _write_new(output, f"{comments}\n\n{to_toml(made.config)}")
+    for line in told:
+        say(line)
+    emit(str(output))
+
+
+def _write_new(target: Path, text: str) -> None:
+    """Write ``text`` to a TOML file that must not exist yet."""
+    if target.suffix.lower() != ".toml":
+        raise InvalidConfig(f"{target}: the file is TOML, so its name must end in .toml")
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise CannotWrite(f"{target}: exists already") from error
+    except OSError as error:
+        raise CannotWrite(f"{target}: {error.strerror or error}") from error
 
 
 def _model(kind: Kind) -> type[BaseModel]:

@@ -87,3 +87,45 @@ def test_mistakes_are_one_line(
     assert said in done.err
     assert done.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+OPTIONS = """
+name: mine
+model_type: SRModel
+scale: 2
+datasets: {train: {type: PairedImageDataset, dataroot_gt: pictures, gt_size: 64}}
+network_g: {type: EDSR, num_feat: 32, num_block: 4}
+train:
+  optim_g: {type: Adam, lr: 1e-4}
+  total_iter: 1000
+  pixel_opt: {type: L1Loss}
+logger: {print_freq: 100}
+"""
+
+
+def test_options_of_basicsr_become_a_training_file(srgan: Callable[..., Any], tmp_path: Path) -> None:
+    from srgan.training.config import TrainConfig
+
+    source, target = tmp_path / "options.yml", tmp_path / "made.toml"
+    source.write_text(OPTIONS)
+    done = srgan("config", "import-basicsr", source, "-o", target)
+
+    assert (done.code, done.out) == (0, f"{target}\n")
+    assert "left out: logger.print_freq" in done.err
+    assert "Other here: network_g" in done.err
+    text = target.read_text()
+    assert "left out: logger.print_freq" in text
+    assert load_config(TrainConfig, target).network.options == {"width": 32, "blocks": 4}
+
+    again = srgan("config", "import-basicsr", source, "-o", target)
+    assert (again.code, again.out) != (0, f"{target}\n")
+    assert "exists already" in again.err
+    assert target.read_text() == text
+
+
+def test_options_that_mean_something_else_make_no_file(srgan: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "options.yml").write_text(OPTIONS.replace("EDSR", "SwinIR"))
+    done = srgan("config", "import-basicsr", tmp_path / "options.yml", "-o", tmp_path / "made.toml")
+    assert done.code != 0
+    assert "network_g.type: 'SwinIR'" in done.err
+    assert not (tmp_path / "made.toml").exists()
