@@ -239,3 +239,16 @@ def test_the_last_words_of_a_process_that_failed(make: Config, tmp_path: Path) -
 def test_a_process_that_was_stopped_stops_all(make: Config, tmp_path: Path) -> None:
     with pytest.raises(module.Cancelled, match="the same command goes on from there"):
         train_members(member_configs(make({}, {"seed": 777}), tmp_path / "members"), devices=2)
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_what_such_a_process_does(make_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    good, bad = make_config(steps=2), make_config(steps=2, output__name="bad", network__init_from="nowhere")
+    for name, config in (("good", good), ("bad", bad)):
+        (tmp_path / name).write_text(config.model_dump_json())
+
+    assert module.main([str(tmp_path / "good")]) == 0
+    assert finished(good) is not None
+    assert module.main([str(tmp_path / "bad")]) == 1
+    assert "nowhere" in caplog.records[-1].getMessage()
+    assert finished(bad) is None
