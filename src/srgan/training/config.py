@@ -30,7 +30,8 @@ class NetworkSection(Section):
     init_from: str = Field(
         default="",
         description="Bundle (name or path) to start from. Weights whose shapes fit are taken; "
-        "a new scale gets a new head.",
+        "a new scale gets a new head. Or a .pth file of another program, with params_ema or params, whose layers are "
+        "the same.",
     )
 
 

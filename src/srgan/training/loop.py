@@ -13,6 +13,7 @@ import torch
 
 from srgan.errors import Cancelled, TrainingFailed
 from srgan.metrics.judges import FIGURES
+from srgan.training.checkpoints import is_checkpoint
 from srgan.training.config import TrainConfig
 from srgan.training.data import TileStore
 from srgan.training.learner import Stepped
@@ -99,7 +100,8 @@ def work_through(sitting: Sitting, store: TileStore, step: Callable[[], Stepped]
     try:
         if not finished(sitting.config, state):
             store.fill(state.step)
-            if sitting.fresh and sitting.config.network.init_from:
+            start = sitting.config.network.init_from
+            if sitting.fresh and start and not is_checkpoint(start):
                 settle_norms(state, store)
                 team.copy([*state.network.state_dict().values(), *state.average.state.values()])
             work(sitting, step)

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ from srgan.models import Bundle, ModelInfo, Provenance, find_model, write_bundle
 from srgan.models.bundle import SAFETENSORS
 from srgan.networks import build
 from srgan.networks.network import ExpandedConv, Network, costs
+from srgan.training.checkpoints import is_checkpoint, start_from_checkpoint
 from srgan.training.config import HardwareSection, NetworkSection, TrainConfig
 from srgan.training.runs import Run, State, config_hash
 from srgan.training.team import check_launch
@@ -132,11 +134,15 @@ def _save_memory(network: Network, *, compiled: bool) -> None:
 def start_from(network: Network, model: str) -> None:
     """Take over the weights of the bundle ``model`` whose shapes fit; the rest keeps its fresh start.
 
-    Raises `InvalidConfig` when none fit, since that is another architecture, and what `find_model` raises.
+    Another program's checkpoint must fit as a whole, see `start_from_checkpoint`. Raises `InvalidConfig` when none fit,
+    since that is another architecture, and what `find_model` raises.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    if is_checkpoint(model):
+        start_from_checkpoint(network, Path(model))
+        return
     bundle = find_model(model)
     try:
         weights = load(bundle.read(SAFETENSORS))
@@ -235,7 +241,8 @@ def finish(
     """
     from srgan.networks.export import export_forms
 
-    parent = find_model(config.network.init_from).info if config.network.init_from else None
+    start = config.network.init_from
+    parent = find_model(start).info if start and not is_checkpoint(start) else None
     seen_before = parent.provenance.loss_features if parent else ()
     options = {name: value for name, value in config.network.options.items() if name != "expanded"}
     network = network.cpu()
@@ -263,7 +270,7 @@ def finish(
             seed=config.seed,
             commit=run.commit,
             trained_on=_hardware(state),
-            parent=parent.name if parent else "",
+            parent=parent.name if parent else Path(start).name,
             loss_features=tuple(dict.fromkeys((*seen_before, *loss_features))),
         ),
     )

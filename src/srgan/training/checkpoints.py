@@ -1,0 +1,128 @@
+"""Weights from checkpoints of other programs, such as BasicSR's: PyTorch files with ``params_ema`` or ``params``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from srgan.errors import CorruptModel, InvalidConfig, ModelNotFound
+from srgan.networks.network import ExpandedConv, Network
+
+SUFFIXES = (".pth", ".pt")
+HOLDERS = ("params_ema", "params", "state_dict")
+"""Under which of its keys a file may keep the weights; the first that is there counts: averaged ones are better."""
+
+log = logging.getLogger("srgan")
+Layer = tuple[str, dict[str, Tensor]]
+
+
+def is_checkpoint(model: str) -> bool:
+    """Whether ``model`` names such a file, rather than a bundle."""
+    return model.lower().endswith(SUFFIXES)
+
+
+@torch.no_grad()
+def start_from_checkpoint(network: Network, path: Path) -> None:
+    """Take over the weights of the file at ``path``, all of them.
+
+    Names differ from program to program, so layers are matched by their order and shapes: the file must have the very
+    layers of ``network``, in the order in which they are made. A bias in front of a batch norm, which it undoes, may be
+    there or not. Nothing in the file is executed. Raises `ModelNotFound`, `CorruptModel`, and `InvalidConfig` when the
+    layers are others. That activations and ranges of values are the same cannot be seen in a file.
+    """
+    theirs, ours = list(_stored(path)), list(_layers(network))
+    for number, ((their_name, tensors), (our_name, layer)) in enumerate(zip(theirs, ours, strict=False), 1):
+        wanted = tuple(_kernel(layer).shape)
+        if tuple(tensors["weight"].shape) != wanted or ("running_mean" in tensors) != isinstance(layer, nn.BatchNorm2d):
+            raise InvalidConfig(
+                f"network.init_from: {path}: its layer {number}, {their_name}, is {_shape(tensors['weight'])}, but "
+                f"{our_name} of this network is {_shape(_kernel(layer))}: another architecture, or other options"
+            )
+    if len(theirs) != len(ours):
+        raise InvalidConfig(
+            f"network.init_from: {path}: it has {len(theirs)} layers and this network {len(ours)}; look at "
+            "network.options, such as blocks, and network.scale"
+        )
+    surplus: Tensor | None = None
+    for (their_name, tensors), (_, layer) in zip(theirs, ours, strict=True):
+        if surplus is not None and not isinstance(layer, nn.BatchNorm2d):
+            raise InvalidConfig(f"network.init_from: {path}: the layer before {their_name} has a bias, and here none")
+        surplus = _take(layer, tensors, surplus)
+    log.info("%d layers start from %s", len(ours), path)
+
+
+def _stored(path: Path) -> Iterator[Layer]:
+    """The layers of a file in their order: names, and tensors by their own names."""
+    if not path.is_file():
+        raise ModelNotFound(f"network.init_from: {path}: no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file, or one with code in it, fails in many ways
+        raise CorruptModel(
+            f"network.init_from: {path}: not a PyTorch file of weights alone ({' '.join(str(error).split())[:200]})"
+        ) from error
+    for holder in HOLDERS:
+        if isinstance(content, Mapping) and isinstance(content.get(holder), Mapping):
+            content = content[holder]
+            break
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CorruptModel(f"network.init_from: {path}: holds no weights by name, nor {', '.join(HOLDERS)}")
+    layers: dict[str, dict[str, Tensor]] = {}
+    for name, value in content.items():
+        layer, _, part = str(name).rpartition(".")
+        layers.setdefault(layer, {})[part] = value
+    for name, tensors in layers.items():
+        if "weight" not in tensors or not tensors["weight"].is_floating_point():
+            raise InvalidConfig(f"network.init_from: {path}: {name} is no layer with a weight, as all layers here are")
+        yield name, tensors
+
+
+def _layers(network: Network) -> Iterator[tuple[str, nn.Module]]:
+    """The layers of ``network`` that have weights, in their order."""
+    for name, layer in network.named_modules():
+        own = dict(layer.named_parameters(recurse=False))
+        if own and not isinstance(layer, ExpandedConv) and not own.keys() <= {"weight", "bias"}:
+            raise InvalidConfig(
+                f"network.init_from: {name} of this network is of a kind that no checkpoint is read into"
+            )
+        if own:
+            yield name, layer
+
+
+def _kernel(layer: nn.Module) -> Tensor:
+    if isinstance(layer, ExpandedConv):
+        return layer.direct
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
+def _take(layer: nn.Module, tensors: dict[str, Tensor], before: Tensor | None) -> Tensor | None:
+    """Give ``layer`` its weights, and give back a bias that it cannot hold. ``before`` is that of the layer before."""
+    bias = tensors.get("bias")
+    if isinstance(layer, ExpandedConv):
+        layer.absorb(tensors["weight"], bias)
+        return None
+    _kernel(layer).copy_(tensors["weight"])
+    if isinstance(layer, nn.BatchNorm2d):
+        assert layer.running_mean is not None
+        assert layer.running_var is not None
+        layer.bias.copy_(tensors["bias"])
+        layer.running_mean.copy_(tensors["running_mean"] - (0 if before is None else before))
+        layer.running_var.copy_(tensors["running_var"])
+        return None
+    own = getattr(layer, "bias", None)
+    if own is None:
+        return bias
+    own.zero_()
+    if bias is not None:
+        own.copy_(bias)
+    return None
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape))
