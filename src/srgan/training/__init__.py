@@ -28,6 +28,7 @@ RECIPES = Table(
         "pretrain": "srgan.training.pretrain:pretrain",
         "adversarial": "srgan.training.adversarial:adversarial",
         "ensemble": "srgan.training.ensemble:ensemble",
+        "take": "srgan.training.take:take",
     },
 )
 
