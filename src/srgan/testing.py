@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +88,7 @@ class EnsembleSession:
     """
 
     def __init__(
-        self, scale: int = 2, *, outputs: tuple[str, ...] = ("mean",), spread: float = 0.1, **more: int
+        self, scale: int = 2, *, outputs: tuple[str, ...] = ("mean",), spread: float = 0.1, **more: Any
     ) -> None:
         self._nearest = NearestSession(scale, **more)
         self._spread = np.float32(spread)
