@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--folder", type=Path, help="training pictures; without it they are made up")
     parser.add_argument("--steps", type=int, default=20, help="that are timed in a row of the part step")
-    parser.add_argument("--size-steps", type=int, default=4, help="that are timed in a row of the part sizes")
+    parser.add_argument("--size-steps", type=int, default=2, help="that are timed in a row of the part sizes")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -178,7 +178,7 @@ def _measure(file: str, folder: str, steps: int, changes: dict[str, Any]) -> dic
             flags={**always, **changes},
         )
         cycle = config.updates.generator  # whole ones are timed
-        warm, timed = 2 * cycle, -(-steps // cycle) * cycle
+        warm, timed = max(2, cycle), -(-steps // cycle) * cycle
         clock: list[float] = []
         update = WeightAverage.update
 
