@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -73,17 +74,18 @@ class Curves:
 def interrupts() -> Iterator[threading.Event]:
     """Turn Ctrl-C and SIGTERM into an event that a loop can answer between two steps. A second Ctrl-C stops at once.
 
-    SIGTERM does not: a launcher of several processes sends it after a Ctrl-C that they have had already.
+    Not under torchrun, which passes on a Ctrl-C that its processes have had already; nor does SIGTERM.
 
     Outside the main thread, where Python allows no signal handlers, the event is never set.
     """
     event = threading.Event()
+    passed_on = "TORCHELASTIC_RUN_ID" in os.environ
     if threading.current_thread() is not threading.main_thread():
         yield event
         return
 
     def answer(number: int, frame: FrameType | None) -> None:
-        if event.is_set() and number == signal.SIGINT:
+        if event.is_set() and number == signal.SIGINT and not passed_on:
             raise KeyboardInterrupt
         event.set()
 

@@ -45,7 +45,9 @@ def test_the_parts_of_a_batch_are_the_batch(degradation: dict[str, object], make
 CHILD = """
 import json, os, signal, sys
 import safetensors.torch
+import torch
 import srgan.networks.export
+import srgan.training.losses
 from srgan.errors import SrganError
 from srgan.training import train
 from srgan.training.config import TrainConfig
@@ -57,6 +59,16 @@ def export_forms(network, info):
 srgan.networks.export.export_forms = export_forms
 config = TrainConfig.model_validate_json(open(sys.argv[1]).read())
 stop_at = int(sys.argv[2])
+step = 0
+
+def sometimes_bad(output, target):
+    # in one of the two processes only: they exchange gradients, so both must notice
+    global step
+    step += 1
+    bad = sys.argv[3:] and os.environ["LOCAL_RANK"] == "1" and 21 <= step <= 40
+    return torch.nn.functional.l1_loss(output, target) * (float("nan") if bad else 1.0)
+
+srgan.training.losses.PIXEL_LOSSES["l1"] = sometimes_bad
 
 def show(status):
     print(os.environ["LOCAL_RANK"], status.step, status.loss, flush=True)
@@ -84,11 +96,12 @@ def in_two(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """``in_two(config)`` trains in two processes of this machine, which torchrun starts or the first of them."""
 
     def run(
-        config: TrainConfig, launcher: list[str] = TORCHRUN, *, stop_at: int = -1
+        config: TrainConfig, launcher: list[str] = TORCHRUN, *, stop_at: int = -1, bad: bool = False
     ) -> subprocess.CompletedProcess[str]:
         (tmp_path / "child.py").write_text(CHILD)
         (tmp_path / "config.json").write_text(config.model_dump_json())
         command = [sys.executable, *launcher, str(tmp_path / "child.py"), str(tmp_path / "config.json"), str(stop_at)]
+        command += ["bad"] * bad
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
 
@@ -161,6 +174,18 @@ def test_one_process_that_is_stopped_stops_both_and_they_go_on(make_config: Conf
     one = make_config(**settings, data__batch=4, output__name="one")
     train(one)
     assert apart(checkpoint(one), checkpoint(two), "network/") < 1e-3
+
+
+@pytest.mark.slow
+def test_both_go_back_when_the_numbers_of_one_are_not_finite(make_config: Config, in_two: Callable[..., Any]) -> None:
+    two = make_config(steps=40, data__batch=2, hardware__devices=2, output__checkpoint_every=20)
+    done = in_two(two, [], bad=True)
+
+    assert done.returncode == 0, done.stderr
+    assert "at step 40 the gradient was not finite for 20 steps in a row; back to step 20" in done.stderr
+    # The report at step 40 came to nothing; it is made again after going back.
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["0", "20"], ["0", "40"], ["bundle", "40"]]
+    assert all(value.isfinite().all() for value in checkpoint(two).values() if value.is_floating_point())
 
 
 def test_a_launcher_of_another_number_is_noticed(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

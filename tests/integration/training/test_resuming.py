@@ -146,6 +146,24 @@ def test_a_second_interrupt_stops_at_once(make_config: Config) -> None:
         train(make_config(), progress=interrupt_twice)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such signals here")
+@pytest.mark.parametrize(
+    ("second", "launcher"), [(signal.SIGTERM, ""), (signal.SIGINT, "torchrun")], ids=["SIGTERM", "passed on"]
+)
+def test_what_a_launcher_sends_after_ctrl_c_is_not_a_second_one(
+    second: signal.Signals, launcher: str, make_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if launcher:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", launcher)
+
+    def interrupt(_: TrainStatus) -> None:
+        for number in (signal.SIGINT, second):
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Cancelled, match="stopped at step 21 of 40"):
+        train(make_config(), progress=interrupt)
+
+
 @quick
 def test_a_streamed_dataset_goes_on_exactly(make_config: Config, make_pictures: Pictures) -> None:
     folder = make_pictures(*[(64, 64 + 32 * (n % 3)) for n in range(9)])
