@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted((ROOT / "configs").iterdir())
 STARTING_EXAMPLE = ROOT / "configs" / "pretrain.toml"
 GAN_LOSSES = ("loss.perceptual", "loss.feature", "loss.adversarial", "loss.artefact")
-ELSEWHERE = ("data.degradation.", "discriminator.", "updates.", *GAN_LOSSES)
+ELSEWHERE = ("data.degradation.", "discriminator.", "updates.", "ensemble.", *GAN_LOSSES)
 """Beginnings of keys that the starting example leaves out: a long section, and what belongs to the other recipe."""
 MODELS = [path for path in FILES if re.fullmatch(r".+-x\d\.toml", path.name)]
 """The files of models that are shipped, or may be; the others are named after a paper, an origin or a tutorial."""
@@ -213,8 +213,9 @@ def test_a_file_is_named_after_the_model_it_makes(path: Path) -> None:
 
     assert re.fullmatch(NAME_PATTERN, path.stem)
     assert loaded.output.name == path.stem == f"{loaded.output.family}-x{loaded.network.scale}"
-    # A family of its own is what goes on from another's weights.
-    assert loaded.network.init_from or loaded.output.family == loaded.network.name
+    # A family of its own is what goes on from another's weights, or holds several.
+    own = loaded.recipe == "ensemble" or bool(loaded.network.init_from)
+    assert own or loaded.output.family == loaded.network.name
     assert loaded.output.description.endswith(".")
     assert loaded.output.corpus
     assert loaded.output.licence
@@ -227,7 +228,8 @@ def test_a_file_says_how_it_is_used(path: Path) -> None:
 
 def test_no_two_files_share_a_seed() -> None:
     configs = [load_config(TrainConfig, path) for path in FILES]
-    seeds = [config.seed for config in configs if not config.network.init_from]
+    begun = [config for config in configs if not config.network.init_from and config.recipe != "ensemble"]
+    seeds = [config.seed for config in begun]
 
     assert len(set(seeds)) == len(seeds)
 
