@@ -78,10 +78,13 @@ class SqueezeNet(nn.Module):
 def squeezenet() -> SqueezeNet:
     """The network with the shipped weights, on the CPU, one for the process; deep-copy it to move it elsewhere.
 
+    Random numbers are left alone, so that it makes no difference who asks for it first.
+
     Raises `CorruptModel` when the shipped file is damaged.
     """
     name = "squeezenet1_1.safetensors"
-    network = SqueezeNet()
+    with torch.random.fork_rng(devices=[]):  # its first weights are drawn only to be replaced
+        network = SqueezeNet()
     try:
         stored = read_safetensors((resources.files("srgan.metrics") / "weights" / name).read_bytes())
         network.load_state_dict({key: value.float() for key, value in stored.items()})

@@ -130,9 +130,8 @@ def make_step(
             if config.loss.adversarial and number > config.discriminator.head_start:
                 terms["loss/adversarial"] = config.loss.adversarial * _convince(config, state, output, high)
         if config.loss.artefact:
-            with torch.no_grad(), fabric.autocast():
-                slow = torch.func.functional_call(state.network, state.average.state, (low,))
-            weight = artefact_map(output, slow, high)
+            with fabric.autocast():
+                weight = artefact_map(output, by_average(state, low), high)
             terms["loss/artefact"] = config.loss.artefact * (weight * (output - high).abs()).mean()
         return torch.stack(list(terms.values())).sum(), terms
 
@@ -157,6 +156,15 @@ def make_step(
         return stepped._replace(terms={**stepped.terms, **judged})
 
     return step
+
+
+@torch.no_grad()
+def by_average(state: State, low: Tensor) -> Tensor:
+    """What the network would make of ``low`` with the averaged weights, in training mode."""
+    # Batch norms write their statistics into what they are given, and the average is not theirs to change.
+    own = {name: state.average.state[name].clone() for name, _ in state.network.named_buffers()}
+    out: Tensor = torch.func.functional_call(state.network, {**state.average.state, **own}, (low,))
+    return out
 
 
 def _convince(config: TrainConfig, state: State, output: Tensor, high: Tensor) -> Tensor:

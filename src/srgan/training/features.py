@@ -129,7 +129,9 @@ class PerceptualLoss(nn.Module):
                     f"loss.features: {section.features} needs loss.feature_weights, the file of its ImageNet weights "
                     "from torchvision; without it choose squeezenet"
                 )
-            self.network = Vgg(section.features, tuple(layers)).load(section.feature_weights, section.features)
+            with torch.random.fork_rng(devices=[]):
+                network = Vgg(section.features, tuple(layers))
+            self.network = network.load(section.feature_weights, section.features)
             self._weights = tuple(layers.values())
             self.name = f"{section.features.upper()} (ImageNet, torchvision), {', '.join(layers)}"
 

@@ -14,9 +14,12 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from safetensors.torch import load_file  # noqa: E402 (torch first: without it nothing here can run)
 
 from srgan.errors import InvalidConfig  # noqa: E402
+from srgan.networks import build  # noqa: E402
 from srgan.training import train  # noqa: E402
+from srgan.training.adversarial import by_average  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.data import TileStore  # noqa: E402
+from srgan.training.optimisers import WeightAverage  # noqa: E402
 from srgan.training.progress import TrainStatus  # noqa: E402
 from srgan.training.runs import State  # noqa: E402
 
@@ -204,6 +207,27 @@ def test_the_bundle_says_through_which_features_a_loss_looked(make_gan: Config) 
     without = make_gan(loss={"perceptual": 0.0}, output__name="without")
     assert train(without).info.provenance.loss_features == ()
     assert train(without, resume=False).info.provenance.recipe == "adversarial"
+
+
+def test_looking_at_the_average_leaves_it_alone() -> None:
+    """SRResNet has batch norms, whose statistics a forward pass in training mode would move."""
+    torch.manual_seed(0)
+    network = build("srresnet", 4, width=8, blocks=1).train()
+    state = State(network, WeightAverage(network, 0.9), [], torch.Generator())
+    with torch.no_grad():
+        for value in state.average.state.values():
+            if value.is_floating_point():
+                value.add_(0.01)
+    before = {name: value.clone() for name, value in state.average.state.items()}
+    low = torch.rand(2, 3, 8, 8)
+
+    found = by_average(state, low)
+
+    assert not torch.equal(found, network(low))
+    other = build("srresnet", 4, width=8, blocks=1).train()
+    other.load_state_dict(before)
+    assert torch.allclose(found, other(low), atol=1e-6)
+    assert all(torch.equal(state.average.state[name], value) for name, value in before.items())
 
 
 def test_what_a_loss_saw_is_handed_down(make_gan: Config) -> None:

@@ -86,6 +86,16 @@ def test_the_shipped_network_compares_as_the_metric_does() -> None:
     assert "SqueezeNet" in loss.name
 
 
+@pytest.mark.parametrize("features", ["squeezenet", "vgg19"])
+def test_opening_a_network_draws_no_random_numbers(features: Any, vgg: tuple[nn.Sequential, Path]) -> None:
+    """Else a run would depend on who had asked for the network before."""
+    squeezenet.cache_clear()
+    before = torch.get_rng_state()
+    PerceptualLoss(LossSection(features=features, feature_weights=None if features == "squeezenet" else vgg[1]))
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("form", ["unit", "l1", "mse"])
 def test_the_gradient_reaches_the_picture_and_not_the_weights(form: Any) -> None:
     loss = PerceptualLoss(LossSection(feature_distance=form))
