@@ -134,14 +134,13 @@ def _check_places(source: str, target: str, *, overwrite: bool, as_json: bool) -
         if sys.stdout.isatty():
             raise InvalidConfig("OUT is -, but standard output is a terminal: redirect it, or give OUT a file name")
         return
-    if source != STREAM and os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
-        raise CannotWrite(f"{target}: is the input itself; choose another name for the output")
-    if not overwrite and os.path.isfile(target):
-        raise CannotWrite(f"{target}: exists already; add --overwrite to replace it")
-
     from srgan.imaging import check_target
 
-    check_target(target, overwrite=overwrite)
+    file = None if source == STREAM else source
+    if not overwrite and os.path.isfile(target):
+        check_target(target, overwrite=True, source=file)  # the input itself cannot be replaced with --overwrite either
+        raise CannotWrite(f"{target}: exists already; add --overwrite to replace it")
+    check_target(target, overwrite=overwrite, source=file)
 
 
 def _given(source: str, settings: Settings) -> FileSource:
@@ -157,7 +156,7 @@ def _doubt(
     """Write the map of uncertainty: its figures for the report."""
     from srgan.upscaler.uncertainty import THRESHOLD, write_uncertainty
 
-    if os.path.abspath(map_file) == os.path.abspath(target):
+    if os.path.realpath(map_file) == os.path.realpath(target):
         raise InvalidConfig(f"{map_file}: is the name of the output; give the map another")
     maps = options.open_models(settings, disagreement=True)
     limits = options.limits_of(settings)

@@ -28,6 +28,11 @@ class Inputs(Protocol):
         """How it is made, for the report's protocol."""
         ...
 
+    @property
+    def folder(self) -> Path | None:
+        """Where its files lie, if it is read from files."""
+        ...
+
     def small(self, path: Path, reference: Bytes, scale: int, limits: Limits) -> Pixels:
         """The input for ``reference``, H x W x C in whole multiples of ``scale``, read from ``path``.
 
@@ -40,6 +45,7 @@ class Shrunk:
     """The protocol of the literature: MATLAB's bicubic, nothing else."""
 
     says = "low resolution by MATLAB bicubic, 8 bit"
+    folder: Path | None = None
 
     def small(self, path: Path, reference: Bytes, scale: int, limits: Limits) -> Pixels:
         """See `Inputs.small`."""
@@ -90,6 +96,7 @@ class Degraded:
             raise InvalidConfig(f"There is no degradation {name!r}. Choose one of: {', '.join(DEGRADATIONS)}")
         self._degradation = DEGRADATIONS[name]
         self._seed = seed
+        self.folder: Path | None = None
         self.says = f"low resolution degraded ({name}, seed {seed}): {self._degradation.says}"
 
     def small(self, path: Path, reference: Bytes, scale: int, limits: Limits) -> Pixels:
@@ -116,6 +123,7 @@ class LowFolder:
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder: Path | None = Path(folder)
         self._files = _Files(Path(folder))
         self.says = f"low resolution from {Path(folder).resolve().name}, 8 bit"
 
@@ -134,7 +142,8 @@ class Results:
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, scale: float = 4, label: str | None = None) -> None:
-        self._files = _Files(Path(folder))
+        self.folder = Path(folder)
+        self._files = _Files(self.folder)
         self.scale = scale
         self.label = label or Path(folder).resolve().name
 

@@ -130,7 +130,7 @@ class Trial:
         enlarger = _Stored(model, self._limits) if isinstance(model, Results) else _Running(model)
         scale = _whole(enlarger.scale)
         if save is not None:
-            _make(Path(save))
+            self._make(Path(save), model.folder if isinstance(model, Results) else None)
         patches = _Patches()
         scores, failures = [], []
         for done, path in enumerate(self.paths):
@@ -180,13 +180,22 @@ class Trial:
 
         Pictures that cannot be read are left out: `score` tells of them. Raises `CannotWrite`.
         """
-        _make(Path(folder))
+        self._make(Path(folder))
         for path in self.paths:
             try:
                 small = self.case(path, scale).small
             except SrganError:
                 continue
             write_picture(Picture(pixels=small), Path(folder) / f"{self._name(path)}.png", overwrite=True)
+
+    def _make(self, folder: Path, *others: Path | None) -> None:
+        """Make ``folder`` to write into. Raises `CannotWrite`, also for one that is read from: nothing is replaced."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"{folder}: {error.strerror or error}") from error
+        if any(read and folder.samefile(read) for read in (self._folder, self._inputs.folder, *others)):
+            raise CannotWrite(f"{folder}: pictures are read from this folder, and could be replaced; choose another")
 
     def target(self, folder: Path, path: Path, scale: int) -> Path:
         """Where in ``folder`` the result for the reference at ``path`` is kept: ``NAME_x4.png``."""
@@ -367,10 +376,3 @@ def _whole(scale: float) -> int:
     if scale != int(scale) or scale < 2:
         raise InvalidConfig(f"a model is evaluated at a whole scale of at least 2, not at {scale:g}")
     return int(scale)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotWrite(f"{folder}: {error.strerror or error}") from error

@@ -27,9 +27,17 @@ _UNLOCKED_AGE = 60.0
 """Seconds that a leftover must have been left alone where there are no locks."""
 
 
-def check_target(target: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Whether a picture may be written to ``target``; call it before the work. Raises `CannotWrite`."""
+def check_target(
+    target: str | os.PathLike[str], *, overwrite: bool = False, source: str | os.PathLike[str] | None = None
+) -> None:
+    """Whether a picture may be written to ``target``; call it before the work.
+
+    The file ``source`` is never written to, ``overwrite`` or not, by whatever name or link ``target`` reaches it.
+    Raises `CannotWrite`.
+    """
     target = Path(target)
+    if source is not None and os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
+        raise CannotWrite(f"{target}: is the input itself; choose another name for the output")
     parent = target.parent
     try:
         os.lstat(target)

@@ -70,10 +70,10 @@ def write_uncertainty(
 
     ``maps`` gives Upscalers with ``disagreement``; ``size`` is as in `Upscaler.upscale`, and the map as large as the
     result. The members run for it alone. What is transparent is dark. Raises `InvalidConfig` for animations and several
-    pages, and what `enlarge_file` raises.
+    pages, `CannotWrite` for the input itself as ``target``, and what `enlarge_file` raises.
     """
     kind = format_of(target)
-    check_target(target, overwrite=overwrite)
+    check_target(target, overwrite=overwrite, source=source if isinstance(source, str | os.PathLike) else None)
     if (count := pictures_in(source, limits)) > 1:
         raise InvalidConfig(f"{name_of(source)}: has {count} pictures; a map of uncertainty is made of a single one")
     found = Uncertainty()

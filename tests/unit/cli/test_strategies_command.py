@@ -88,6 +88,36 @@ def test_its_figures_are_in_the_report(srgan: Srgan, several: Path, tmp_path: Pa
     }
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_the_map_never_replaces_the_input(
+    srgan: Srgan, several: Path, picture: Path, tmp_path: Path, link: bool
+) -> None:
+    before, map_file, target = picture.read_bytes(), picture, tmp_path / "out.png"
+    if link:
+        map_file = tmp_path / "link.png"
+        map_file.symlink_to(picture)
+
+    done = srgan("upscale", picture, target, "-m", several, "--uncertainty", map_file, "--overwrite")
+
+    assert done.code != 0
+    assert "is the input itself" in done.err
+    assert picture.read_bytes() == before
+    assert not target.exists()
+
+
+def test_the_map_and_the_output_are_two_files_behind_links_too(
+    srgan: Srgan, several: Path, picture: Path, tmp_path: Path
+) -> None:
+    target, map_file = tmp_path / "out.png", tmp_path / "link.png"
+    target.write_bytes(b"older")
+    map_file.symlink_to(target)
+
+    done = srgan("upscale", picture, target, "-m", several, "--uncertainty", map_file, "--overwrite")
+
+    assert "is the name of the output" in done.err
+    assert target.read_bytes() == b"older"
+
+
 def test_standard_input_is_read_once_for_both(
     srgan: Srgan, several: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

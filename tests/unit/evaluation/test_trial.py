@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from srgan.errors import CannotWrite, InvalidConfig, InvalidDataset, InvalidImage
-from srgan.evaluation import PROTOCOL, Degraded, Results, Trial, evaluate, record_quality
+from srgan.evaluation import PROTOCOL, Degraded, LowFolder, Results, Trial, evaluate, record_quality
 from srgan.imaging import Limits, Picture, from_uint8, read_picture, resize, to_uint8, write_picture
 from srgan.metrics import psnr
 from srgan.models import ModelInfo, write_bundle
@@ -89,6 +89,25 @@ def test_inputs_are_kept_as_the_model_sees_them(folder: Path, tmp_path: Path) ->
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(CannotWrite):
         trial.write_inputs(tmp_path / "file" / "low", 2)
+
+
+def test_no_folder_that_is_read_from_is_written_to(folder: Path, tmp_path: Path) -> None:
+    low, made = tmp_path / "low", tmp_path / "made"
+    Trial(folder).write_inputs(low, 2)
+    evaluate(NearestSession(2), folder, save=made)
+    (tmp_path / "link").symlink_to(folder)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    trial = Trial(folder, inputs=LowFolder(low))
+
+    for place in (folder, tmp_path / "link", low):
+        with pytest.raises(CannotWrite, match="pictures are read from this folder"):
+            trial.write_inputs(place, 2)
+        with pytest.raises(CannotWrite, match="pictures are read from this folder"):
+            trial.score(NearestSession(2), save=place)
+    with pytest.raises(CannotWrite, match="pictures are read from this folder"):
+        trial.score(Results(made, scale=2), save=made)
+
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_gray_references_are_degraded_and_enlarged_as_gray(tmp_path: Path, draw: Draw) -> None:

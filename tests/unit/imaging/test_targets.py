@@ -19,14 +19,14 @@ import pytest
 from srgan.errors import CannotWrite
 from srgan.imaging import Picture, check_space, read_picture, remove_leftovers, write_picture
 from srgan.imaging import targets as module
-from srgan.imaging.targets import replacing
+from srgan.imaging.targets import check_target, replacing
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="locks and signals of POSIX")
 
 WRITER = textwrap.dedent("""
     import sys, time
     from pathlib import Path
-    from srgan.imaging.targets import replacing
+    from srgan.imaging.targets import check_target, replacing
     with replacing(Path(sys.argv[1]), overwrite=False) as (stream, temporary):
         stream.write(b"half")
         stream.flush()
@@ -281,3 +281,16 @@ def test_of_two_that_write_one_file_each_leaves_it_whole(overwrite: bool, tmp_pa
     assert sum(outcomes) == (40 if overwrite else 1)
     assert names(tmp_path) == ["a.png"]
     assert read_picture(tmp_path / "a.png").pixels.min() == read_picture(tmp_path / "a.png").pixels.max()
+
+
+def test_the_input_is_no_target_by_any_name(tmp_path: Path) -> None:
+    source, other = tmp_path / "in.png", tmp_path / "other.png"
+    for path in (source, other):
+        path.write_bytes(b"x")
+    os.link(source, tmp_path / "hard.png")
+    for name in ("in.png", "hard.png"):
+        with pytest.raises(CannotWrite, match="is the input itself"):
+            check_target(tmp_path / name, overwrite=True, source=source)
+
+    check_target(other, overwrite=True, source=source)
+    check_target(tmp_path / "new.png", source=tmp_path / "none.png")
