@@ -70,6 +70,7 @@ class ShiftTolerantDistance(nn.Module):
     def load(cls, path: Path) -> ShiftTolerantDistance:
         """With the weights of ``alex_shift_tolerant.pth``. Raises `CorruptModel` when the file is another."""
         try:
+            # In this process: the file is part of an installed package, whose code is trusted as much.
             stored = torch.load(path, map_location="cpu", weights_only=True)
             distance = cls()
             layers = ("slice1.0", "slice2.5", "slice3.9", "slice4.11", "slice5.13")

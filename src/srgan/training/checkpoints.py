@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from srgan.errors import CorruptModel, InvalidConfig, ModelNotFound
+from srgan.errors import CorruptModel, InvalidConfig
 from srgan.networks.network import ExpandedConv, Network
+from srgan.networks.pickled import read_pickled
 
 SUFFIXES = (".pth", ".pt")
 HOLDERS = ("params_ema", "params", "state_dict")
@@ -31,8 +32,8 @@ def start_from_checkpoint(network: Network, path: Path) -> None:
 
     Names differ from program to program, so layers are matched by their order and shapes: the file must have the very
     layers of ``network``, in the order in which they are made. A bias in front of a batch norm, which it undoes, may be
-    there or not. Nothing in the file is executed. Raises `ModelNotFound`, `CorruptModel`, and `InvalidConfig` when the
-    layers are others. That activations and ranges of values are the same cannot be seen in a file.
+    there or not. Raises what `read_pickled` raises, and `InvalidConfig` when the layers are others. That activations
+    and ranges of values are the same cannot be seen in a file.
     """
     theirs, ours = list(_stored(path)), list(_layers(network))
     for number, ((their_name, tensors), (our_name, layer)) in enumerate(zip(theirs, ours, strict=False), 1):
@@ -57,19 +58,12 @@ def start_from_checkpoint(network: Network, path: Path) -> None:
 
 def _stored(path: Path) -> Iterator[Layer]:
     """The layers of a file in their order: names, and tensors by their own names."""
-    if not path.is_file():
-        raise ModelNotFound(f"network.init_from: {path}: no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file, or one with code in it, fails in many ways
-        raise CorruptModel(
-            f"network.init_from: {path}: not a PyTorch file of weights alone ({' '.join(str(error).split())[:200]})"
-        ) from error
+    content = read_pickled(path, "network.init_from")
     for holder in HOLDERS:
-        if isinstance(content, Mapping) and isinstance(content.get(holder), Mapping):
+        if isinstance(content.get(holder), Mapping):
             content = content[holder]
             break
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not all(isinstance(value, Tensor) for value in content.values()):
         raise CorruptModel(f"network.init_from: {path}: holds no weights by name, nor {', '.join(HOLDERS)}")
     layers: dict[str, dict[str, Tensor]] = {}
     for name, value in content.items():

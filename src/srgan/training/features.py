@@ -12,14 +12,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from srgan.errors import CorruptModel, InvalidConfig
+from srgan.errors import CorruptModel, InvalidConfig, SrganError
 from srgan.metrics.judges import SQUEEZENET
 from srgan.metrics.squeezenet import SqueezeNet, squeezenet
+from srgan.networks.pickled import read_pickled
 from srgan.training.config import LossSection
 
 VGG_BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
@@ -59,14 +61,14 @@ class Vgg(nn.Module):
         self.eval()
 
     def load(self, path: Path, name: str) -> Vgg:
-        """Take torchvision's weights. Raises `CorruptModel` when ``path`` holds something else."""
+        """Take torchvision's weights. Raises `ModelNotFound`, and `CorruptModel` when ``path`` holds something else."""
         try:
             if path.suffix == ".safetensors":
                 from safetensors.torch import load_file
 
-                stored = load_file(path)
+                stored: dict[str, Any] = dict(load_file(path))
             else:
-                stored = torch.load(path, map_location="cpu", weights_only=True)
+                stored = read_pickled(path, "loss.feature_weights")
             number = 0  # of the layer in torchvision's `features`: convolution, ReLU, ..., pooling behind each block
             for block, count in enumerate(VGG_BLOCKS[name], start=1):
                 for place in (f"{block}_{k}" for k in range(1, count + 1)):
@@ -75,6 +77,8 @@ class Vgg(nn.Module):
                         self.convolutions[place].load_state_dict(parts)
                     number += 2
                 number += 1
+        except SrganError:
+            raise
         except Exception as error:  # a damaged file fails in many ways, most of them in torch
             raise CorruptModel(
                 f"loss.feature_weights: {path}: not torchvision's ImageNet weights of {name} ({error})"

@@ -188,10 +188,10 @@ class State:
     """How often training went back to an earlier checkpoint because numbers were not finite."""
     recovered_at: int = -1
     """The step it went back to the last time; -1 if never."""
-    loss_scales: list[Tensor] = field(default_factory=list)
-    """The states of the `LossScale`s, in the precision that has them."""
     rate_scale: float = 1.0
     """What all learning rates are multiplied by since then."""
+    loss_scales: list[Tensor] = field(default_factory=list)
+    """The states of the `LossScale`s, in the precision that has them."""
 
     def is_finite(self) -> bool:
         """Whether no number in weights, averages and optimisers is infinite or NaN. Waits for the device."""
