@@ -17,8 +17,16 @@ HELPERS = {"contenders.py", "reporting.py", "stand_ins.py"}
 """Files beside the scripts that are not run by people."""
 
 SCRIPTS = (
-    "batch.py", "choice.py", "memory.py", "peers.py", "perceptual.py", "png_encoders.py", "startup.py", "training.py"
-)  # fmt: skip
+    "batch.py",
+    "choice.py",
+    "huge.py",
+    "memory.py",
+    "peers.py",
+    "perceptual.py",
+    "png_encoders.py",
+    "startup.py",
+    "training.py",
+)
 
 
 @pytest.fixture(scope="module")
