@@ -7,6 +7,9 @@ inference engines run fastest.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor, nn
 
 from srgan.networks.network import LEAK, DirectHead, Network, check_scale, check_sizes, conv3x3
@@ -47,6 +50,37 @@ class ResidualNetwork(Network):
             inner = run_block(block, inner, again=self.recompute)
         out: Tensor = self.head(self.join(inner) + features, x)
         return out
+
+    @torch.no_grad()
+    def grown(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """Weights with which this network computes what a smaller one of its kind does with ``weights``.
+
+        None when ``weights``, those of a deployed network, are not of a smaller one with the same head. Channels and
+        blocks that are new start with fresh kernels that nothing listens to yet: what leads from them to what was there
+        is zero, as are the second convolutions of new blocks. So the start is the smaller network's, and all of it can
+        learn (after Net2Net, Chen, Goodfellow and Shlens 2016).
+        """
+        own = self.deploy().state_dict()
+        blocks = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
+        width = len(weights.get("stem.bias", ()))
+        smaller = 0 < blocks <= len(self.blocks) and 0 < width <= len(own["stem.bias"])
+        if not smaller or (blocks, width) == (len(self.blocks), len(own["stem.bias"])):
+            return None
+        # Old blocks go evenly among the new ones.
+        places = {f"blocks.{i}.": f"blocks.{i * len(self.blocks) // blocks}." for i in range(blocks)}
+        for name, given in weights.items():
+            prefix = next((p for p in places if name.startswith(p)), "")
+            mine = own.get(places.get(prefix, "") + name.removeprefix(prefix))
+            if mine is None or any(a < b for a, b in zip(mine.shape, given.shape, strict=True)):
+                return None
+            if name.startswith("head.") and len(mine) != len(given):
+                return None
+            if given.ndim == 1:
+                mine[: len(given)] = given
+                continue
+            mine[: len(given)] = 0.0
+            mine[: len(given), : given.shape[1]] = given
+        return own
 
 
 class UnshuffledNetwork(Network):

@@ -30,8 +30,8 @@ class NetworkSection(Section):
     init_from: str = Field(
         default="",
         description="Bundle (name or path) to start from. Weights whose shapes fit are taken; "
-        "a new scale gets a new head. Or a .pth file of another program, with params_ema or params, whose layers are "
-        "the same.",
+        "a new scale gets a new head; fast grows into quality. Or a .pth file of another program, with params_ema or "
+        "params, whose layers are the same.",
     )
 
 
@@ -113,6 +113,14 @@ class LossSection(Section):
         default="unit", description="How features are compared: as LPIPS does, scaled to unit length, or as they are."
     )
     adversarial: float = Field(default=0.1, ge=0, description="Adversarial recipe: weight of the discriminator.")
+    shift: int = Field(
+        default=8,
+        ge=0,
+        le=64,
+        description="Adversarial recipe: the feature network and the discriminator see patches that are smaller by so "
+        "many pixels, cut at random: their strides otherwise leave a grid. A multiple of 8; 0 is none.",
+        multiple_of=8,
+    )
     artefact: float = Field(
         default=0.0, ge=0, description="Adversarial recipe: weight of an extra L1 where artefacts show (LDL)."
     )

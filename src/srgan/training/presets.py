@@ -22,7 +22,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "validation": {"folder": "judge", "every": 200, "figures": ["lpips-unweighted"], "best": "lpips-unweighted"},
         "output": {"name": "my-photos"},
     },
-    # configs/photo-x4.toml, but for what it says of its authors' pictures
+    # configs/photo-gpu-x4.toml, but for what it says of its authors' pictures
     "gan": {
         "recipe": "adversarial",
         "steps": 100_000,
@@ -34,7 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "optimiser": {"learning_rate": 1e-4, "warmup": 500, "flat": 0.5},
         "validation": {"folder": "judge", "every": 2000, "figures": ["lpips-unweighted"], "best": "lpips-unweighted"},
         "hardware": {"device": "cuda", "precision": "bf16"},
-        "output": {"name": "photo-x4", "checkpoint_every": 2000},
+        "output": {"name": "photo-gpu-x4", "checkpoint_every": 2000},
     },
 }
 

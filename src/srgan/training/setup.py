@@ -18,6 +18,7 @@ from srgan.models import Bundle, ModelInfo, Provenance, find_model, write_bundle
 from srgan.models.bundle import SAFETENSORS
 from srgan.networks import build
 from srgan.networks.network import ExpandedConv, Network, costs
+from srgan.networks.residual import ResidualNetwork
 from srgan.training.checkpoints import is_checkpoint, start_from_checkpoint
 from srgan.training.config import HardwareSection, NetworkSection, TrainConfig
 from srgan.training.runs import Run, State, config_hash
@@ -148,6 +149,9 @@ def start_from(network: Network, model: str) -> None:
         weights = load(bundle.read(SAFETENSORS))
     except SafetensorError as error:
         raise CorruptModel(f"{bundle.path}: {SAFETENSORS} cannot be read: {error}") from error
+    if isinstance(network, ResidualNetwork) and (grown := network.grown(weights)):
+        log.info("the network grows out of %s: it starts with the same output", bundle.info.name)
+        weights = grown
     taken = 0
     layers = list(network.named_modules())
     for (name, layer), (_, following) in zip(layers, [*layers[1:], ("", None)], strict=True):

@@ -66,6 +66,58 @@ def test_a_network_starts_where_a_model_stopped(
         torch.testing.assert_close(first_of(config)(x), start(x), atol=5e-3, rtol=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("smaller", "larger"),
+    [
+        ({"width": 16, "blocks": 1}, {"width": 32, "blocks": 3}),
+        ({"width": 16, "blocks": 2}, {"width": 16, "blocks": 5}),
+        ({"width": 16, "blocks": 2}, {"width": 48, "blocks": 2, "expanded": True}),
+    ],
+    ids=["wider and deeper", "deeper", "wider and expanded"],
+)
+def test_a_larger_network_grows_out_of_a_smaller_one(
+    smaller: dict[str, Any], larger: dict[str, Any], make_config: Config, tmp_path: Path
+) -> None:
+    """The same output to begin with, and a gradient in all of it."""
+    from srgan.training.setup import make_network
+
+    start, bundle = trained_bundle(tmp_path, "fast", smaller, 4)
+    config = make_config(network__name="quality", network__options=larger, network__init_from=str(bundle.path))
+    network = make_network(config.network, config.data.patch)
+    x = torch.rand(2, 3, 12, 10)
+    torch.testing.assert_close(network(x), start(x), atol=5e-3, rtol=1e-2)
+
+    torch.nn.functional.mse_loss(network(x), torch.rand(2, 3, 48, 40)).backward()
+    width, old = larger["width"], smaller["width"]
+    for name, layer in network.deploy().named_modules():
+        if name.endswith("second") and width > old:
+            # What leads from new channels to old ones is zero, and must not stay so.
+            assert not layer.weight[:old, old:].any()
+    for name, weight in network.named_parameters():
+        # The second convolution of a new block is zero, so the first one's turn comes a step later.
+        # Both kernels of a branch that starts from nothing: likewise.
+        if ".first." not in name and "expand" not in name:
+            assert weight.grad is not None
+            assert weight.grad.any(), name
+
+
+def test_a_network_does_not_grow_out_of_a_larger_one(make_config: Config, tmp_path: Path) -> None:
+    _, bundle = trained_bundle(tmp_path, "fast", {"width": 32, "blocks": 3}, 4)
+    network = build("fast", 4, width=16, blocks=1)
+    from safetensors.torch import load
+
+    assert network.grown(load(bundle.read("weights.safetensors"))) is None  # type: ignore[operator]
+
+
+def test_growing_gives_another_scale_a_new_head(make_config: Config, tmp_path: Path) -> None:
+    start, bundle = trained_bundle(tmp_path, "fast", {"width": 16, "blocks": 1}, 4)
+    made = first_of(
+        make_config(network__scale=2, network__options={"width": 16, "blocks": 3}, network__init_from=str(bundle.path))
+    )
+    torch.testing.assert_close(made.stem.weight, start.stem.weight, atol=1e-3, rtol=1e-2)
+    assert made(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
+
+
 def test_batch_norms_that_were_folded_are_found_again(make_config: Config, tmp_path: Path) -> None:
     """In training mode a batch norm divides by the batch's own spread: a fresh one would lose the start."""
     from srgan.training.data import TileStore

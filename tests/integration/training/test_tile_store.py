@@ -59,6 +59,18 @@ def places(picture: np.ndarray[Any, Any], patch: np.ndarray[Any, Any]) -> list[t
 # -------------------------------------------------------------------------------------------------------- patches
 
 
+@pytest.mark.parametrize("clean", [0.0, 0.4, 1.0])
+def test_so_many_patches_are_spared_from_wear(open_store: Store, clean: float) -> None:
+    """A spared one is the exact reduction, as it stands in the picture; any other is not."""
+    made = open_store(batch=64, augment=False, degradation={"kind": "second-order", "clean": clean})
+    exact = open_store(batch=64, augment=False)
+    low, high = made.batch()
+    plain, same = exact.batch()
+    assert torch.equal(high, same)
+    spared = (low == plain).flatten(1).all(1)
+    assert spared.float().mean() == pytest.approx(clean, abs=0.2 if clean == 0.4 else 0.0)
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_patches_stand_in_the_pictures_and_both_sides_at_the_same_place(
     open_store: Store, pictures: Path, scale: int

@@ -98,14 +98,14 @@ def test_the_papers_second_stage_starts_from_the_bundle_of_the_first() -> None:
 
 
 def test_the_modern_gan_starts_from_the_model_of_its_own_generator() -> None:
-    made, first = load("photo-x4.toml"), load("quality-x4.toml")
+    made, first = load("photo-gpu-x4.toml"), load("quality-x4.toml")
 
     assert made.network.name == first.network.name == "quality"
     assert Path(made.network.init_from) == first.output.runs / first.output.name / "001" / "bundle"
 
 
 def test_the_modern_gan_has_what_came_after_the_paper() -> None:
-    made = load("photo-x4.toml")
+    made = load("photo-gpu-x4.toml")
 
     assert values(made, "discriminator.name", "loss.pixel", "optimiser.ema") == ["unet", "l1", 0.999]
     assert values(made, "loss.pixel_weight", "loss.perceptual", "loss.adversarial") == [1.0, 1.0, 0.1]
@@ -115,7 +115,7 @@ def test_the_modern_gan_has_what_came_after_the_paper() -> None:
 
 
 def test_the_alternatives_in_its_comments_are_valid() -> None:
-    text = (CONFIGS / "photo-x4.toml").read_text()
+    text = (CONFIGS / "photo-gpu-x4.toml").read_text()
     for line in ('features = "vgg19"', "feature_weights = ", "feature_layers = ", 'feature_distance = "l1"'):
         assert f"# {line}" in text
         text = text.replace(f"# {line}", line)
@@ -208,7 +208,7 @@ def test_nobody_can_be_left_without_steps(key: str) -> None:
 # ------------------------------------------------------------------------------------------------------- presets
 
 
-@pytest.mark.parametrize(("name", "file"), [("fast-gan", "my-photos.toml"), ("gan", "photo-x4.toml")])
+@pytest.mark.parametrize(("name", "file"), [("fast-gan", "my-photos.toml"), ("gan", "photo-gpu-x4.toml")])
 def test_a_preset_trains_as_its_file_does(name: str, file: str, tmp_path: Path) -> None:
     (tmp_path / "made.toml").write_text(preset(name))
     made, wanted = load_config(TrainConfig, tmp_path / "made.toml"), load(file)

@@ -21,7 +21,7 @@ from srgan.training.config import TrainConfig
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted((ROOT / "configs").iterdir())
 STARTING_EXAMPLE = ROOT / "configs" / "pretrain.toml"
-GAN_LOSSES = ("loss.perceptual", "loss.feature", "loss.adversarial", "loss.artefact")
+GAN_LOSSES = ("loss.perceptual", "loss.feature", "loss.adversarial", "loss.artefact", "loss.shift")
 ELSEWHERE = ("data.degradation.", "discriminator.", "updates.", "ensemble.", *GAN_LOSSES)
 """Beginnings of keys that the starting example leaves out: a long section, and what belongs to the other recipe."""
 MODELS = [path for path in FILES if re.fullmatch(r".+-x\d\.toml", path.name)]
@@ -191,7 +191,8 @@ def test_an_unknown_recipe_is_answered_with_the_choices(monkeypatch: pytest.Monk
 def test_there_are_files_to_begin_with() -> None:
     names = {path.stem for path in FILES}
 
-    assert names >= {"pretrain", "turbo-x4", "fast-x4", "fast-x2", "quality-x4", "balanced-x4", "photo-x4"}
+    assert names >= {"pretrain", "turbo-x4", "fast-x4", "fast-x2", "quality-x4", "balanced-x4"}
+    assert names >= {"photo-x4", "photo-fast-x4", "photo-several-x4", "photo-gpu-x4"}
     assert names >= {"srgan-paper-pretrain", "srgan-paper", "config", "config_scaled", "my-photos"}
     assert {path.suffix for path in FILES} == {".toml", ".yaml"}
 

@@ -198,6 +198,9 @@ class DegradationSection(Section):
         description="bicubic: exact reduction of clean pictures. second-order: two rounds of blur, resizing, noise and "
         "JPEG, a different one for each patch. The other keys of this section belong to second-order.",
     )
+    clean: Chance = Field(
+        default=0.0, description="Chance that a patch is spared: reduced by exact bicubic, with no wear at all."
+    )
     first: PassSection = Field(default_factory=PassSection, description="The first round of wear.")
     second: SecondPassSection = Field(default_factory=SecondPassSection, description="The second round.")
     kernels: KernelSection = Field(default_factory=KernelSection, description="Which blur kernels there are.")
