@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import Cancelled, CannotWrite, InvalidConfig, InvalidDataset, InvalidImage, SrganError
+from srgan.evaluation.against_input import JUDGES
 from srgan.evaluation.inputs import Inputs, Results, Shrunk, pictures_in
 from srgan.evaluation.report import (
     PERFECT_PSNR,
@@ -315,6 +316,7 @@ class _Figures:
         self.names = names
         self.least_side = least_side(names)
         self._judges: dict[str, Judge] = {name: open_judge(name) for name in names if FIGURES[name].kind == "picture"}
+        self._against = {name: JUDGES[name] for name in names if FIGURES[name].kind == "input"}
         blind = [name for name in names if FIGURES[name].kind == "blind"]
         self._blind: dict[str, BlindJudge] = {name: open_blind_judge(name) for name in blind}
         self._over_all = [name for name in names if FIGURES[name].kind == "set"]
@@ -323,10 +325,8 @@ class _Figures:
     def of(self, result: Pixels, truth: Pixels, small: Pixels) -> dict[str, float]:
         """The figures of one enlarged picture."""
         figures = {name: judge(result, truth) for name, judge in self._judges.items()}
-        if "consistency" in self.names:
-            again = resize(result.astype(np.float64), *small.shape[:2])
-            again, before = alike(again, small.astype(np.float64))
-            figures["consistency"] = min(psnr(again, before, channel="rgb"), PERFECT_PSNR)
+        for name, judge in self._against.items():
+            figures[name] = min(judge(*alike(result, small)), PERFECT_PSNR)
         return figures | self.blind(result)
 
     def blind(self, picture: Pixels) -> dict[str, float]:

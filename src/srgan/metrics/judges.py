@@ -55,6 +55,12 @@ FIGURES: dict[str, Figure] = {
     "consistency": Figure(
         kind="input", more_is_better=True, digits=2, says="PSNR in dB of the result made small again against the input"
     ),
+    "colour-shift": Figure(
+        kind="input", more_is_better=False, digits=2, says="mean delta E 2000 of the result made small again"
+    ),
+    "grid": Figure(
+        kind="input", more_is_better=False, digits=2, says="energy at the periods of the scale; about 1 is none"
+    ),
     "lpips-unweighted": Figure(
         kind="picture", more_is_better=False, features=SQUEEZENET, says="LPIPS's form, all channels weighing the same"
     ),
@@ -180,6 +186,7 @@ def _batch(pixels: Pixels) -> NDArray[np.float32]:
 
 
 _LEAST_SIDE = {
+    "grid": 64,
     "lpips-unweighted": 17,
     "dists-squeeze": 17,
     "stlpips-alex": 32,
