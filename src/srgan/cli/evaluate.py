@@ -70,7 +70,8 @@ Metrics = Annotated[
         "--metrics",
         metavar="NAMES",
         help="Figures, separated by commas: psnr, ssim, consistency, colour-shift, grid, niqe-photos, "
-        "lpips-unweighted, dists-squeeze, stlpips-alex, fd-squeeze, kid-squeeze. Those that look at features of a network need srgan[train].",
+        "lpips-unweighted, dists-squeeze, stlpips-alex, fd-squeeze, kid-squeeze. Those that look at features of a "
+        "network need srgan[train].",
     ),
 ]
 Degrade = Annotated[

@@ -21,7 +21,7 @@ def grid(pixels: NDArray[np.floating[Any]], scale: int) -> float:
     """The energy at the periods of the scale against that at the frequencies around them; about 1 without a grid.
 
     ``pixels`` is H x W x 1 or 3 in [0, 1], at least `window` (scale) pixels each way. The spectrum of the luma is
-    averaged over windows that overlap by half; the figure is the mean over all frequencies (k, l) / scale but zero. A
+    averaged over windows that overlap by half; the figure is the mean over all frequencies (k, m) / scale but zero. A
     network that works at low resolution and shuffles pixels at its end can repeat a pattern in each enlarged pixel,
     which is what this sees and PSNR hardly does. A picture of a regular structure of just that period counts too.
     """
@@ -44,10 +44,11 @@ def grid(pixels: NDArray[np.floating[Any]], scale: int) -> float:
     around = np.maximum(np.abs(offsets)[:, None], np.abs(offsets)) >= _NEAR
     step = side // scale
     # The spectrum of a real picture is symmetric: half of the frequencies would say it all, and so do all of them.
-    places = [(k * step, l * step) for k in range(scale) for l in range(scale) if k or l]
-    ratios = [
-        energy[k, l] / energy[np.ix_((k + offsets) % side, (l + offsets) % side)][around].mean() for k, l in places
-    ]
+    places = [(k * step, m * step) for k in range(scale) for m in range(scale) if k or m]
+    ratios = []
+    for down, right in places:
+        neighbours = energy[np.ix_((down + offsets) % side, (right + offsets) % side)][around]
+        ratios.append(energy[down, right] / neighbours.mean())
     return float(np.mean(ratios))
 
 

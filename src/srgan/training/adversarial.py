@@ -151,7 +151,7 @@ def make_step(
         return torch.stack(list(terms.values())).sum(), terms
 
     def tell_apart() -> tuple[Tensor, dict[str, Tensor]]:
-        return _tell_apart(config, state, store.batch(), generator.module, discriminator.module)
+        return _tell_apart(sitting, store.batch(), generator.module, discriminator.module)
 
     def step() -> Stepped:
         number = state.step + 1
@@ -209,9 +209,10 @@ def _convince(config: TrainConfig, state: State, output: Tensor, high: Tensor) -
 
 
 def _tell_apart(
-    config: TrainConfig, state: State, batch: tuple[Tensor, Tensor], generate: nn.Module, discriminate: nn.Module
+    sitting: Sitting, batch: tuple[Tensor, Tensor], generate: nn.Module, discriminate: nn.Module
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The discriminator's loss on a batch, and what it thinks of it; the generator, as it trains, is left alone."""
+    config, state, team = sitting.config, sitting.state, sitting.team
     section, bare = config.discriminator, state.discriminator
     assert bare is not None
     low, real = batch
@@ -222,7 +223,9 @@ def _tell_apart(
     loss = discriminator_loss(section.loss, of_real, of_fake, label=section.label)
     # Penalties are slopes of slopes: in float32, outside of autocast.
     if section.loss == "wgan-gp":
-        loss = loss + section.gradient_penalty * gradient_penalty(bare, real, fake, state.generator)
+        loss = loss + section.gradient_penalty * gradient_penalty(
+            bare, real, fake, state.generator, part=(team.rank, team.size)
+        )
     if section.r1 and state.discriminator_step % section.r1_every == 0:
         loss = loss + section.r1 * section.r1_every * r1_penalty(bare, real)
     return loss, {"discriminator/real": of_real.float().mean(), "discriminator/fake": of_fake.float().mean()}

@@ -222,9 +222,9 @@ class ValidationSection(Section):
     )
     every: PositiveInt = Field(default=1000, description="Steps between validations.")
     max_pictures: PositiveInt = Field(default=20, description="Use only the first so many pictures.")
-    figures: tuple[Literal["lpips-unweighted", "dists-squeeze", "stlpips-alex"], ...] = Field(
-        default=(), description="Perceptual figures besides PSNR and SSIM, as `srgan evaluate` gives them."
-    )
+    figures: tuple[
+        Literal["lpips-unweighted", "dists-squeeze", "stlpips-alex", "fd-squeeze", "kid-squeeze", "grid"], ...
+    ] = Field(default=(), description="Figures besides PSNR and SSIM, as `srgan evaluate` gives them.")
     best: str = Field(default="psnr", description="The figure that says which checkpoint is the best.")
     patience: int | None = Field(
         default=None,

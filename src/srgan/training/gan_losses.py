@@ -53,12 +53,21 @@ def generator_loss(kind: str, real: Tensor | None, fake: Tensor) -> Tensor:
     raise ValueError(f"no adversarial loss {kind!r}")
 
 
-def gradient_penalty(discriminate: Discriminate, real: Tensor, fake: Tensor, generator: torch.Generator) -> Tensor:
+def gradient_penalty(
+    discriminate: Discriminate,
+    real: Tensor,
+    fake: Tensor,
+    generator: torch.Generator,
+    *,
+    part: tuple[int, int] = (0, 1),
+) -> Tensor:
     """(||gradient|| - 1)^2 on random lines between real and generated pictures, mean over the batch.
 
-    ``generator`` is on the CPU and belongs to the run's random state. Not under autocast: call it in float32.
+    ``generator`` is on the CPU and belongs to the run's random state. The batch is ``part``, (number, of how many), of
+    a larger one: all processes draw for the whole, and each takes its own. Not under autocast: call it in float32.
     """
-    share = torch.rand(len(real), 1, 1, 1, generator=generator).to(real.device)
+    number, parts = part
+    share = torch.rand(parts * len(real), 1, 1, 1, generator=generator).chunk(parts)[number].to(real.device)
     between = (real + share * (fake - real)).detach().requires_grad_()
     return (_slopes(discriminate, between) - 1).square().mean()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from torch.nn import functional
 from srgan.errors import InvalidDataset, SrganError
 from srgan.imaging import from_uint8, to_uint8
 from srgan.metrics import psnr, ssim
-from srgan.metrics.judges import least_side, open_judge
+from srgan.metrics.distribution import frechet_distance, kernel_distance
+from srgan.metrics.judges import FIGURES, least_side, open_collector, open_judge
+from srgan.metrics.lattice import grid
 from srgan.networks.network import Network
 from srgan.training.config import ValidationSection
 from srgan.training.degradation.bicubic import bicubic_down
@@ -23,6 +25,8 @@ from srgan.training.samples import sample_sheet
 
 SMALLEST_INSIDE = 11
 """Pixels that must be left inside the border: SSIM's window."""
+
+_DISTANCES = {"fd-squeeze": frechet_distance, "kid-squeeze": kernel_distance}
 
 log = logging.getLogger("srgan")
 
@@ -38,7 +42,11 @@ class Validator:
         folder = section.folder
         assert folder is not None
         self._scale = scale
-        self._judges = {name: open_judge(name) for name in section.figures}
+        self._judges = {name: open_judge(name) for name in section.figures if FIGURES[name].kind == "picture"}
+        if "grid" in section.figures:
+            self._judges["grid"] = lambda result, _: grid(result, scale)
+        self._over_all = [name for name in section.figures if FIGURES[name].kind == "set"]
+        self._collect = open_collector() if self._over_all else None
         self._pairs: list[tuple[Tensor, NDArray[np.float32]]] = []
         smallest = max(2 * scale + SMALLEST_INSIDE, least_side(section.figures))
         for path in find_pictures([folder]):
@@ -57,6 +65,10 @@ class Validator:
                 break
         if not self._pairs:
             raise InvalidDataset(f"{folder}: no picture here can be used for validation")
+        # The references' patches never change.
+        self._patches = self._features(target for _, target in self._pairs)
+        if self._over_all and len(self._patches) < 2:
+            raise InvalidDataset(f"{folder}: too small for {', '.join(self._over_all)}, which compare many patches")
 
     def pairs(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         """The pictures one by one: low- and high-resolution, 1 x 3 x H x W and 1 x 3 x sH x sW in [0, 1]."""
@@ -73,9 +85,10 @@ class Validator:
         """Mean figures of the deployed ``network`` over the pictures, all in 8 bit.
 
         ``psnr`` (dB) and ``ssim`` see the Y channel without ``scale`` pixels of border, the figures of the section the
-        whole picture.
+        whole picture. Those of kind ``set`` compare all results with all references.
         """
         scores: list[dict[str, float]] = []
+        results: list[NDArray[np.float32]] = []
         for low, target in self._pairs:
             batch = low.to(device).permute(2, 0, 1)[None].float() / 255
             down, right = (-side % network.multiple for side in low.shape[:2])
@@ -87,4 +100,14 @@ class Validator:
                 "ssim": ssim(rounded, target, border=self._scale),
             }
             scores.append(figures | {name: judge(rounded, target) for name, judge in self._judges.items()})
-        return {name: float(np.mean([figures[name] for figures in scores])) for name in scores[0]}
+            if self._collect is not None:
+                results.append(rounded)
+        means = {name: float(np.mean([figures[name] for figures in scores])) for name in scores[0]}
+        patches = self._features(results)
+        return means | {name: _DISTANCES[name](patches, self._patches) for name in self._over_all}
+
+    def _features(self, pictures: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """The features of all patches of ``pictures``, N x D; none where no figure wants them."""
+        if self._collect is None:
+            return np.zeros((0, 0), np.float32)
+        return np.concatenate([self._collect(picture) for picture in pictures])

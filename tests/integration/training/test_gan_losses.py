@@ -135,3 +135,21 @@ def test_without_error_there_are_no_artefacts() -> None:
     target = torch.rand(2, 3, 16, 16)
 
     assert artefact_map(target, target, target).abs().max() == 0
+
+
+def test_processes_that_share_a_batch_penalise_it_as_one_would() -> None:
+    """Half the slopes each: the mean of both is that of the whole, on the same lines."""
+    torch.manual_seed(2)
+    critic = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, 2), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(36, 1)
+    )
+    real, fake = torch.rand(6, 3, 8, 8), torch.rand(6, 3, 8, 8)
+    draw = torch.Generator
+
+    whole = gradient_penalty(critic, real, fake, draw().manual_seed(1))
+    halves = [
+        gradient_penalty(critic, real[at : at + 3], fake[at : at + 3], draw().manual_seed(1), part=(at // 3, 2))
+        for at in (0, 3)
+    ]
+    torch.testing.assert_close(torch.stack(halves).mean(), whole)
+    assert not torch.isclose(halves[0], halves[1])

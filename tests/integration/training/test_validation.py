@@ -11,9 +11,12 @@ from PIL import Image
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from srgan.imaging import from_uint8, resize, to_uint8  # noqa: E402 (torch first: without it nothing here can run)
+from srgan.errors import InvalidDataset  # noqa: E402 (torch first: without it nothing here can run)
+from srgan.imaging import from_uint8, resize, to_uint8  # noqa: E402
 from srgan.metrics import psnr, ssim  # noqa: E402
-from srgan.metrics.judges import open_judge  # noqa: E402
+from srgan.metrics.distribution import frechet_distance, kernel_distance  # noqa: E402
+from srgan.metrics.judges import open_collector, open_judge  # noqa: E402
+from srgan.metrics.lattice import grid  # noqa: E402
 from srgan.networks import build  # noqa: E402
 from srgan.training.config import ValidationSection  # noqa: E402
 from srgan.training.pictures import read_rgb  # noqa: E402
@@ -58,6 +61,44 @@ def test_perceptual_figures_are_those_of_the_evaluation(pictures: Path) -> None:
         made = network(torch.from_numpy(low.transpose(2, 0, 1))[None])[0].numpy().transpose(1, 2, 0)
     for name in section.figures:
         assert judged[name] == pytest.approx(open_judge(name)(from_uint8(to_uint8(made)), high), rel=0.02)
+
+
+def test_figures_over_all_pictures_and_the_grid_are_those_of_the_evaluation(pictures: Path) -> None:
+    """Judged twice: what is kept of the references does not change."""
+    network = build("turbo", 2, width=16, depth=1).deploy()
+    section = ValidationSection(folder=pictures, max_pictures=2, figures=("kid-squeeze", "grid", "fd-squeeze"))
+    judge = Validator(section, scale=2)
+    judged = judge.score(network, torch.device("cpu"))
+    assert judge.score(network, torch.device("cpu")) == judged
+
+    collect = open_collector()
+    made, wanted, grids = [], [], []
+    for path in sorted(pictures.iterdir())[:2]:
+        high = from_uint8(read_rgb(path))
+        low = from_uint8(to_uint8(resize(high, 72, 96, "bicubic")))
+        with torch.no_grad():
+            result = network(torch.from_numpy(low.transpose(2, 0, 1))[None])[0].numpy().transpose(1, 2, 0)
+        result = from_uint8(to_uint8(result))
+        made.append(collect(result))
+        wanted.append(collect(high))
+        grids.append(grid(result, 2))
+    sets = np.concatenate(made), np.concatenate(wanted)
+    assert list(judged) == ["psnr", "ssim", "grid", "kid-squeeze", "fd-squeeze"]
+    assert judged["kid-squeeze"] == pytest.approx(kernel_distance(*sets), rel=0.02)
+    assert judged["fd-squeeze"] == pytest.approx(frechet_distance(*sets), rel=0.02)
+    assert judged["grid"] == pytest.approx(np.mean(grids), rel=0.02)
+
+
+def test_a_picture_too_small_for_a_patch_is_left_out(make_pictures: Pictures, caplog: pytest.LogCaptureFixture) -> None:
+    folder = make_pictures((63, 80), (64, 96))
+    judge = Validator(ValidationSection(folder=folder, figures=("fd-squeeze",)), scale=2)
+    assert "000.png: smaller than 64 pixels" in caplog.text
+    assert np.isfinite(judge.score(build("turbo", 2, width=16, depth=1).deploy(), torch.device("cpu"))["fd-squeeze"])
+
+
+def test_one_patch_alone_is_no_collection(make_pictures: Pictures) -> None:
+    with pytest.raises(InvalidDataset, match="too small for fd-squeeze"):
+        Validator(ValidationSection(folder=make_pictures((64, 80)), figures=("fd-squeeze",)), scale=2)
 
 
 def test_sizes_that_fit_neither_scale_nor_network_are_judged_whole(
