@@ -50,7 +50,7 @@ def adversarial(
     network = make_network(config.network, config.data.patch, config.hardware)
     discriminator = make_discriminator(config.discriminator)
     perceptual = PerceptualLoss(config.loss) if config.loss.perceptual else None
-    _check_shift(config)
+    check_shift(config)
     if not config.network.init_from:
         log.warning("network.init_from is empty: a GAN that starts from nothing rarely ends well")
     for module in (network, discriminator, perceptual):
@@ -92,7 +92,7 @@ def make_discriminator(section: DiscriminatorSection) -> nn.Module:
     return discriminator
 
 
-def _check_shift(config: TrainConfig) -> None:
+def check_shift(config: TrainConfig) -> None:
     """Raise `InvalidConfig` when `LossSection.shift` leaves too little of a patch to judge."""
     side = config.data.patch * config.network.scale
     if side - config.loss.shift < SMALLEST_VIEW:

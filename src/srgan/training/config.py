@@ -209,6 +209,12 @@ class EnsembleSection(Section):
     fusion_steps: int = Field(
         default=2000, ge=0, description="Steps of the network that weighs the members at each pixel; 0 for none."
     )
+    fusion_perceptual: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the feature distance beside the L1 that the fusion makes small. With 0 it trusts hardly "
+        "any but the PSNR member.",
+    )
     fusion_learning_rate: float = Field(default=2e-3, gt=0, le=1, description="Peak learning rate of its Adam.")
 
 

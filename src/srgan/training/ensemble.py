@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from srgan.errors import CannotWrite, CorruptModel, SrganError
 from srgan.metrics.judges import FIGURES
@@ -18,8 +19,10 @@ from srgan.models.bundle import SAFETENSORS
 from srgan.networks import build
 from srgan.networks.ensemble import MEMBERS, EnsembleNetwork
 from srgan.networks.network import Network, costs
+from srgan.training.adversarial import check_shift, shifted
 from srgan.training.config import TrainConfig
 from srgan.training.data import TileStore
+from srgan.training.features import PerceptualLoss
 from srgan.training.fusion import Pair, fit_weights, soup, train_fusion
 from srgan.training.members import member_configs, train_members
 from srgan.training.progress import TrainStatus
@@ -46,6 +49,9 @@ def ensemble(
     what the members' recipes raise; mistakes in their configurations show before anything is trained.
     """
     member_configs(config, config.output.runs)
+    looks = PerceptualLoss(config.loss) if config.ensemble.fusion_steps and config.ensemble.fusion_perceptual else None
+    if looks:
+        check_shift(config)
     run = open_run(config, resume=resume)
     members = member_configs(config, run.folder / "members")
     bundles = train_members(members, devices=config.hardware.devices, progress=progress)
@@ -59,12 +65,12 @@ def ensemble(
         pairs = islice(batches, FITTED_ON) if validator is None else validator.pairs(device)
         network, options = _assembled(config, bundles, pairs, device)
         if network.fusion is not None:
-            _learn_to_fuse(network, config, batches)
+            _learn_to_fuse(network, config, batches, looks)
         if validator is not None:
             _tell(_scores(network, validator, device), run)
     finally:
         store.close()
-    return _finish(config, run, network, options, bundles, store)
+    return _finish(config, run, network, options, bundles, store, (looks.name,) if looks else ())
 
 
 def _assembled(
@@ -118,12 +124,26 @@ def _batches(store: TileStore) -> Iterator[Pair]:
         yield store.batch()
 
 
-def _learn_to_fuse(network: EnsembleNetwork, config: TrainConfig, batches: Iterator[Pair]) -> None:
+def _learn_to_fuse(
+    network: EnsembleNetwork, config: TrainConfig, batches: Iterator[Pair], looks: PerceptualLoss | None
+) -> None:
+    """Train the fusion to make small L1 and, with its weight, ``looks`` on patches that are shifted at random."""
     section = config.ensemble
-    loss = train_fusion(
-        network, batches, section.fusion_steps, learning_rate=section.fusion_learning_rate, seed=config.seed
+    generator = torch.Generator().manual_seed(config.seed)
+    if looks is not None:
+        looks.to(next(network.parameters()).device)
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        value = functional.l1_loss(output, target)
+        if looks is not None:
+            seen, wanted = shifted(output, target, config.loss.shift, generator)
+            value = value + section.fusion_perceptual * looks(seen, wanted)
+        return value
+
+    mean = train_fusion(
+        network, batches, section.fusion_steps, loss=loss, learning_rate=section.fusion_learning_rate, seed=config.seed
     )
-    log.info("fusion: %d steps, L1 %.5f", section.fusion_steps, loss)
+    log.info("fusion: %d steps, loss %.5f", section.fusion_steps, mean)
 
 
 # ------------------------------------------------------------------------------------------------------ scores
@@ -177,6 +197,7 @@ def _finish(
     options: dict[str, Any],
     bundles: list[Bundle],
     store: TileStore,
+    looked_through: tuple[str, ...],
 ) -> Bundle:
     from srgan.networks.export import export_forms
 
@@ -207,7 +228,7 @@ def _finish(
             commit=run.commit,
             trained_on="; ".join(dict.fromkeys(member.trained_on for member in made_by)),
             parent=made_by[0].parent,
-            loss_features=tuple(dict.fromkeys(name for member in made_by for name in member.loss_features)),
+            loss_features=tuple(dict.fromkeys([*(n for made in made_by for n in made.loss_features), *looked_through])),
         ),
     )
     bundle = write_bundle(run.bundle, info, export_forms(network, info))

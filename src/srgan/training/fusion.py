@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -67,12 +67,18 @@ def _least(products: NDArray[np.float64]) -> tuple[float, ...]:
 
 
 def train_fusion(
-    ensemble: EnsembleNetwork, batches: Iterator[Pair], steps: int, *, learning_rate: float = 2e-3, seed: int = 0
+    ensemble: EnsembleNetwork,
+    batches: Iterator[Pair],
+    steps: int,
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor] = functional.l1_loss,
+    learning_rate: float = 2e-3,
+    seed: int = 0,
 ) -> float:
-    """Train the fusion of ``ensemble`` from the start, for ``steps`` ``batches``, and return the mean L1 of the last.
+    """Train the fusion of ``ensemble`` from the start, for ``steps`` ``batches``, and return the mean loss of the last.
 
-    The members are left as they are. Adam and a cosine; the same seed and batches give the same weights. Raises
-    `TrainingFailed` when the loss is not finite.
+    ``loss`` compares what it makes with the high resolution. The members are left as they are. Adam and a cosine; the
+    same seed and batches give the same weights. Raises `TrainingFailed` when the loss is not finite.
     """
     fusion = ensemble.fusion
     assert fusion is not None
@@ -85,13 +91,13 @@ def train_fusion(
     losses: list[Tensor] = []
     for step in range(steps):
         low, high = next(batches)
-        loss = functional.l1_loss(ensemble.combine("fusion", members_of(ensemble, low, high)), high)
+        value = loss(ensemble.combine("fusion", members_of(ensemble, low, high)), high)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        value.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-        losses = [*losses[-99:], loss.detach()]
-        if step % 100 == 99 and not loss.isfinite():
+        losses = [*losses[-99:], value.detach()]
+        if step % 100 == 99 and not value.isfinite():
             break
     fusion.requires_grad_(False)
     mean = torch.stack(losses).mean().item() if losses else 0.0

@@ -13,7 +13,10 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from srgan.errors import InvalidConfig  # noqa: E402 (torch first: without it nothing here can run)
+from safetensors.torch import load  # noqa: E402 (torch first: without it nothing here can run)
+
+from srgan.errors import InvalidConfig  # noqa: E402
+from srgan.metrics.judges import SQUEEZENET  # noqa: E402
 from srgan.models import Bundle  # noqa: E402
 from srgan.networks.ensemble import OUTPUTS  # noqa: E402
 from srgan.runtime import open_session  # noqa: E402
@@ -243,6 +246,25 @@ def test_the_same_configuration_gives_the_same_weights(make: Config) -> None:
 
     assert one.read("weights.safetensors") == other.read("weights.safetensors")
     assert one.info.network_options == other.info.network_options
+
+
+def test_a_fusion_that_looks_through_a_network_says_so(make: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members that were trained for PSNR only, so that the fusion alone has seen the features."""
+    members = [{"recipe": "pretrain", "steps": 2}, {"recipe": "pretrain", "steps": 2, "seed": 9}]
+    section = {"members": members, "fusion_steps": 3}
+    plain = train(make(ensemble=section, output__name="plain"))
+    looking = train(make(ensemble={**section, "fusion_perceptual": 0.5}, output__name="looking"))
+
+    assert plain.info.provenance.loss_features == ()
+    assert looking.info.provenance.loss_features == (SQUEEZENET,)
+    weights = [load(bundle.read("weights.safetensors")) for bundle in (plain, looking)]
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]) != name.startswith("fusion."), name
+
+
+def test_a_fusion_that_would_see_too_little_is_refused_before_anything_is_trained(make: Config) -> None:
+    with pytest.raises(InvalidConfig, match=r"loss\.shift"):
+        train(make(ensemble__fusion_perceptual=0.1, loss__shift=64))
 
 
 def test_mistakes_in_a_member_show_before_anything_is_trained(make: Config) -> None:

@@ -157,6 +157,20 @@ def test_the_fusion_learns_where_to_believe_whom() -> None:
     assert last < before
 
 
+def test_the_fusion_learns_what_its_loss_asks_for() -> None:
+    """Two members that are wrong by as much: one too bright, one too dark. The loss has a taste."""
+    bright, dark = torch.full((1, 3, 64, 64), 0.2), torch.full((1, 3, 64, 64), -0.2)
+
+    def liking(sign: float) -> float:
+        network = ensemble(bright, dark)
+        train_fusion(network, pairs(-1), 60, loss=lambda out, high: (sign * (high - out)).mean(), learning_rate=2e-2)
+        low, high = next(pairs())
+        return float((network.combine("fusion", members_of(network, low, high)) - high).mean())
+
+    assert liking(1) > 0.1
+    assert liking(-1) < -0.1
+
+
 def test_the_same_seed_gives_the_same_fusion_and_members_stay_as_they_are() -> None:
     def trained(seed: int) -> tuple[EnsembleNetwork, dict[str, Any]]:
         torch.manual_seed(1)
