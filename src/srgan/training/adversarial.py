@@ -19,7 +19,14 @@ from srgan.networks.discriminators import build_discriminator
 from srgan.training.config import DiscriminatorSection, TrainConfig
 from srgan.training.data import TileStore
 from srgan.training.features import PerceptualLoss
-from srgan.training.gan_losses import artefact_map, discriminator_loss, generator_loss, gradient_penalty, r1_penalty
+from srgan.training.gan_losses import (
+    artefact_map,
+    discriminator_loss,
+    generator_loss,
+    gradient_penalty,
+    grid_loss,
+    r1_penalty,
+)
 from srgan.training.learner import Learner, Stepped
 from srgan.training.loop import Sitting, open_sitting, work_through
 from srgan.training.losses import PixelLoss
@@ -29,9 +36,6 @@ from srgan.training.runs import State
 from srgan.training.setup import chosen, finish, make_fabric, make_network
 from srgan.training.team import make_team
 from srgan.training.validation import Validator
-
-SMALLEST_VIEW = 16
-"""Pixels that the feature network and the discriminator see of a patch at least, along each side."""
 
 log = logging.getLogger("srgan")
 
@@ -50,7 +54,6 @@ def adversarial(
     network = make_network(config.network, config.data.patch, config.hardware)
     discriminator = make_discriminator(config.discriminator)
     perceptual = PerceptualLoss(config.loss) if config.loss.perceptual else None
-    check_shift(config)
     if not config.network.init_from:
         log.warning("network.init_from is empty: a GAN that starts from nothing rarely ends well")
     for module in (network, discriminator, perceptual):
@@ -92,16 +95,6 @@ def make_discriminator(section: DiscriminatorSection) -> nn.Module:
     return discriminator
 
 
-def check_shift(config: TrainConfig) -> None:
-    """Raise `InvalidConfig` when `LossSection.shift` leaves too little of a patch to judge."""
-    side = config.data.patch * config.network.scale
-    if side - config.loss.shift < SMALLEST_VIEW:
-        raise InvalidConfig(
-            f"loss.shift: of patches of {side} pixels, {config.loss.shift} less leaves under {SMALLEST_VIEW}: take a "
-            "larger data.patch or a smaller shift"
-        )
-
-
 def _make_optimiser(discriminator: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     section = config.discriminator
     weights = list(discriminator.parameters())
@@ -138,12 +131,13 @@ def make_step(
         number = state.step + 1
         output = generator.module(low)
         terms = {"loss/pixel": pixel_loss(output, high, number / config.steps)}
-        seen, wanted = shifted(output, high, config.loss.shift, state.generator)
         with fabric.autocast():
             if perceptual is not None:
-                terms["loss/perceptual"] = config.loss.perceptual * perceptual(seen, wanted)
+                terms["loss/perceptual"] = config.loss.perceptual * perceptual(output, high)
             if config.loss.adversarial and number > config.discriminator.head_start:
-                terms["loss/adversarial"] = config.loss.adversarial * _convince(config, state, seen, wanted)
+                terms["loss/adversarial"] = config.loss.adversarial * _convince(config, state, output, high)
+        if config.loss.grid:
+            terms["loss/grid"] = config.loss.grid * grid_loss(output, high, config.network.scale)
         if config.loss.artefact:
             with fabric.autocast():
                 weight = artefact_map(output, by_average(state, low), high)
@@ -171,21 +165,6 @@ def make_step(
         return stepped._replace(terms={**stepped.terms, **judged})
 
     return step
-
-
-def shifted(output: Tensor, target: Tensor, room: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The same part of both, smaller by ``room`` pixels along each side, from a place that ``generator`` draws.
-
-    A network that works in strides looks harder at some of the places within a stride than at others. Patches always
-    begin where a low-resolution pixel does, so these places would be the same ones of each enlarged pixel in every
-    step, and the generator would learn to serve them: a grid with the period of the scale.
-    """
-    if not room:
-        return output, target
-    down, right = torch.randint(room, (2,), generator=generator).tolist()
-    rows = slice(down, output.shape[-2] - room + down)
-    columns = slice(right, output.shape[-1] - room + right)
-    return output[..., rows, columns], target[..., rows, columns]
 
 
 @torch.no_grad()
@@ -218,7 +197,6 @@ def _tell_apart(
     low, real = batch
     with torch.no_grad():
         fake = generate(low)
-    fake, real = shifted(fake, real, config.loss.shift, state.generator)
     of_real, of_fake = discriminate(real), discriminate(fake)
     loss = discriminator_loss(section.loss, of_real, of_fake, label=section.label)
     # Penalties are slopes of slopes: in float32, outside of autocast.

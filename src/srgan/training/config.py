@@ -113,13 +113,10 @@ class LossSection(Section):
         default="unit", description="How features are compared: as LPIPS does, scaled to unit length, or as they are."
     )
     adversarial: float = Field(default=0.1, ge=0, description="Adversarial recipe: weight of the discriminator.")
-    shift: int = Field(
-        default=8,
+    grid: float = Field(
+        default=25.0,
         ge=0,
-        le=64,
-        description="Adversarial recipe: the feature network and the discriminator see patches that are smaller by so "
-        "many pixels, cut at random: their strides otherwise leave a grid. A multiple of 8; 0 is none.",
-        multiple_of=8,
+        description="Adversarial recipe: weight of patterns that are repeated from one enlarged pixel to the next.",
     )
     artefact: float = Field(
         default=0.0, ge=0, description="Adversarial recipe: weight of an extra L1 where artefacts show (LDL)."

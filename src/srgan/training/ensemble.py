@@ -19,7 +19,6 @@ from srgan.models.bundle import SAFETENSORS
 from srgan.networks import build
 from srgan.networks.ensemble import MEMBERS, EnsembleNetwork
 from srgan.networks.network import Network, costs
-from srgan.training.adversarial import check_shift, shifted
 from srgan.training.config import TrainConfig
 from srgan.training.data import TileStore
 from srgan.training.features import PerceptualLoss
@@ -50,8 +49,6 @@ def ensemble(
     """
     member_configs(config, config.output.runs)
     looks = PerceptualLoss(config.loss) if config.ensemble.fusion_steps and config.ensemble.fusion_perceptual else None
-    if looks:
-        check_shift(config)
     run = open_run(config, resume=resume)
     members = member_configs(config, run.folder / "members")
     bundles = train_members(members, devices=config.hardware.devices, progress=progress)
@@ -127,17 +124,15 @@ def _batches(store: TileStore) -> Iterator[Pair]:
 def _learn_to_fuse(
     network: EnsembleNetwork, config: TrainConfig, batches: Iterator[Pair], looks: PerceptualLoss | None
 ) -> None:
-    """Train the fusion to make small L1 and, with its weight, ``looks`` on patches that are shifted at random."""
+    """Train the fusion to make small L1 and, with its weight, ``looks``."""
     section = config.ensemble
-    generator = torch.Generator().manual_seed(config.seed)
     if looks is not None:
         looks.to(next(network.parameters()).device)
 
     def loss(output: Tensor, target: Tensor) -> Tensor:
         value = functional.l1_loss(output, target)
         if looks is not None:
-            seen, wanted = shifted(output, target, config.loss.shift, generator)
-            value = value + section.fusion_perceptual * looks(seen, wanted)
+            value = value + section.fusion_perceptual * looks(output, target)
         return value
 
     mean = train_fusion(

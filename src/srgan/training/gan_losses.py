@@ -95,6 +95,25 @@ def artefact_map(output: Tensor, average: Tensor, target: Tensor, window: int = 
         return (overall * local).masked_fill(residual < slow, 0.0)
 
 
+def grid_loss(output: Tensor, target: Tensor, scale: int, window: int = 8) -> Tensor:
+    """How far a pattern is repeated in neighbouring enlarged pixels that the target does not have; 0 or more.
+
+    ``output`` and ``target`` begin where a low-resolution pixel does and are ``scale`` times as large. The residual at
+    each of the scale * scale places within an enlarged pixel is averaged over squares of ``window`` such pixels: what a
+    square has of detail cancels out, and what comes again in each does not. The figure is the mean absolute value of
+    what is left, less the mean over the places, which is a matter of colour.
+
+    A network that works at low resolution gives the same pattern wherever its features are the same, so this is the
+    cheapest texture for it to please a feature network with.
+    """
+    places = functional.pixel_unshuffle(output - target, scale)
+    window = min(window, *places.shape[-2:])
+    repeated = functional.avg_pool2d(places, window, stride=max(1, window // 2))
+    repeated = repeated.reshape(len(output), -1, scale * scale, *repeated.shape[-2:])
+    loss: Tensor = (repeated - repeated.mean(dim=2, keepdim=True)).abs().mean()
+    return loss
+
+
 def _bce(logits: Tensor, label: float) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
 

@@ -15,9 +15,8 @@ from safetensors.torch import load_file  # noqa: E402 (torch first: without it n
 
 from srgan.errors import InvalidConfig  # noqa: E402
 from srgan.networks import build  # noqa: E402
-from srgan.networks.discriminators import PatchDiscriminator  # noqa: E402
 from srgan.training import train  # noqa: E402
-from srgan.training.adversarial import by_average, shifted  # noqa: E402
+from srgan.training.adversarial import by_average  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.data import TileStore  # noqa: E402
 from srgan.training.optimisers import WeightAverage  # noqa: E402
@@ -277,45 +276,3 @@ def test_the_best_checkpoint_is_that_of_the_chosen_figure(make_gan: Config, pict
 def test_a_figure_that_is_not_measured_cannot_choose(make_gan: Config) -> None:
     with pytest.raises(ValueError, match="lpips-unweighted"):
         make_gan(validation={"best": "lpips-unweighted"})
-
-
-# --------------------------------------------------------------------------------------------------------- the shift
-
-
-def test_both_are_cut_at_the_same_place_and_every_place_comes_up() -> None:
-    rows, columns = torch.meshgrid(torch.arange(24.0), torch.arange(40.0), indexing="ij")
-    picture = (100 * rows + columns)[None, None]
-    generator = torch.Generator().manual_seed(0)
-    corners = set()
-    for _ in range(400):
-        seen, wanted = shifted(picture, picture + 0.5, 8, generator)
-        assert seen.shape == wanted.shape == (1, 1, 16, 32)
-        assert torch.equal(seen + 0.5, wanted)
-        corners.add(int(seen[0, 0, 0, 0]))
-    assert corners == {100 * row + column for row in range(8) for column in range(8)}
-
-
-def test_without_a_shift_patches_are_seen_whole_and_nothing_is_drawn() -> None:
-    generator = torch.Generator().manual_seed(0)
-    before = generator.get_state()
-    picture = torch.rand(1, 3, 16, 16)
-    assert shifted(picture, picture, 0, generator) == (picture, picture)
-    assert torch.equal(generator.get_state(), before)
-
-
-def test_a_shift_that_leaves_too_little_is_refused_before_anything_is_decoded(make_gan: Config) -> None:
-    with pytest.raises(InvalidConfig, match=r"loss\.shift: of patches of 32 pixels, 24 less leaves under 16"):
-        train(make_gan(loss__shift=24))
-
-
-def test_features_and_discriminator_see_what_is_left(make_gan: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = set()
-    forward = PatchDiscriminator.forward
-
-    def watched(self: PatchDiscriminator, pictures: torch.Tensor) -> torch.Tensor:
-        seen.add(tuple(pictures.shape[-2:]))
-        return forward(self, pictures)
-
-    monkeypatch.setattr(PatchDiscriminator, "forward", watched)
-    train(make_gan(steps=2, loss__shift=16, loss__perceptual=0.0))
-    assert seen == {(16, 16)}

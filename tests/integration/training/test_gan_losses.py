@@ -13,6 +13,7 @@ from srgan.training.gan_losses import (  # noqa: E402 (torch first: without it n
     discriminator_loss,
     generator_loss,
     gradient_penalty,
+    grid_loss,
     r1_penalty,
 )
 
@@ -153,3 +154,55 @@ def test_processes_that_share_a_batch_penalise_it_as_one_would() -> None:
     ]
     torch.testing.assert_close(torch.stack(halves).mean(), whole)
     assert not torch.isclose(halves[0], halves[1])
+
+
+# ----------------------------------------------------------------------------------------------------------- the grid
+
+
+def pattern(scale: int, strength: float) -> torch.Tensor:
+    """The same in each enlarged pixel, of mean 0 and mean absolute value ``strength``."""
+    made = torch.randn(1, 3, scale, scale, generator=torch.Generator().manual_seed(8))
+    made -= made.mean((2, 3), keepdim=True)
+    return made * (strength / made.abs().mean())
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_repeated_pattern_counts_for_what_it_is(scale: int) -> None:
+    target = torch.rand(2, 3, 32 * scale, 24 * scale)
+    output = target + pattern(scale, 0.03).tile(1, 1, 32, 24)
+    assert grid_loss(output, target, scale).item() == pytest.approx(0.03, rel=1e-4)
+
+
+def test_what_the_target_has_itself_does_not_count() -> None:
+    target = torch.rand(1, 3, 64, 64) + pattern(4, 0.2).tile(1, 1, 16, 16)
+    assert grid_loss(target, target, 4).item() == 0
+
+
+def test_colours_and_detail_that_is_not_repeated_hardly_count() -> None:
+    target = torch.rand(4, 3, 128, 128)
+    assert grid_loss(target + 0.1, target, 4).item() == pytest.approx(0, abs=1e-6)
+    noise = torch.randn(4, 3, 128, 128, generator=torch.Generator().manual_seed(1)) * 0.05
+    assert grid_loss(target + noise, target, 4) < noise.abs().mean() / 6
+
+
+def test_a_pattern_of_one_corner_is_not_hidden_by_the_rest() -> None:
+    target = torch.zeros(1, 3, 128, 128)
+    output = target.clone()
+    output[..., :32, :32] += pattern(4, 0.03).tile(1, 1, 8, 8)
+    assert grid_loss(output, target, 4) > 0.03 / 49
+
+
+def test_a_patch_smaller_than_the_window_is_one_window() -> None:
+    target = torch.zeros(1, 3, 16, 24)
+    assert grid_loss(target + pattern(4, 0.03).tile(1, 1, 4, 6), target, 4).item() == pytest.approx(0.03, rel=1e-4)
+
+
+def test_the_pattern_goes_when_the_grid_is_made_small() -> None:
+    target = torch.rand(1, 3, 64, 64)
+    output = (target + pattern(4, 0.03).tile(1, 1, 16, 16)).requires_grad_()
+    optimiser = torch.optim.SGD([output], 2.0)
+    for _ in range(400):
+        optimiser.zero_grad()
+        grid_loss(output, target, 4).backward()
+        optimiser.step()
+    assert grid_loss(output, target, 4) < 0.003

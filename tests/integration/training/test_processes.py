@@ -92,7 +92,7 @@ GAN: dict[str, Any] = {
     "discriminator": {
         "name": "srgan",
         "options": {"width": 4, "dense": 8, "norm": "none"},
-        "loss": "wgan-gp",  # its penalty draws, as the patches do and their shift
+        "loss": "wgan-gp",  # its penalty draws, as the patches do
         "r1": 1.0,
         "r1_every": 2,
     },

@@ -21,7 +21,7 @@ from srgan.training.config import TrainConfig
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted((ROOT / "configs").iterdir())
 STARTING_EXAMPLE = ROOT / "configs" / "pretrain.toml"
-GAN_LOSSES = ("loss.perceptual", "loss.feature", "loss.adversarial", "loss.artefact", "loss.shift")
+GAN_LOSSES = ("loss.perceptual", "loss.feature", "loss.adversarial", "loss.artefact", "loss.grid")
 ELSEWHERE = ("data.degradation.", "discriminator.", "updates.", "ensemble.", *GAN_LOSSES)
 """Beginnings of keys that the starting example leaves out: a long section, and what belongs to the other recipe."""
 MODELS = [path for path in FILES if re.fullmatch(r".+-x\d\.toml", path.name)]
