@@ -141,16 +141,16 @@ def moved(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> tuple[bool, b
     )
 
 
-@pytest.mark.parametrize("term", ["pixel_weight", "perceptual", "adversarial"])
+@pytest.mark.parametrize("term", ["pixel_weight", "perceptual", "adversarial", "grid"])
 def test_each_term_alone_moves_the_generator(term: str, make_gan: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = {"pixel_weight": 0.0, "perceptual": 0.0, "adversarial": 0.0}
+    nothing = {"pixel_weight": 0.0, "perceptual": 0.0, "adversarial": 0.0, "grid": 0.0}
     assert moved(make_gan(loss=nothing | {term: 1.0}), monkeypatch) == (True, True)
 
 
 def test_the_head_start_keeps_the_discriminator_out_of_the_generator(
     make_gan: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    only = {"pixel_weight": 0.0, "perceptual": 0.0, "adversarial": 1.0, "artefact": 1e-9}
+    only = {"pixel_weight": 0.0, "perceptual": 0.0, "adversarial": 1.0, "grid": 0.0, "artefact": 1e-9}
     assert moved(make_gan(loss=only, discriminator__head_start=6, steps=6), monkeypatch)[1]
 
     made = states(monkeypatch)
