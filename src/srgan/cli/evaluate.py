@@ -143,19 +143,21 @@ def evaluate(
 
     if record:
         _check_recordable(models or [], settings, limit, bool(results or degrade or low_dir))
+    _check_files(csv, html)
     inputs, limits = _inputs(degrade, seed, low_dir), options.limits_of(settings)
     trial = Trial(folder, inputs=inputs, limits=limits, first=limit, metrics=metrics.split(","))
     check_order(worst_by, trial.metrics)
     contenders = _contenders(models or [], results or [], settings)
-    if save_inputs is not None:
-        trial.write_inputs(save_inputs, int(contenders[0].scale))
     with tempfile.TemporaryDirectory(prefix="srgan-") as temporary:
-        kept = save_dir or (Path(temporary) if html else None)
-        folders = {one.label: _folder(kept, one, contenders) for one in contenders} if kept else {}
+        folders = _folders(trial, contenders, save_dir or (Path(temporary) if html else None), save_inputs)
+        if save_inputs is not None:
+            trial.write_inputs(save_inputs, contenders[0].scale)
         comparison = Comparison(_reports(trial, contenders, folders))
+        _tell(comparison, as_json)  # before the files: should one fail, the figures are there
+        if csv is not None:
+            write_text(csv, comparison.first.to_csv() if len(contenders) == 1 else comparison.to_csv())
         if html is not None:
             _write_page(html, comparison, trial, folders, worst_by)
-    _tell(comparison, csv, as_json)
     if record and models:
         _record(models[0], settings.upscale.scale, comparison.first)
     if any(report.failures for report in comparison.full.values()):
@@ -175,6 +177,14 @@ class _Contender:
         return self.made_by.scale
 
 
+def _check_files(*files: Path | None) -> None:
+    """Raise `CannotWrite` for one that cannot be written: told before the work, not after it."""
+    from srgan.imaging import check_target
+
+    for file in filter(None, files):
+        check_target(file, overwrite=True)
+
+
 def _inputs(degrade: str | None, seed: int, low_dir: Path | None) -> Inputs | None:
     from srgan.evaluation import Degraded, LowFolder
 
@@ -187,14 +197,14 @@ def _inputs(degrade: str | None, seed: int, low_dir: Path | None) -> Inputs | No
 
 def _contenders(models: list[str], results: list[str], settings: Settings) -> list[_Contender]:
     """All opened, so that what cannot be scored is told before the work. Raises `InvalidConfig`."""
-    from srgan.evaluation import Results
+    from srgan.evaluation import BICUBIC, ORIGINAL, Results, whole_scale
 
     wanted = settings.upscale.scale
     upscalers = [options.open_upscaler(settings, wanted, model) for model in models]
     names = [upscaler.info.model for upscaler in upscalers]
     contenders = [
         _Contender(
-            label=name if names.count(name) == 1 else model,
+            label=name if names.count(name) == 1 and name not in (BICUBIC, ORIGINAL) else model,
             made_by=upscaler,
             loss_features=_loss_features(model, wanted),
         )
@@ -210,9 +220,15 @@ def _contenders(models: list[str], results: list[str], settings: Settings) -> li
     labels = [_file_name(one.label) for one in contenders]
     if doubled := sorted({label for label in labels if labels.count(label) > 1}):
         raise InvalidConfig(f"two of those to score are called {doubled[0]}; --results LABEL=DIR gives another name")
+    for one in contenders:
+        elsewhere = isinstance(one.made_by, Results)
+        if one.label == ORIGINAL or (one.label == BICUBIC and elsewhere):
+            way = "--results LABEL=DIR gives another name" if elsewhere else "name the model by its path"
+            raise InvalidConfig(f"{one.label}: comparisons have a line of this name already; {way}")
     if len(scales := {one.scale for one in contenders}) > 1:
         said = ", ".join(f"{one.label} x{one.scale:g}" for one in contenders)
         raise InvalidConfig(f"models are compared at one scale, not {said}; give --scale {min(scales):g}")
+    whole_scale(contenders[0].scale)
     return contenders
 
 
@@ -224,9 +240,17 @@ def _loss_features(model: str, scale: float | None) -> tuple[str, ...]:
     return () if model in RESIZE_MODELS else find_model(model, scale).info.provenance.loss_features
 
 
-def _folder(kept: Path, one: _Contender, contenders: list[_Contender]) -> Path:
-    """Where the pictures of ``one`` are kept."""
-    return kept if len(contenders) == 1 else kept / _file_name(one.label)
+def _folders(
+    trial: Trial, contenders: list[_Contender], kept: Path | None, save_inputs: Path | None
+) -> dict[str, Path]:
+    """Where in ``kept`` the pictures of each are kept, by its label; made, and ``save_inputs`` with them."""
+    from srgan.evaluation import Results
+
+    alone = len(contenders) == 1
+    folders = {one.label: kept if alone else kept / _file_name(one.label) for one in contenders} if kept else {}
+    finished = [one.made_by.folder for one in contenders if isinstance(one.made_by, Results)]
+    trial.make_folders([*folders.values(), *filter(None, [save_inputs])], finished)
+    return folders
 
 
 def _file_name(label: str) -> str:
@@ -256,11 +280,9 @@ def _write_page(path: Path, comparison: Comparison, trial: Trial, folders: Mappi
     say(f"{path}: written")
 
 
-def _tell(comparison: Comparison, csv: Path | None, as_json: bool) -> None:
-    """Write the figures where they are asked for, then what is to be said of them. One model is told of in full."""
+def _tell(comparison: Comparison, as_json: bool) -> None:
+    """Show the figures, then what is to be said of them. One model is told of in full."""
     alone = len(comparison.full) == 1
-    if csv is not None:
-        write_text(csv, comparison.first.to_csv() if alone else comparison.to_csv())
     if as_json:
         emit((comparison.first if alone else comparison).to_json().rstrip("\n"))
     else:

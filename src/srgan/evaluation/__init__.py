@@ -1,6 +1,6 @@
 """Scoring models against reference pictures, alone or side by side."""
 
-from srgan.evaluation.comparison import BICUBIC, Comparison, Line, check_order
+from srgan.evaluation.comparison import BICUBIC, ORIGINAL, Comparison, Line, check_order
 from srgan.evaluation.inputs import DEGRADATIONS, Degraded, Inputs, LowFolder, Results, Shrunk
 from srgan.evaluation.page import comparison_page, most_different
 from srgan.evaluation.recording import record_quality
@@ -13,11 +13,12 @@ from srgan.evaluation.report import (
     PictureScore,
     SetFigure,
 )
-from srgan.evaluation.scoring import Case, Trial, evaluate
+from srgan.evaluation.scoring import Case, Trial, evaluate, whole_scale
 
 __all__ = [
     "BICUBIC",
     "DEGRADATIONS",
+    "ORIGINAL",
     "PERFECT_PSNR",
     "PROTOCOL",
     "Case",
@@ -39,4 +40,5 @@ __all__ = [
     "evaluate",
     "most_different",
     "record_quality",
+    "whole_scale",
 ]

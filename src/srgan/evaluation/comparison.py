@@ -35,12 +35,14 @@ def check_order(figure: str, metrics: Sequence[str]) -> None:
 class Comparison:
     """The reports of several models, or of one, over the pictures that all of them could be scored on.
 
-    ``reports`` are named by labels that tell them apart; the first is the one that others are compared with. Raises
-    `InvalidConfig` when they are about different pictures, inputs, scales or figures, and `InvalidDataset` when no
-    picture is common to all.
+    ``reports`` are named by labels that tell them apart, from `ORIGINAL` too; the first is the one that others are
+    compared with. Raises `InvalidConfig` for that label, or when they are about different pictures, inputs, scales or
+    figures, and `InvalidDataset` when no picture is common to all.
     """
 
     def __init__(self, reports: Mapping[str, EvaluationReport]) -> None:
+        if ORIGINAL in reports:
+            raise InvalidConfig(f"the references are called {ORIGINAL}; choose another label")
         about = {(r.dataset, r.protocol, r.scale, r.metrics) for r in reports.values()}
         if len(about) != 1:
             scales = ", ".join(f"{label} x{report.scale}" for label, report in reports.items())
@@ -97,6 +99,9 @@ class Comparison:
         ]
         if self.left_out:
             said.append(f"not every model could be scored on {', '.join(self.left_out)}: the means leave them out")
+        lost = {name for label, report in self.full.items() for name in report.sets if not self.reports[label].sets}
+        if lost:
+            said.append(f"{', '.join(sorted(lost))}: left out where other pictures are among those compared")
         return said
 
     def worst_first(self, figure: str) -> list[str]:

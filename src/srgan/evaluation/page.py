@@ -70,9 +70,11 @@ def comparison_page(
 def most_different(pictures: list[Pixels]) -> tuple[int, int]:
     """Top and left of the part, `PART` pixels square or the whole side, in which ``pictures`` differ most.
 
-    They are H x W x C of one shape, at least two; what counts is the variance between them.
+    They are H x W x 1 or 3 of one size, at least two; what counts is the variance between them, in all three channels
+    of which gray is the same.
     """
-    spread = np.var(np.stack(pictures), axis=0, dtype=np.float64).mean(axis=2)
+    coloured = [np.broadcast_to(pixels, (*pixels.shape[:2], 3)) for pixels in pictures]
+    spread = np.var(np.stack(coloured), axis=0, dtype=np.float64).mean(axis=2)
     sums = np.pad(spread.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     height, width = (min(PART, side) for side in spread.shape)
     tops, lefts = (

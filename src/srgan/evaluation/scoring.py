@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -129,9 +129,9 @@ class Trial:
         2, and `CannotWrite`.
         """
         enlarger = _Stored(model, self._limits) if isinstance(model, Results) else _Running(model)
-        scale = _whole(enlarger.scale)
+        scale = whole_scale(enlarger.scale)
         if save is not None:
-            self._make(Path(save), model.folder if isinstance(model, Results) else None)
+            self.make_folders([Path(save)], [model.folder] if isinstance(model, Results) else [])
         patches = _Patches()
         scores, failures = [], []
         for done, path in enumerate(self.paths):
@@ -169,19 +169,25 @@ class Trial:
         """The reference at ``path`` and its input. Raises `SrganError` when it cannot be read or is too small."""
         reference = to_uint8(read_picture(path, limits=self._limits).colour)
         height, width = reference.shape[0] // scale * scale, reference.shape[1] // scale * scale
-        if min(height, width) < max(_LEAST_SIDE + 2 * scale, self._figures.least_side):
-            raise InvalidImage(f"{path}: {reference.shape[1]} x {reference.shape[0]} pixels are too few for x{scale}")
+        sides = [(_LEAST_SIDE + 2 * scale, f"x{scale}")]
+        sides += [(least_side(name, scale), f"{name} at x{scale}") for name in self.metrics]
+        least, what = max(sides)
+        if min(height, width) < least:
+            size, needed = f"{reference.shape[1]} x {reference.shape[0]}", -(-least // scale) * scale
+            raise InvalidImage(f"{path}: {size} pixels are too few for {what}: it takes {needed} each way")
         reference = reference[:height, :width]
         small = self._inputs.small(path, reference, scale, self._limits)
         truth, small = alike(from_uint8(reference), small)
         return Case(path=path, truth=truth, small=small)
 
-    def write_inputs(self, folder: str | os.PathLike[str], scale: int) -> None:
+    def write_inputs(self, folder: str | os.PathLike[str], scale: float) -> None:
         """Write what is enlarged into ``folder``, as PNG named like the references, for another program to enlarge.
 
-        Pictures that cannot be read are left out: `score` tells of them. Raises `CannotWrite`.
+        Pictures that cannot be read are left out: `score` tells of them. Raises `CannotWrite`, and `InvalidConfig` for
+        a scale that is not a whole number of at least 2.
         """
-        self._make(Path(folder))
+        scale = whole_scale(scale)
+        self.make_folders([Path(folder)])
         for path in self.paths:
             try:
                 small = self.case(path, scale).small
@@ -189,14 +195,23 @@ class Trial:
                 continue
             write_picture(Picture(pixels=small), Path(folder) / f"{self._name(path)}.png", overwrite=True)
 
-    def _make(self, folder: Path, *others: Path | None) -> None:
-        """Make ``folder`` to write into. Raises `CannotWrite`, also for one that is read from: nothing is replaced."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CannotWrite(f"{folder}: {error.strerror or error}") from error
-        if any(read and folder.samefile(read) for read in (self._folder, self._inputs.folder, *others)):
-            raise CannotWrite(f"{folder}: pictures are read from this folder, and could be replaced; choose another")
+    def make_folders(self, folders: Collection[Path], results: Iterable[Path] = ()) -> None:
+        """Make ``folders`` to write into: all of them, before the first picture is scored or written.
+
+        Raises `CannotWrite`, and then makes none, for one that pictures are read from, or in which links lead there:
+        the references, the inputs, or those of the folders ``results``. Nothing is replaced.
+        """
+        kept = [home for read in (self._folder, self._inputs.folder, *results) if read for home in _homes(read)]
+        for folder in folders:
+            if folder.exists() and any(home.samefile(read) for home in _homes(folder) for read in kept):
+                raise CannotWrite(
+                    f"{folder}: pictures are read from this folder, and could be replaced; choose another"
+                )
+        for folder in folders:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise CannotWrite(f"{folder}: {error.strerror or error}") from error
 
     def target(self, folder: Path, path: Path, scale: int) -> Path:
         """Where in ``folder`` the result for the reference at ``path`` is kept: ``NAME_x4.png``."""
@@ -314,7 +329,6 @@ class _Figures:
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.names = names
-        self.least_side = least_side(names)
         self._judges: dict[str, Judge] = {name: open_judge(name) for name in names if FIGURES[name].kind == "picture"}
         self._against = {name: JUDGES[name] for name in names if FIGURES[name].kind == "input"}
         blind = [name for name in names if FIGURES[name].kind == "blind"]
@@ -338,7 +352,7 @@ class _Figures:
         return None if self._collect is None else self._collect(picture)
 
     def sets(self, patches: _Patches) -> dict[str, SetFigure]:
-        """The figures over all that was gathered; none for fewer than two patches."""
+        """The figures over all that was gathered; none for fewer than two patches, of which `warnings` tells."""
         if not self._over_all or patches.count < 2:
             return {}
         from srgan.metrics.distribution import frechet_distance, kernel_distance
@@ -359,6 +373,11 @@ class _Figures:
             for name in self.names
             if (features := FIGURES[name].features) in trained_with
         ]
+        if patches.count < 2:
+            return said + [
+                f"{name}: left out, there are fewer than two patches: it takes larger or more pictures"
+                for name in self._over_all
+            ]
         if "fd-squeeze" in self.names and patches.count < FEW_PATCHES:
             few = f"{patches.count} patches are few (below {FEW_PATCHES})"
             said.append(f"fd-squeeze: {few}: compare on the same pictures only")
@@ -372,7 +391,20 @@ def alike(a: NDArray[Float], b: NDArray[Float]) -> tuple[NDArray[Float], NDArray
     return (a.repeat(3, axis=2), b) if a.shape[2] == 1 else (a, b.repeat(3, axis=2))
 
 
-def _whole(scale: float) -> int:
+def _homes(folder: Path) -> set[Path]:
+    """``folder`` and where the files in it really lie: writing through a link replaces what it points to.
+
+    Raises `CannotWrite` when it cannot be looked into.
+    """
+    try:
+        files = [path for path in folder.iterdir() if path.is_file()]
+    except OSError as error:
+        raise CannotWrite(f"{folder}: {error.strerror or error}") from error
+    return {Path(os.path.realpath(folder)), *(Path(os.path.realpath(path)).parent for path in files)}
+
+
+def whole_scale(scale: float) -> int:
+    """``scale`` as an int. Raises `InvalidConfig` when it is not a whole number of at least 2."""
     if scale != int(scale) or scale < 2:
         raise InvalidConfig(f"a model is evaluated at a whole scale of at least 2, not at {scale:g}")
     return int(scale)

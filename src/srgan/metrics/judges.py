@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import InvalidConfig, MissingDependency
+from srgan.metrics import lattice
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,9 +100,9 @@ def chosen(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("psnr", "ssim", *wanted)))
 
 
-def least_side(names: Iterable[str]) -> int:
-    """How many pixels high and wide a picture must be for all of these figures."""
-    return max((_LEAST_SIDE.get(name, 1) for name in names), default=1)
+def least_side(name: str, scale: int) -> int:
+    """How many pixels high and wide a picture enlarged by ``scale`` must be for the figure ``name``."""
+    return lattice.window(scale) if name == "grid" else _LEAST_SIDE.get(name, 1)
 
 
 def open_judge(name: str) -> Judge:
@@ -186,7 +187,6 @@ def _batch(pixels: Pixels) -> NDArray[np.float32]:
 
 
 _LEAST_SIDE = {
-    "grid": 64,
     "lpips-unweighted": 17,
     "dists-squeeze": 17,
     "stlpips-alex": 32,

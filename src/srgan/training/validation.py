@@ -48,7 +48,7 @@ class Validator:
         self._over_all = [name for name in section.figures if FIGURES[name].kind == "set"]
         self._collect = open_collector() if self._over_all else None
         self._pairs: list[tuple[Tensor, NDArray[np.float32]]] = []
-        smallest = max(2 * scale + SMALLEST_INSIDE, least_side(section.figures))
+        smallest = max([2 * scale + SMALLEST_INSIDE, *(least_side(name, scale) for name in section.figures)])
         for path in find_pictures([folder]):
             try:
                 pixels = read_rgb(path)

@@ -179,8 +179,8 @@ def test_the_taps_and_the_smallest_picture() -> None:
         squeezenet()(scenes(1, LEAST_SIDE - 1, 40))
     with pytest.raises(ValueError, match="one shape"):
         feature_distance(squeezenet(), scenes(1), scenes(2))
-    assert judges.least_side(["lpips-unweighted"]) == judges.least_side(["dists-squeeze"]) == LEAST_SIDE
-    assert judges.least_side(["stlpips-alex"]) == ShiftTolerantDistance.LEAST_SIDE
+    assert judges.least_side("lpips-unweighted", 4) == judges.least_side("dists-squeeze", 4) == LEAST_SIDE
+    assert judges.least_side("stlpips-alex", 4) == ShiftTolerantDistance.LEAST_SIDE
     side = ShiftTolerantDistance.LEAST_SIDE
     assert seeded_shift_tolerant()(scenes(1, side, side), scenes(1, side, side)).shape == (1,)
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from srgan.cli import options
+from srgan.errors import CannotWrite
 from srgan.metrics.judges import FIGURES
 from srgan.models import Bundle, Provenance, write_bundle
 from srgan.testing import NearestSession
@@ -97,6 +98,11 @@ def test_a_picture_that_cannot_be_scored_is_named_and_gives_exit_code_1(
         (["bicubic", "reference", "--low-dir", "nothing"], 3, "nothing: cannot be read"),
         (["reference", "--results", "nothing"], 3, "nothing: cannot be read"),
         (["bicubic", "reference", "--worst-by", "niqe-photos"], 2, "cannot be ordered by 'niqe-photos'"),
+        (["bicubic", "reference", "--scale", "0.5", "--save-inputs", "low"], 2, "whole scale"),
+        (["reference", "--results", "original=reference"], 2, "original: comparisons have a line of this name"),
+        (["reference", "--results", "bicubic=reference"], 2, "bicubic: comparisons have a line of this name"),
+        (["bicubic", "reference", "--html", "nothing/a.html"], 7, "the folder nothing does not exist"),
+        (["bicubic", "reference", "--csv", "nothing/a.csv"], 7, "the folder nothing does not exist"),
         (["bicubic", "bicubic", "reference"], 2, "two of those to score are called bicubic"),
         (["fast-x4", "fast-x2", "reference"], 2, "at one scale, not fast-x4 x4, fast-x2 x2; give --scale 2"),
     ],
@@ -162,7 +168,7 @@ def test_files_of_several_models(srgan: Callable[..., Any], folder: Path, tmp_pa
         "bicubic/a_x2.png", "bicubic/b_x2.png", "nearest/a_x2.png", "nearest/b_x2.png",
     ]  # fmt: skip
     assert "nearest is worst by ssim" in (tmp_path / "page.html").read_text("utf-8")
-    assert done.err.splitlines()[0] == f"{tmp_path / 'page.html'}: written"
+    assert done.err.splitlines()[-1] == f"{tmp_path / 'page.html'}: written"
     assert done.err.count("srgan: error: nearest: ") == done.err.count("srgan: error: bicubic: ") == 1
 
 
@@ -199,6 +205,57 @@ def test_another_program_is_judged_by_what_it_made_of_the_same_inputs(
     assert "protocol: reference cropped to a multiple of the scale; low resolution from low" in done.out
 
 
+@pytest.mark.parametrize(
+    ("kept", "peer"), [("--save-inputs={}", "peer"), ("--save-dir={}", "peer/mine"), ("--save-dir={}", "peer/bicubic")]
+)
+def test_finished_results_are_never_replaced(
+    kept: str,
+    peer: str,
+    srgan: Callable[..., Any],
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Told before anything is scored, whichever of those to score would be written there."""
+    results = tmp_path / peer
+    results.mkdir(parents=True)
+    for path in folder.iterdir():
+        (results / f"{path.stem}_x2.png").write_bytes(path.read_bytes())
+    before = {path: path.read_bytes() for path in results.iterdir()}
+    monkeypatch.setattr("srgan.cli.evaluate._reports", lambda *_: pytest.fail("scored"))
+    arguments = ("bicubic", folder, "--scale", "2", "--results", f"mine={results}")
+    done = srgan("evaluate", *arguments, kept.format(tmp_path / "peer"))
+    assert (done.code, done.out) == (7, "")
+    assert f"{results}: pictures are read from this folder" in done.err
+    assert {path: path.read_bytes() for path in (tmp_path / "peer").rglob("*.png")} == before
+
+
+def test_figures_are_shown_even_when_the_page_fails(
+    srgan: Callable[..., Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> str:
+        raise CannotWrite("the disk is full")
+
+    monkeypatch.setattr("srgan.evaluation.comparison_page", fail)
+    done = srgan("evaluate", "bicubic", folder, "--scale", "2", "--html", tmp_path / "p.html")
+    assert done.code == 7
+    assert done.err == "srgan: error: the disk is full\n"
+    assert "Means over 2 pictures" in done.out
+
+
+def test_a_model_that_only_calls_itself_bicubic_goes_by_its_path(
+    srgan: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = options.open_upscaler
+    monkeypatch.setattr(options, "open_upscaler", lambda settings, scale, _: real(settings, scale, "bicubic"))
+    monkeypatch.setattr("srgan.cli.evaluate._loss_features", lambda model, scale: ())
+    done = srgan("evaluate", "runs/1/bundle", "bicubic", folder, "--scale", "2")
+    assert [line.split()[0] for line in done.out.splitlines()[2:4]] == ["runs/1/bundle", "bicubic"]
+    done = srgan("evaluate", "original", folder, "--scale", "2")
+    assert (done.code, done.out) == (2, "")
+    assert "original: comparisons have a line of this name already; name the model by its path" in done.err
+
+
 def test_two_models_of_one_name_are_told_apart_by_their_paths(
     srgan: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +281,7 @@ def test_what_must_be_known_of_figures_is_said_beside_them(
     monkeypatch.setattr(
         "srgan.evaluation.scoring.open_collector", lambda: lambda pixels: pixels[::4, ::4].reshape(-1, 3)
     )
-    monkeypatch.setattr("srgan.evaluation.scoring.least_side", lambda names: 1)
+    monkeypatch.setattr("srgan.evaluation.scoring.least_side", lambda name, scale: 1)
     done = srgan("evaluate", "bicubic", folder, "--scale", "2", "--metrics", "fd-squeeze")
     assert done.code == 0
     assert "warning: fd-squeeze: 240 patches are few" in done.err
@@ -268,7 +325,7 @@ def test_a_figure_without_reference_is_shown_for_the_originals_too(
     srgan: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("srgan.evaluation.scoring.open_blind_judge", lambda name: lambda a: float(a.std()))
-    monkeypatch.setattr("srgan.evaluation.scoring.least_side", lambda names: 1)
+    monkeypatch.setattr("srgan.evaluation.scoring.least_side", lambda name, scale: 1)
     lines = srgan("evaluate", "nearest", folder, "--scale", "2", "--metrics", "niqe-photos").out.splitlines()
     assert lines[-3].split() == ["nearest", "x2", "bicubic", "ORIGINAL", "BETTER"]
     values = [float(word) for word in lines[-2].replace("[", " ").split() if word.replace(".", "").isdigit()]

@@ -84,7 +84,10 @@ def test_means_are_over_the_pictures_that_all_were_scored_on() -> None:
     assert comparison.left_out == ["y.png"]
     assert [value(line.means["psnr"]) for line in comparison.lines[:3]] == pytest.approx([31, 15, 20])
     assert "kid-squeeze" not in comparison.lines[0].means, "that of three pictures beside that of two"
-    assert comparison.warnings == ["not every model could be scored on y.png: the means leave them out"]
+    assert comparison.warnings == [
+        "not every model could be scored on y.png: the means leave them out",
+        "kid-squeeze: left out where other pictures are among those compared",
+    ]
     with pytest.raises(InvalidDataset, match="no picture that all of a, d could be scored on"):
         Comparison({"a": A, "d": report("d", {"w.png": 1.0})})
 
@@ -102,6 +105,11 @@ def test_warnings_say_of_whom_where_there_are_several() -> None:
     warned = report("w", {"x.png": 30.0}, warnings=("it flatters",))
     assert Comparison({"w": warned}).warnings == ["it flatters"]
     assert Comparison({"w": warned, "v": report("v", {"x.png": 1.0})}).warnings == ["w: it flatters"]
+
+
+def test_no_model_is_called_what_the_references_are_called() -> None:
+    with pytest.raises(InvalidConfig, match="the references are called original"):
+        Comparison({"a": A, "original": B})
 
 
 @pytest.mark.parametrize(
@@ -155,7 +163,7 @@ def test_bicubic_is_scored_once_for_all_models(folder: Path, monkeypatch: pytest
     monkeypatch.setattr(
         "srgan.evaluation.scoring.open_blind_judge", lambda name: lambda a: judged.append(name) or float(a.mean())
     )
-    monkeypatch.setattr("srgan.evaluation.scoring.least_side", lambda names: 1)
+    monkeypatch.setattr("srgan.evaluation.scoring.least_side", lambda name, scale: 1)
     trial = Trial(folder, metrics=["niqe-photos"])
     reports = {str(k): trial.score(NearestSession(2)) for k in range(3)}
     assert len(judged) == 3 * (3 + 2), "each result, bicubic, and the original"

@@ -115,6 +115,22 @@ def test_only_the_best_of_several_models_stands_out(folder: Path, tmp_path: Path
     assert "results of another program" in text
 
 
+def test_gray_and_colour_are_shown_side_by_side(tmp_path: Path, draw: Draw) -> None:
+    """Another program gives a gray reference back in colour."""
+    references, made = tmp_path / "references", tmp_path / "made"
+    for folder, pixels in ((references, draw(120, 120, 1)), (made, draw(120, 120, 3, seed=1))):
+        folder.mkdir()
+        write_picture(Picture(pixels=pixels), folder / "a.png")
+    trial = Trial(references)
+    folders = {"gray": tmp_path / "gray", "coloured": tmp_path / "coloured"}
+    models = {"gray": NearestSession(2), "coloured": Results(made, scale=2)}
+    reports = {label: trial.score(model, save=folders[label]) for label, model in models.items()}
+    for some in (reports, {"coloured": reports["coloured"]}):
+        shown = Page(comparison_page(Comparison(some), trial, folders))
+        assert shown.pictures("part of original")[0].shape == (96, 96)
+        assert shown.pictures("part of coloured")[0].shape == (96, 96, 3)
+
+
 def test_more_pictures_than_ten_are_folded_and_more_than_the_most_are_left_out(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +173,7 @@ def test_the_part_is_where_pictures_differ_most() -> None:
     other[200:230, 350:390] += 0.5
     other[10:12, 10:12] += 0.5
     top, left = most_different([alike, other])
+    assert (top, left) == most_different([alike[..., :1], other[..., :1]])
     assert 134 <= top <= 200
     assert 294 <= left <= 304 + 46
     assert (top % 8, left % 8) in {(t, n) for t in (0, 300 - 96 - (300 - 96) // 8 * 8) for n in (0, 304 % 8)}

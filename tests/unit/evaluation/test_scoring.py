@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from srgan.errors import Cancelled, CannotWrite, InvalidConfig, InvalidDataset
-from srgan.evaluation import EvaluationReport, PictureScore, evaluate, record_quality
+from srgan.evaluation import EvaluationReport, PictureScore, Trial, evaluate, record_quality
 from srgan.imaging import Limits, Picture, from_uint8, read_picture, resize, to_uint8, write_picture
 from srgan.metrics import psnr, ssim
 from srgan.metrics.distribution import frechet_distance, kernel_distance
@@ -303,7 +303,7 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "srgan.evaluation.scoring.open_collector", lambda: lambda pixels: pixels[::8, ::8].reshape(-1, 3)
     )
-    monkeypatch.setattr("srgan.evaluation.scoring.least_side", lambda names: 1)
+    monkeypatch.setattr("srgan.evaluation.scoring.least_side", lambda name, scale: 1)
 
 
 def test_without_further_figures_no_network_is_opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,8 +390,21 @@ def test_a_figure_that_was_a_loss_is_warned_of(folder: Path) -> None:
 
 def test_pictures_too_small_for_a_figure_fail_with_a_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srgan.evaluation.scoring.open_collector", lambda: lambda pixels: np.zeros((2, 3), np.float32))
-    with pytest.raises(InvalidDataset, match="too few"):
+    with pytest.raises(InvalidDataset, match="too few for kid-squeeze at x2: it takes 64 each way"):
         evaluate(NearestSession(2), folder, metrics=["kid-squeeze"])
+
+
+def test_figures_over_all_pictures_are_not_left_out_silently(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srgan.evaluation.scoring.open_collector", lambda: lambda pixels: np.zeros((1, 3), np.float32))
+    monkeypatch.setattr("srgan.evaluation.scoring.least_side", lambda name, scale: 1)
+    trial = Trial(folder, metrics=["kid-squeeze", "fd-squeeze"], first=1)
+    report = trial.score(NearestSession(2))
+    assert report.sets == {}
+    assert report.warnings == tuple(
+        f"{name}: left out, there are fewer than two patches: it takes larger or more pictures"
+        for name in ("kid-squeeze", "fd-squeeze")
+    )
+    assert list(evaluate(NearestSession(2), folder, metrics=["kid-squeeze"]).sets) == ["kid-squeeze"]
 
 
 def test_unknown_figures_are_refused_before_any_picture_is_read(tmp_path: Path) -> None:

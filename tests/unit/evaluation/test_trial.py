@@ -55,12 +55,14 @@ def test_only_the_first_pictures(folder: Path) -> None:
 
 
 def test_pictures_that_are_too_small_or_too_large_have_no_case(folder: Path) -> None:
-    with pytest.raises(InvalidImage, match="47 x 50 pixels are too few for x16"):
+    with pytest.raises(InvalidImage, match="47 x 50 pixels are too few for x16: it takes 48 each way"):
         Trial(folder).case(folder / "c.png", 16)
     with pytest.raises(Exception, match=r"c\.png"):
         Trial(folder, limits=Limits(max_pixels=100)).case(folder / "c.png", 2)
-    with pytest.raises(InvalidImage, match="too few"):
-        Trial(folder, metrics=["niqe-photos"]).case(folder / "c.png", 2)
+    with pytest.raises(InvalidImage, match="47 x 50 pixels are too few for niqe-photos at x2: it takes 96 each way"):
+        Trial(folder, metrics=["grid", "niqe-photos"]).case(folder / "c.png", 2)
+    with pytest.raises(InvalidImage, match="too few for grid at x9: it takes 72 each way"):
+        Trial(folder, metrics=["grid"]).case(folder / "c.png", 9)
 
 
 def test_what_is_kept_has_names_that_tell_pictures_apart(folder: Path, tmp_path: Path, draw: Draw) -> None:
@@ -107,7 +109,37 @@ def test_no_folder_that_is_read_from_is_written_to(folder: Path, tmp_path: Path)
     with pytest.raises(CannotWrite, match="pictures are read from this folder"):
         trial.score(Results(made, scale=2), save=made)
 
+    with pytest.raises(CannotWrite, match="made: pictures are read from this folder"):
+        trial.make_folders([tmp_path / "new", made], [made])
+    assert not (tmp_path / "new").exists()
+    trial.make_folders([tmp_path / "new" / "one", made])
+    assert (tmp_path / "new" / "one").is_dir()
+
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_no_picture_is_replaced_through_a_link(folder: Path, tmp_path: Path) -> None:
+    """Writing follows links, so both what is read and what is written may lie elsewhere than it seems."""
+    linked, kept = tmp_path / "linked", tmp_path / "kept"
+    for place, name in ((linked, "b.png"), (kept, "b_x2.png")):
+        place.mkdir()
+        (place / name).symlink_to(folder / "b.png")
+    before = (folder / "b.png").read_bytes()
+    for references, place in ((linked, folder), (folder, kept)):
+        with pytest.raises(CannotWrite, match=f"{place.name}: pictures are read from this folder"):
+            evaluate(NearestSession(2), references, save=place)
+    assert (folder / "b.png").read_bytes() == before
+    (kept / "b_x2.png").unlink()
+    (kept / "notes").symlink_to(tmp_path)
+    evaluate(NearestSession(2), folder, save=kept)
+    assert (kept / "b_x2.png").is_file()
+
+
+@pytest.mark.parametrize("scale", [0.5, 1, 2.5])
+def test_inputs_are_not_written_at_a_scale_that_is_not_scored(scale: float, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match=f"not at {scale:g}"):
+        Trial(folder).write_inputs(tmp_path / "low", scale)
+    assert not (tmp_path / "low").exists()
 
 
 def test_gray_references_are_degraded_and_enlarged_as_gray(tmp_path: Path, draw: Draw) -> None:

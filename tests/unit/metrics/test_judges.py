@@ -9,6 +9,8 @@ import pytest
 
 from srgan.errors import InvalidConfig, MissingDependency
 from srgan.metrics.judges import FIGURES, chosen, least_side, open_blind_judge, open_collector, open_judge
+from srgan.metrics.lattice import grid
+from srgan.metrics.naturalness import PATCH
 
 
 def test_psnr_and_ssim_are_always_there_and_nothing_twice() -> None:
@@ -27,10 +29,19 @@ def test_all_unknown_names_are_listed_with_what_there_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "side"), [((), 1), (("psnr",), 1), (("lpips-unweighted",), 17), (("stlpips-alex", "fd-squeeze"), 64)]
+    ("name", "scale", "side"),
+    [("psnr", 4, 1), ("lpips-unweighted", 4, 17), ("fd-squeeze", 16, 64), ("niqe-photos", 2, PATCH)],
 )
-def test_the_smallest_picture_is_that_of_the_most_demanding_figure(names: tuple[str, ...], side: int) -> None:
-    assert least_side(names) == side
+def test_the_smallest_picture_of_a_figure(name: str, scale: int, side: int) -> None:
+    assert least_side(name, scale) == side
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8, 9, 12, 16])
+def test_a_grid_is_looked_for_in_larger_windows_at_larger_scales(scale: int) -> None:
+    side = least_side("grid", scale)
+    assert grid(np.full((side, side, 1), 0.5), scale) == pytest.approx(1, abs=1e-6)
+    with pytest.raises(ValueError, match=f"windows of {side} pixels"):
+        grid(np.full((side - 1, side, 1), 0.5), scale)
 
 
 def test_no_figure_takes_a_name_that_means_something_else() -> None:
