@@ -356,6 +356,10 @@ def _complaint(fault: ErrorDetails, model_class: type[BaseModel], path: tuple[st
         return "is needed, but nobody gave it", ""
     if fault["type"] == "model_type":
         return "must be a section with keys of its own", f", not {_short(fault['input'])}"
+    if fault["type"] in ("tuple_type", "list_type"):
+        return 'must be a list, such as ["this", "that"]', f", not {_short(fault['input'])}"
+    if fault["type"] == "too_short" and not fault["input"]:
+        return "must not be empty", ""
     message = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
     message = re.split(", unable to |, got ", message)[0]
     if isinstance(fault["input"], dict) and fault["type"] in ("value_error", "assertion_error"):

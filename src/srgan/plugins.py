@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -48,7 +49,9 @@ class Table:
             return getattr(importlib.import_module(module), attribute)
         target = self.targets.get(name)
         if target is None:
-            raise InvalidConfig(f"There is no {self.noun} {name!r}. Choose one of: {', '.join(self.names())}")
+            near = get_close_matches(name, self.names(), n=1, cutoff=0.75)
+            meant = f" Did you mean {near[0]!r}?" if near else ""
+            raise InvalidConfig(f"There is no {self.noun} {name!r}.{meant} Choose one of: {', '.join(self.names())}")
         try:
             return EntryPoint(name, target, self.group).load()
         except (ImportError, AttributeError) as error:

@@ -70,3 +70,26 @@ def test_devices_lists_what_is_really_there(srgan) -> None:
     pairs = {(device["backend"], device["device"]) for device in document["devices"]}
     assert {("ncnn", "cpu"), ("resize", "cpu")} <= pairs
     assert not {name.split()[0] for name in document["unavailable"] if " " not in name} & {name for name, _ in pairs}
+
+
+INTERRUPTED = """
+import sys, types
+class Slow(types.ModuleType):
+    def __getattr__(self, name):
+        raise KeyboardInterrupt  # the terminal's, while the command line is still being loaded
+sys.modules["srgan.cli"] = Slow("srgan.cli")
+from srgan.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_it_loads_ends_it_in_one_line() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.strip(), done.stdout) == (130, "srgan: stopped", "")
+
+
+def test_the_package_can_be_run_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "srgan", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("srgan ")

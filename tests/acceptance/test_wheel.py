@@ -79,7 +79,7 @@ def test_the_metadata_names_licence_command_and_extras(unpacked: Path) -> None:
     assert metadata["License-Expression"] == "MIT"
     assert (info / "licenses" / "LICENSE").is_file()
     assert {"onnx", "train", "convert", "all"} <= set(metadata.get_all("Provides-Extra") or [])
-    assert "srgan = srgan.cli:main" in (info / "entry_points.txt").read_text("utf-8")
+    assert "srgan = srgan.__main__:main" in (info / "entry_points.txt").read_text("utf-8")
 
 
 def test_the_unpacked_wheel_upscales_a_picture_without_any_extra(

@@ -83,6 +83,10 @@ def test_an_unknown_name_is_answered_with_the_choices(zoo: str, announced: list[
 
     with pytest.raises(InvalidConfig, match=r"^There is no animal 'cow'\. Choose one of: dog, owl$"):
         table(dog=f"{zoo}:dog").load("cow")
+    with pytest.raises(
+        InvalidConfig, match=r"^There is no animal 'doog'\. Did you mean 'dog'\? Choose one of: dog, owl$"
+    ):
+        table(dog=f"{zoo}:dog").load("doog")
 
 
 @pytest.mark.parametrize("target", ["no_such_module:thing", "tame_zoo:nobody", "tame_zoo:Animals.nobody"])

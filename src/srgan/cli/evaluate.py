@@ -14,7 +14,7 @@ import typer
 from srgan.cli import options
 from srgan.cli.failures import SOME_FAILED, complain
 from srgan.cli.output import Progress, emit, say, table, write_text
-from srgan.errors import InvalidConfig
+from srgan.errors import CannotWrite, InvalidConfig
 
 if TYPE_CHECKING:
     from srgan.config import Settings
@@ -177,11 +177,18 @@ class _Contender:
         return self.made_by.scale
 
 
-def _check_files(*files: Path | None) -> None:
-    """Raise `CannotWrite` for one that cannot be written: told before the work, not after it."""
+def _check_files(csv: Path | None, html: Path | None) -> None:
+    """Raise `CannotWrite` for one that cannot be written: told before the work, not after it.
+
+    An earlier table or page may be replaced. The suffix keeps a picture from being taken for one.
+    """
     from srgan.imaging import check_target
 
-    for file in filter(None, files):
+    for file, option, suffixes in ((csv, "--csv", (".csv",)), (html, "--html", (".html", ".htm"))):
+        if file is None:
+            continue
+        if file.suffix.lower() not in suffixes:
+            raise CannotWrite(f"{file}: {option} takes a file that ends in {suffixes[0]}")
         check_target(file, overwrite=True)
 
 

@@ -60,6 +60,8 @@ def find_model(name: str | os.PathLike[str], scale: float | None = None) -> Bund
     for path in _paths():
         if text == path.name.removesuffix(".zip"):
             return Bundle.open(path)  # damaged, which this will say, or known to itself by another name
+    if text and Path(text).exists():
+        raise ModelNotFound(f"{text}: is no model, which would be a folder or a .zip file with {INFO_FILE} in it")
     known = sorted({b.info.family or b.info.name for b in bundles} | {b.info.name for b in bundles})
     raise ModelNotFound(
         f"There is no model {text!r}. Models: {', '.join(known) or 'none'}; or give the path of a bundle"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from srgan.config import Section
 from srgan.models.info import NAME_PATTERN
@@ -15,6 +16,25 @@ from srgan.training.degradation.settings import DegradationSection
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Average = Annotated[float, Field(ge=0, lt=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
+
+
+def _named(path: Any) -> Any:
+    """An empty text would be the current folder, with all that lies in it."""
+    if path == "":
+        raise ValueError("must be a path; . is the current folder")
+    return path
+
+
+def _sound(name: Any) -> Any:
+    if isinstance(name, str) and not re.search(NAME_PATTERN, name):
+        raise ValueError(
+            "must be of small letters, digits, dots, dashes and underscores, 64 at most, the first a letter or digit"
+        )
+    return name
+
+
+GivenPath = Annotated[Path, BeforeValidator(_named)]
+ModelName = Annotated[str, Field(pattern=NAME_PATTERN), BeforeValidator(_sound)]
 
 
 class NetworkSection(Section):
@@ -38,12 +58,12 @@ class NetworkSection(Section):
 class DataSection(Section):
     """The training pictures."""
 
-    folders: tuple[Path, ...] = Field(
+    folders: tuple[GivenPath, ...] = Field(
         min_length=1,
         description="Folders of high-resolution pictures, searched recursively, and lists of them: text files with a "
         "path on each line, relative to the list's folder.",
     )
-    low_folders: tuple[Path, ...] = Field(
+    low_folders: tuple[GivenPath, ...] = Field(
         default=(),
         description="Low-resolution counterparts, one folder or list for each of folders: the same paths below the "
         "folder, the same lines of the list. Without any they are made as degradation says.",
@@ -218,7 +238,7 @@ class EnsembleSection(Section):
 class ValidationSection(Section):
     """How progress is judged."""
 
-    folder: Path | None = Field(
+    folder: GivenPath | None = Field(
         default=None,
         description="Folder of high-resolution pictures that training never sees, each run as a whole: "
         "of moderate size.",
@@ -264,9 +284,7 @@ class HardwareSection(Section):
 class OutputSection(Section):
     """What is kept."""
 
-    name: Annotated[str, Field(pattern=NAME_PATTERN)] = Field(
-        default="model", description="Name of the run and of the model."
-    )
+    name: ModelName = Field(default="model", description="Name of the run and of the model.")
     family: str = Field(default="", description="Name that models of different scale share.")
     description: str = Field(default="", description="One sentence about the model.")
     corpus: str = Field(default="", description="What the training pictures are, for the model's provenance.")

@@ -340,3 +340,15 @@ def test_unknown_figures_are_one_line_with_the_choices(srgan: Callable[..., Any]
     assert "lpips (" in done.err
     assert "beauty" in done.err
     assert "dists-squeeze" in done.err
+
+
+@pytest.mark.parametrize("option", ["--csv", "--html"])
+def test_a_picture_is_never_replaced_by_a_table_or_a_page(
+    option: str, srgan: Callable[..., Any], tmp_path: Path
+) -> None:
+    picture = tmp_path / "reference.png"
+    picture.write_bytes(b"a picture")
+    done = srgan("evaluate", "bicubic", str(tmp_path), "--scale", "4", option, str(picture))
+    assert done.code == 7
+    assert f"{picture}: {option} takes a file that ends in .{option.removeprefix('--')}" in done.err
+    assert picture.read_bytes() == b"a picture"

@@ -152,7 +152,7 @@ def test_an_unknown_name_is_answered_with_all_names() -> None:
 @pytest.mark.usefixtures("family")
 @pytest.mark.parametrize("name", ["", " ", "..", ".", "TINY", "tiny-x"])
 def test_names_are_taken_literally(name: str) -> None:
-    with pytest.raises(ModelNotFound, match="There is no model"):
+    with pytest.raises(ModelNotFound, match="no model"):
         find_model(name)
 
 
@@ -226,3 +226,13 @@ def test_a_models_folder_that_is_a_file(own: Path) -> None:
     own.write_text("not a folder")
 
     assert list_models() == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_there_but_no_bundle_is_said_to_be_none(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir() if kind == "folder" else (tmp_path / "photos").write_bytes(b"x")
+    with pytest.raises(ModelNotFound, match=r"^photos: is no model, which would be a folder or a \.zip file"):
+        find_model("photos")

@@ -28,6 +28,23 @@ MODELS = [path for path in FILES if re.fullmatch(r".+-x\d\.toml", path.name)]
 """The files of models that are shipped, or may be; the others are named after a paper, an origin or a tutorial."""
 
 
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ("data.folders=photos", 'data.folders: must be a list, such as ["this", "that"], not \'photos\''),
+        ("data.folders=[]", "data.folders: must not be empty"),
+        ('data.folders=[""]', "data.folders.0: must be a path; . is the current folder, not ''"),
+        ('validation.folder=""', "validation.folder: must be a path; . is the current folder, not ''"),
+        ("output.name=../up", "output.name: must be of small letters, digits, dots, dashes and underscores"),
+    ],
+)
+def test_natural_mistakes_are_explained_in_plain_words(sets: str, said: str) -> None:
+    with pytest.raises(InvalidConfig) as error:
+        load_config(TrainConfig, None, sets=[sets])
+    lines = str(error.value).splitlines()
+    assert any(line.startswith(said) for line in lines), lines
+
+
 def config(**changes: Any) -> TrainConfig:
     """The smallest valid configuration with ``section__key=value`` changed."""
     values: dict[str, Any] = {"data": {"folders": ["pictures"]}}
