@@ -382,7 +382,7 @@ def _further(report: EvaluationReport) -> list[tuple[str, ...]]:
     if report.reference_more:
         of_originals = {name: _mean(mean, FIGURES[name].digits) for name, mean in report.reference_more.items()}
         lines = [(*line, of_originals.get(line[0], "")) for line in lines]
-    return [(*line, "more" if FIGURES[line[0]].more_is_better else "less") for line in lines]
+    return [(*line, FIGURES[line[0]].better) for line in lines]
 
 
 def _side_by_side(comparison: Comparison) -> str:
@@ -398,7 +398,7 @@ def _side_by_side(comparison: Comparison) -> str:
             value = mean if mean is None or isinstance(mean, float) else mean.value
             cells.append("-" if value is None else f"{value:.{FIGURES[name].digits}f}")
         rows.append((line.label, *cells, "-" if line.seconds is None else f"{line.seconds:.3f}"))
-    better = ("BETTER", *("more" if FIGURES[name].more_is_better else "less" for name in figures), "less")
+    better = ("BETTER", *(FIGURES[name].better for name in figures), "less")
     first = comparison.first
     return "\n".join(
         [

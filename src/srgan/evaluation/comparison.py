@@ -107,8 +107,8 @@ class Comparison:
     def worst_first(self, figure: str) -> list[str]:
         """The pictures by ``figure`` of the first model, the worst first. Raises `InvalidConfig`."""
         check_order(figure, self.first.metrics)
-        sign = 1 if FIGURES[figure].more_is_better else -1
-        ordered = sorted(self.first.scores, key=lambda score: (sign * score.figure(figure), score.name))
+        fault = FIGURES[figure].fault
+        ordered = sorted(self.first.scores, key=lambda score: (-fault(score.figure(figure)), score.name))
         return [score.name for score in ordered]
 
     def to_json(self) -> str:

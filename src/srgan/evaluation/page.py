@@ -177,13 +177,13 @@ def _table(figures: list[str], rows: list[tuple[str, dict[str, float]]], models:
 def _heads(figures: list[str]) -> str:
     heads = ""
     for name in figures:
-        better = "↑" if FIGURES[name].more_is_better else "↓"
+        better = {"more": "↑", "less": "↓"}.get(FIGURES[name].better, FIGURES[name].better)
         heads += f'<th scope="col" title="{as_text(FIGURES[name].says)}">{name} {better}</th>'
     return heads
 
 
 def _best(name: str, values: list[float]) -> float:
-    return max(values) if FIGURES[name].more_is_better else min(values)
+    return min(values, key=FIGURES[name].fault)
 
 
 def _means(comparison: Comparison) -> str:

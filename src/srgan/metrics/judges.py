@@ -48,6 +48,21 @@ class Figure:
     features: str | None = None
     digits: int = 4
     says: str
+    aim: float | None = None
+    """What to come near, where neither more nor less is better without end."""
+
+    @property
+    def better(self) -> str:
+        """The word for tables: `more`, `less` or what to come near."""
+        if self.aim is not None:
+            return f"near {self.aim:g}"
+        return "more" if self.more_is_better else "less"
+
+    def fault(self, value: float) -> float:
+        """A number by which values can be ordered: the less, the better."""
+        if self.aim is not None:
+            return abs(value - self.aim)
+        return -value if self.more_is_better else value
 
 
 FIGURES: dict[str, Figure] = {
@@ -60,7 +75,11 @@ FIGURES: dict[str, Figure] = {
         kind="input", more_is_better=False, digits=2, says="mean delta E 2000 of the result made small again"
     ),
     "grid": Figure(
-        kind="input", more_is_better=False, digits=2, says="energy at the periods of the scale; about 1 is none"
+        kind="input",
+        more_is_better=False,
+        digits=2,
+        says="energy at the periods of the scale; about 1 is none",
+        aim=1.0,
     ),
     "lpips-unweighted": Figure(
         kind="picture", more_is_better=False, features=SQUEEZENET, says="LPIPS's form, all channels weighing the same"
