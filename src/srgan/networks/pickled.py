@@ -97,7 +97,7 @@ def _leaves(content: Mapping[Any, Any], above: tuple[str, ...] = ()) -> Iterator
 
 
 def main(source: str, target: str) -> None:
-    """In the other process: write the tensors of ``source`` to ``target``. Raises whatever torch raises."""
+    """In the other process: write the tensors of ``source`` to ``target``, or leave with last words for a person."""
     from safetensors.torch import save_file
 
     with contextlib.suppress(ImportError, ValueError, OSError):
@@ -106,9 +106,12 @@ def main(source: str, target: str) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
         resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_BYTES, MAX_BYTES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    content = torch.load(source, map_location="cpu", weights_only=True)
+    try:
+        content = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch's text is of pages, for those who call it
+        sys.exit(f"damaged, of another kind, or with code in it: {type(error).__name__}")
     if not isinstance(content, Mapping):
-        raise ValueError("it holds no weights by name")
+        sys.exit("it holds no weights by name")
     tensors: dict[str, Tensor] = {}
     places: dict[str, tuple[str, ...]] = {}
     others = []

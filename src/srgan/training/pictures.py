@@ -103,7 +103,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
 
 def _below(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise InvalidDataset(f"{folder}: no such folder of training pictures, and no list of them")
+        raise InvalidDataset(f"{folder}: no such folder of pictures, and no list of them")
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not found:
         raise InvalidDataset(f"{folder}: there are no pictures in this folder")

@@ -49,7 +49,11 @@ class Validator:
         self._collect = open_collector() if self._over_all else None
         self._pairs: list[tuple[Tensor, NDArray[np.float32]]] = []
         smallest = max([2 * scale + SMALLEST_INSIDE, *(least_side(name, scale) for name in section.figures)])
-        for path in find_pictures([folder]):
+        try:
+            paths = find_pictures([folder])
+        except InvalidDataset as error:
+            raise InvalidDataset(f"validation.folder: {error}") from error
+        for path in paths:
             try:
                 pixels = read_rgb(path)
             except SrganError as error:
@@ -64,7 +68,7 @@ class Validator:
             if len(self._pairs) == section.max_pictures:
                 break
         if not self._pairs:
-            raise InvalidDataset(f"{folder}: no picture here can be used for validation")
+            raise InvalidDataset(f"validation.folder: {folder}: no picture here can be used")
         # The references' patches never change.
         self._patches = self._features(target for _, target in self._pairs)
         if self._over_all and len(self._patches) < 2:

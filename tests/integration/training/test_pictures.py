@@ -93,7 +93,7 @@ def test_a_list_of_another_system_is_read(tmp_path: Path) -> None:
         (b"", "there are no pictures in this list"),
         (b"# nothing\n\n", "there are no pictures in this list"),
         (b"\x89PNG\r\n\x1a\n\xff\xfe", "neither a folder nor a list"),
-        (None, "no such folder of training pictures, and no list"),
+        (None, "no such folder of pictures, and no list"),
     ],
 )
 def test_what_is_no_list_is_refused(tmp_path: Path, content: bytes | None, complaint: str) -> None:

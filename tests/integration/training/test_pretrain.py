@@ -175,8 +175,8 @@ def test_mistakes_show_before_anything_is_decoded_or_written(
         ),
         ({"network__init_from": "nobody"}, ModelNotFound, "There is no model 'nobody'"),
         ({"validation__folder": tmp_path / "none"}, InvalidDataset, "there are no pictures in this folder"),
-        ({"validation__folder": tmp_path}, InvalidDataset, "no picture here can be used for validation"),
-        ({"data__folders": [tmp_path / "missing"]}, InvalidDataset, "no such folder of training pictures"),
+        ({"validation__folder": tmp_path}, InvalidDataset, r"validation.folder: .*no picture here can be used"),
+        ({"data__folders": [tmp_path / "missing"]}, InvalidDataset, "no such folder of pictures"),
         ({"data__folders": [tmp_path]}, InvalidDataset, "no picture can be used"),
     ]:
         with pytest.raises(error, match=complaint):
