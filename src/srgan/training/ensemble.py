@@ -22,7 +22,7 @@ from srgan.networks.network import Network, costs
 from srgan.training.config import TrainConfig
 from srgan.training.data import TileStore
 from srgan.training.features import PerceptualLoss
-from srgan.training.fusion import Pair, fit_weights, soup, train_fusion
+from srgan.training.fusion import ONE_ANCESTOR, Pair, fit_weights, likeness, soup, train_fusion
 from srgan.training.members import member_configs, train_members
 from srgan.training.progress import TrainStatus
 from srgan.training.runs import Run, config_hash, open_run
@@ -43,9 +43,10 @@ def ensemble(
     """Train the members that ``config.ensemble`` lists, fit what combines them, and return the one bundle.
 
     Members go to RUN/members/NUMBER and are resumed one by one; a finished one is not trained again. Then the weights
-    are fitted on the validation pictures, the fusion is trained, the soup is made, and each strategy and member is
-    scored into RUN/strategies.csv. With ``hardware.devices`` above 1, so many members are trained at a time. Raises
-    what the members' recipes raise; mistakes in their configurations show before anything is trained.
+    are fitted on the validation pictures, the fusion is trained, the soup is made if its members started from the same
+    weights, and each strategy and member is scored into RUN/strategies.csv. With ``hardware.devices`` above 1, so many
+    members are trained at a time. Raises what the members' recipes raise; mistakes in their configurations show before
+    anything is trained.
     """
     member_configs(config, config.output.runs)
     looks = PerceptualLoss(config.loss) if config.ensemble.fusion_steps and config.ensemble.fusion_perceptual else None
@@ -76,19 +77,34 @@ def _assembled(
     """The network with the members' weights in its form for inference, and the options that build it."""
     section = config.ensemble
     first = bundles[0].info
-    followers = len(bundles) - int(section.fidelity)
+    states = [_weights(bundle) for bundle in bundles]
     options: dict[str, Any] = {
         "member": {"network": first.network, **first.network_options},
         "count": len(bundles),
         "fidelity": section.fidelity,
         "fusion": section.fusion_steps > 0,
-        "soup": section.soup and followers > 1,
+        "soup": section.soup and _mixes(states[int(section.fidelity) :]),
     }
-    states = [_weights(bundle) for bundle in bundles]
     network = _filled(first.scale, options, states).to(device)
     options["weights"] = [round(weight, 6) for weight in fit_weights(network, pairs)]
     log.info("weights of the members: %s", ", ".join(f"{weight:.3f}" for weight in options["weights"]))
     return _filled(first.scale, options, states).to(device), options
+
+
+def _mixes(states: list[dict[str, Tensor]]) -> bool:
+    """Whether the mean of these members' weights is worth anything. Says so where the members speak against it."""
+    if len(states) < 2:
+        return False
+    alike = likeness(states)
+    if alike >= ONE_ANCESTOR:
+        return True
+    log.warning(
+        "there is no soup: its members did not start from the same weights (likeness %.2f, at least %.1f is needed); "
+        "give them one network.init_from, or set ensemble.soup = false",
+        alike,
+        ONE_ANCESTOR,
+    )
+    return False
 
 
 def _weights(bundle: Bundle) -> dict[str, Tensor]:

@@ -231,13 +231,48 @@ def test_without_validation_weights_come_from_training_pictures_and_nothing_is_s
         ({"fusion_steps": 0}, {"fusion"}),
         ({"soup": False}, {"soup"}),
         ({"members": [{"steps": 2}, {"steps": 2, **GAN}]}, {"soup"}),
-        ({"fidelity": False, "members": [{"steps": 2}, {"steps": 2}]}, {"frequency", "fidelity"}),
+        ({"fidelity": False, "members": [{"steps": 2}, {"steps": 2}]}, {"frequency", "fidelity", "soup"}),
     ],
 )
 def test_what_is_not_made_is_not_an_output(make: Config, section: dict[str, Any], missing: set[str]) -> None:
     bundle = train(make(ensemble=section))
 
     assert set(OUTPUTS) - set(bundle.info.outputs) == missing
+
+
+@quick
+def test_a_soup_of_members_that_began_apart_is_left_out_with_the_reason(
+    make: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two networks of 2 steps each, from seeds of their own; then the same from one of them."""
+    apart = train(make(ensemble={"fidelity": False, "members": [{"steps": 2}, {"steps": 2}]}))
+
+    assert not apart.info.network_options["soup"]
+    assert "there is no soup: its members did not start from the same weights (likeness" in caplog.text
+    assert "network.init_from, or set ensemble.soup = false" in caplog.text
+
+    caplog.clear()
+    start = str(folder_of(make()) / "members/0/001/bundle")
+    from_one = {"fidelity": False, "members": [{"steps": 2, "network": {"init_from": start}}] * 2}
+    together = train(make(ensemble=from_one, output__name="together"))
+    assert "soup" in together.info.outputs
+    assert "soup" not in caplog.text
+
+
+@quick
+def test_members_may_come_from_one_ancestor_by_any_way(make: Config, caplog: pytest.LogCaptureFixture) -> None:
+    """A finished model as it is, one trained on from it, and one from that: names of parents that all differ."""
+    start = train(make(ensemble={"fusion_steps": 0}))
+    bundle = str(start.path.parent / "members/0/001/bundle")
+    members = [
+        {"recipe": "take", "network": {"init_from": bundle}},
+        {"steps": 2, "network": {"init_from": bundle}},
+        {"steps": 2, "network": {"init_from": "member 1"}},
+    ]
+    made = train(make(ensemble={"fidelity": False, "members": members}, output__name="kin"))
+
+    assert made.info.network_options["soup"]
+    assert "there is no soup" not in caplog.text
 
 
 @quick

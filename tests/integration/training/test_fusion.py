@@ -9,10 +9,20 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from srgan.errors import TrainingFailed  # noqa: E402 - after the skip
+from safetensors.torch import load  # noqa: E402 - after the skip
+
+from srgan.errors import TrainingFailed  # noqa: E402
+from srgan.models import find_model  # noqa: E402
 from srgan.networks import build  # noqa: E402
 from srgan.networks.ensemble import EnsembleNetwork  # noqa: E402
-from srgan.training.fusion import fit_weights, members_of, soup, train_fusion  # noqa: E402
+from srgan.training.fusion import (  # noqa: E402
+    ONE_ANCESTOR,
+    fit_weights,
+    likeness,
+    members_of,
+    soup,
+    train_fusion,
+)
 
 
 class Biased(torch.nn.Module):
@@ -229,3 +239,45 @@ def test_counters_are_taken_from_the_first() -> None:
 
     assert mixed["n"] == 3
     assert mixed["w"].tolist() == [0.5, 0.5]
+
+
+def weights_of(model: str) -> dict[str, Any]:
+    return {key: value.float() for key, value in load(find_model(model).read("weights.safetensors")).items()}
+
+
+def test_models_trained_on_from_one_are_alike_and_others_are_not() -> None:
+    """On the shipped models that `ONE_ANCESTOR` was measured on."""
+    fast, photo, artwork = (weights_of(model) for model in ("fast-x4", "photo-fast-x4", "artwork-x4"))
+    torch.manual_seed(0)
+    fresh = build("fast", 4).deploy().state_dict()
+    of_another_seed = {key: value for key, value in weights_of("fast-x2").items() if value.shape == fast[key].shape}
+
+    assert likeness([fast, fast]) == pytest.approx(1)
+    assert likeness([fast, photo, artwork]) > ONE_ANCESTOR + 0.3
+    assert abs(likeness([fast, fresh])) < 0.05
+    assert abs(likeness([{key: fast[key] for key in of_another_seed}, of_another_seed])) < 0.05
+
+
+def test_the_likeness_is_that_of_the_least_alike() -> None:
+    one, other = {"w": torch.eye(2)}, {"w": torch.tensor([[1.0, 0.0], [0.0, -1.0]])}
+
+    assert likeness([one, one, other]) == pytest.approx(0)
+    assert likeness([other, one, one]) == pytest.approx(0)
+
+
+def test_the_order_of_the_keys_does_not_matter() -> None:
+    one = {"a": torch.eye(2), "b": -torch.ones(2, 2)}
+
+    assert likeness([one, dict(reversed(one.items()))]) == pytest.approx(1)
+
+
+def test_biases_which_begin_alike_do_not_count() -> None:
+    one, other = ({"w": torch.eye(2) * sign, "b": torch.ones(100)} for sign in (1, -1))
+
+    assert likeness([one, other]) == pytest.approx(-1)
+
+
+def test_weights_that_are_not_finite_are_like_nothing() -> None:
+    broken, whole = {"w": torch.full((2, 2), float("nan"))}, {"w": torch.eye(2)}
+
+    assert not likeness([whole, whole, broken]) >= ONE_ANCESTOR
