@@ -45,8 +45,12 @@ def member_configs(config: TrainConfig, folder: Path) -> list[TrainConfig]:
     section = config.ensemble
     if not 2 <= len(section.members) <= 8:
         raise InvalidConfig(f"ensemble.members: an ensemble has 2 to 8 members, not {len(section.members)}")
+    tables = [key for key, value in config.model_dump().items() if isinstance(value, dict)]
     made, mistakes = [], []
     for number, own in enumerate(section.members):
+        if flat := [key for key, value in own.items() if key in tables and not isinstance(value, Mapping)]:
+            mistakes += [_said(number, (key,), "must be a table") for key in flat]
+            continue
         values = _over(config.model_dump(exclude={"ensemble", "recipe"}), own)
         follows = section.fidelity and number > 0
         values.setdefault("recipe", "adversarial" if follows else "pretrain")
@@ -60,7 +64,7 @@ def member_configs(config: TrainConfig, folder: Path) -> list[TrainConfig]:
             made.append(TrainConfig.model_validate(values))
         except ValidationError as error:
             mistakes += [_said(number, fault["loc"], fault["msg"]) for fault in error.errors(include_url=False)]
-    if mistakes := mistakes or _contradictions(made):
+    if mistakes := mistakes or _contradictions(made, config.network.scale):
         raise InvalidConfig("\n".join(mistakes))
     return made
 
@@ -78,7 +82,8 @@ def _said(number: int, path: tuple[int | str, ...], message: str) -> str:
     return f"{'.'.join(map(str, ('ensemble.members', number, *path)))}: {message}"
 
 
-def _contradictions(configs: Sequence[TrainConfig]) -> list[str]:
+def _contradictions(configs: Sequence[TrainConfig], scale: int) -> list[str]:
+    """What does not go together in members of an ensemble of ``scale``."""
     said = []
     for number, config in enumerate(configs):
         if config.recipe == "ensemble":
@@ -86,7 +91,9 @@ def _contradictions(configs: Sequence[TrainConfig]) -> list[str]:
         if config.ensemble.members:
             said.append(_said(number, ("ensemble",), "is for the ensemble as a whole, not for a member"))
         if _architecture(config) != _architecture(configs[0]):
-            said.append(_said(number, ("network",), "name, scale and options must be those of member 0"))
+            said.append(_said(number, ("network",), "name and options must be those of member 0"))
+        if config.network.scale != scale:
+            said.append(_said(number, ("network", "scale"), f"must be network.scale of the ensemble, {scale}"))
         start = config.network.init_from
         if start.startswith(MEMBER) and start not in [f"{MEMBER}{other}" for other in range(number)]:
             said.append(_said(number, ("network", "init_from"), f"there is no {start!r} before this one"))
@@ -95,7 +102,7 @@ def _contradictions(configs: Sequence[TrainConfig]) -> list[str]:
 
 def _architecture(config: TrainConfig) -> tuple[Any, ...]:
     options = {key: value for key, value in config.network.options.items() if key != "expanded"}
-    return config.network.name, config.network.scale, options
+    return config.network.name, options
 
 
 def parent_of(config: TrainConfig) -> int | None:

@@ -85,8 +85,14 @@ def test_own_settings_lie_over_those_of_the_file_table_by_table(make: Config, tm
         ([{}, {"los": {}}], "ensemble.members.1.los: Extra inputs are not permitted"),
         ([{}, {"recipe": "ensemble"}], "ensemble.members.1.recipe: a member cannot be an ensemble itself"),
         ([{}, {"ensemble": {"members": [{}]}}], "ensemble.members.1.ensemble: is for the ensemble as a whole"),
-        ([{}, {"network": {"scale": 2}}], "ensemble.members.1.network: name, scale and options must be those of"),
-        ([{}, {"network": {"options": {"blocks": 2}}}], "ensemble.members.1.network: name, scale and options"),
+        ([{}, {"network": {"scale": 2}}], "ensemble.members.1.network.scale: must be network.scale of the ensemble, 4"),
+        ([{"network": {"scale": 2}}] * 2, "ensemble.members.0.network.scale: must be network.scale of the ensemble, 4"),
+        ([{}, {"network": {"options": {"blocks": 2}}}], "ensemble.members.1.network: name and options must be"),
+        ([{}, {"network": "fast"}], "ensemble.members.1.network: must be a table"),
+        ([{"output": "x"}, {}], "ensemble.members.0.output: must be a table"),
+        ([{}, {"hardware": "cpu"}], "ensemble.members.1.hardware: must be a table"),
+        ([{}, {"loss": 1.0}], "ensemble.members.1.loss: must be a table"),
+        ([{}, {"ensemble": "x"}], "ensemble.members.1.ensemble: must be a table"),
         ([{"network": {"init_from": "member 1"}}, {}], "ensemble.members.0.network.init_from: there is no 'member 1'"),
         ([{}, {"network": {"init_from": "member 1"}}], "ensemble.members.1.network.init_from: there is no 'member 1'"),
     ],
@@ -102,9 +108,9 @@ def test_mistakes_are_named_by_member_and_key(
 
 def test_all_mistakes_come_at_once(make: Config, tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig) as caught:
-        member_configs(make({"steps": 0}, {"seed": -1}, {}), tmp_path)
+        member_configs(make({"steps": 0}, {"seed": -1}, {"network": "fast", "output": "x"}), tmp_path)
 
-    assert len(str(caught.value).splitlines()) == 2
+    assert len(str(caught.value).splitlines()) == 4
 
 
 def test_a_wider_convolution_in_training_is_no_other_architecture(make: Config, tmp_path: Path) -> None:
