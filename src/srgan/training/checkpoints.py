@@ -43,6 +43,10 @@ def start_from_checkpoint(network: Network, path: Path) -> None:
                 f"network.init_from: {path}: its layer {number}, {their_name}, is {_shape(tensors['weight'])}, but "
                 f"{our_name} of this network is {_shape(_kernel(layer))}: another architecture, or other options"
             )
+        if mistake := _mistake(layer, tensors):
+            raise InvalidConfig(
+                f"network.init_from: {path}: its layer {number}, {their_name}, {mistake}: a damaged file"
+            )
     if len(theirs) != len(ours):
         raise InvalidConfig(
             f"network.init_from: {path}: it has {len(theirs)} layers and this network {len(ours)}; look at "
@@ -53,6 +57,8 @@ def start_from_checkpoint(network: Network, path: Path) -> None:
         if surplus is not None and not isinstance(layer, nn.BatchNorm2d):
             raise InvalidConfig(f"network.init_from: {path}: the layer before {their_name} has a bias, and here none")
         surplus = _take(layer, tensors, surplus)
+    if surplus is not None:
+        raise InvalidConfig(f"network.init_from: {path}: its last layer, {theirs[-1][0]}, has a bias, and here none")
     log.info("%d layers start from %s", len(ours), path)
 
 
@@ -95,6 +101,20 @@ def _kernel(layer: nn.Module) -> Tensor:
     return weight
 
 
+def _mistake(layer: nn.Module, tensors: dict[str, Tensor]) -> str:
+    """What is wrong with the parts beside the weight of what becomes ``layer``; empty if nothing is."""
+    wanted = _kernel(layer).shape[:1]
+    for part in ("bias", "running_mean", "running_var"):
+        tensor = tensors.get(part)
+        if tensor is None:
+            if isinstance(layer, nn.BatchNorm2d):
+                return f"is a batch norm without {part}"
+        elif tensor.shape != wanted or not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            return f"has a {part} of {_shape(tensor)} ({kind}) instead of {wanted[0]} floating-point values"
+    return ""
+
+
 def _take(layer: nn.Module, tensors: dict[str, Tensor], before: Tensor | None) -> Tensor | None:
     """Give ``layer`` its weights, and give back a bias that it cannot hold. ``before`` is that of the layer before."""
     bias = tensors.get("bias")
@@ -119,4 +139,4 @@ def _take(layer: nn.Module, tensors: dict[str, Tensor], before: Tensor | None) -
 
 
 def _shape(tensor: Tensor) -> str:
-    return " x ".join(map(str, tensor.shape))
+    return " x ".join(map(str, tensor.shape)) or "a single value"

@@ -18,6 +18,7 @@ from srgan.errors import CorruptModel, InvalidConfig, ModelNotFound  # noqa: E40
 from srgan.networks import build  # noqa: E402
 from srgan.networks.network import LEAK  # noqa: E402
 from srgan.training import train  # noqa: E402
+from srgan.training.checkpoints import start_from_checkpoint  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.setup import make_network  # noqa: E402
 
@@ -167,6 +168,65 @@ def test_another_architecture_is_refused_with_the_layer_that_differs(make_config
     torch.save(without_end, tmp_path / "net.pth")
     with pytest.raises(InvalidConfig, match=r"it has 6 layers and this network 7; look at network\.options"):
         begin("fast")
+
+
+@pytest.fixture
+def file_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], Path]:
+    """A file that holds these weights, without the process that reads it."""
+
+    def make(weights: dict[str, Any]) -> Path:
+        monkeypatch.setattr("srgan.training.checkpoints.read_pickled", lambda path, where: weights)
+        return Path("net.pth")
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "complaint"),
+    [
+        (
+            "conv_in.0.bias",
+            torch.zeros(5),
+            r"its layer 1, conv_in\.0, has a bias of 5 \(float32\) instead of 8 f",
+        ),
+        ("conv_in.0.bias", torch.zeros(1), r"its layer 1, conv_in\.0, has a bias of 1 \(float32\)"),
+        ("conv_in.0.bias", torch.tensor(0.5), r"its layer 1, conv_in\.0, has a bias of a single value"),
+        ("conv_in.0.bias", torch.zeros(8, dtype=torch.int64), r"its layer 1, .* a bias of 8 \(int64\)"),
+        ("trunk.0.rb.0.bias", torch.zeros(1), r"its layer 3, trunk\.0\.rb\.0, has a bias of 1"),
+        ("trunk.0.rb.1.bias", None, r"its layer 4, trunk\.0\.rb\.1, is a batch norm without bias"),
+        ("trunk.0.rb.1.running_var", None, r"trunk\.0\.rb\.1, is a batch norm without running_var"),
+        ("trunk.0.rb.1.running_mean", torch.zeros(1), r"trunk\.0\.rb\.1, has a running_mean of 1"),
+        ("trunk.0.rb.1.running_var", torch.ones(2, 4), r"trunk\.0\.rb\.1, has a running_var of 2 x 4"),
+    ],
+)
+def test_every_part_of_a_layer_must_fit(
+    part: str, value: Any, complaint: str, make_config: Config, file_of: Callable[..., Path]
+) -> None:
+    weights: dict[str, Any] = shaken(TheirSRResNet()).state_dict() | {part: value}
+    path = file_of({name: value for name, value in weights.items() if value is not None})
+    config = of(make_config, path, "srresnet")
+
+    with pytest.raises(InvalidConfig, match=rf"net\.pth: .*{complaint}"):
+        make_network(config.network, config.data.patch)
+
+
+def test_a_bias_of_an_expanded_layer_must_fit_too(make_config: Config, file_of: Callable[..., Path]) -> None:
+    path = file_of(shaken(TheirEDSR()).state_dict() | {"res.0.a.bias": torch.zeros(1)})
+    config = of(make_config, path, "fast", expanded=True)
+
+    with pytest.raises(InvalidConfig, match=r"its layer 2, res\.0\.a, has a bias of 1"):
+        make_network(config.network, config.data.patch)
+
+
+def test_a_bias_that_no_batch_norm_undoes_has_nowhere_to_go(file_of: Callable[..., Path]) -> None:
+    """In the middle, and behind the last layer."""
+    ours = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.Conv2d(4, 3, 3, bias=False))
+    weights = {f"layer{number}.weight": layer.weight.detach() for number, layer in enumerate(ours)}  # type: ignore[operator]
+
+    with pytest.raises(InvalidConfig, match="the layer before layer1 has a bias, and here none"):
+        start_from_checkpoint(ours, file_of(weights | {"layer0.bias": torch.zeros(4)}))  # type: ignore[arg-type]
+    with pytest.raises(InvalidConfig, match="its last layer, layer1, has a bias, and here none"):
+        start_from_checkpoint(ours, file_of(weights | {"layer1.bias": torch.zeros(3)}))  # type: ignore[arg-type]
 
 
 class Attack:
