@@ -6,6 +6,7 @@ counterpart is listed. Nothing is passed over in silence.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ DISCRIMINATORS = {"VGGStyleDiscriminator": "srgan", "UNetDiscriminatorSN": "unet
 PIXEL_LOSSES = {"L1Loss": "l1", "MSELoss": "mse", "CharbonnierLoss": "charbonnier"}
 CRITERIA = {"l1": "l1", "l2": "mse", "mse": "mse"}
 GAMES = {"vanilla": "bce", "lsgan": "lsgan", "hinge": "hinge"}
+FLIPS = ("use_flip", "use_hflip", "use_rot")
 NO_CLIPPING = 1e6
 """Its models scale no gradient down."""
 
@@ -92,11 +94,28 @@ class _Reading:
     def number(self, key: str, default: float) -> float:
         """A number; YAML 1.1 takes 1e-4 without a point for text."""
         value = self.take(key, default)
-        try:
-            return float(value)
-        except (TypeError, ValueError):
+        number = _number(value)
+        if number is None:
             self.refused.append(f"{key}: must be a number, not {value!r}")
             return default
+        return number
+
+    def whole(self, key: str, default: float, *, least: int = 1) -> int:
+        """A whole number from ``least``, which may be written as 1e5."""
+        value = self.number(key, default)
+        if value != int(value) or value < least:
+            self.refused.append(f"{key}: must be a whole number from {least}, not {value:g}")
+            return max(least, int(default))
+        return int(value)
+
+    def numbers(self, key: str, default: tuple[float, ...] = ()) -> list[float]:
+        """A list of numbers."""
+        value = self.take(key, default)
+        made = [_number(item) for item in value] if isinstance(value, (list, tuple)) else [None]
+        if None in made:
+            self.refused.append(f"{key}: must be a list of numbers, not {value!r}")
+            return list(default)
+        return [number for number in made if number is not None]
 
     def put(self, key: str, value: Any) -> None:
         section, _, name = key.rpartition(".")
@@ -116,6 +135,15 @@ class _Reading:
         return choices.get(str(word), next(iter(choices.values())))
 
 
+def _number(value: Any) -> float | None:
+    """``value`` as a finite number, None if it is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def _general(reading: _Reading) -> str:
     """Name, seed, devices and recipe, which is given back."""
     name = str(reading.take("name", "model"))
@@ -123,7 +151,7 @@ def _general(reading: _Reading) -> str:
     if fitting != name:
         reading.differences.append(f"name: {name} is written {fitting} here")
     reading.put("output.name", fitting)
-    reading.put("seed", int(reading.number("manual_seed", 0)))
+    reading.put("seed", reading.whole("manual_seed", 0, least=0))
     devices = reading.take("num_gpu", "auto")
     if devices == 0:
         reading.put("hardware.device", "cpu")
@@ -138,7 +166,7 @@ def _general(reading: _Reading) -> str:
 
 
 def _pictures(reading: _Reading) -> None:
-    scale = int(reading.number("scale", 4))
+    scale = reading.whole("scale", 4)
     reading.put("network.scale", scale)
     train = "datasets.train."
     reading.refuse_unless(f"{train}type", ("PairedImageDataset",), "other kinds of datasets cannot be read")
@@ -156,17 +184,18 @@ def _pictures(reading: _Reading) -> None:
             reading.refused.append(f"{train}{key}: is needed: the folder of training pictures")
         if value is not None:
             reading.put(f"data.{target}", value if isinstance(value, list) else [value])
-    size = int(reading.number(f"{train}gt_size", 32 * scale))
+    size = reading.whole(f"{train}gt_size", 32 * scale)
     if size % scale:
         reading.refused.append(f"{train}gt_size: {size} is no multiple of the scale {scale}")
     reading.put("data.patch", size // scale)
     if size > 480:
         reading.put("data.tile", size)
-    flips = {bool(reading.take(f"{train}{key}", True)) for key in ("use_flip", "use_hflip", "use_rot")}
-    if len(flips) > 1:
-        reading.refused.append(f"{train}use_flip, use_rot: flips and turns come together here: set both or none")
-    reading.put("data.augment", True in flips)
-    reading.put("data.batch", int(reading.number(f"{train}batch_size_per_gpu", 16)))
+    # Versions of it differ in the name of the flip: a key that is not there says nothing.
+    flips = {key: bool(reading.take(train + key)) for key in FLIPS if train + key in reading.options}
+    if len(set(flips.values())) > 1:
+        reading.refused.append(f"{train}{', '.join(flips)}: flips and turns come together here: set both or none")
+    reading.put("data.augment", any(flips.values()) or not flips)
+    reading.put("data.batch", reading.whole(f"{train}batch_size_per_gpu", 16))
     reading.refuse_unless(f"{train}use_shuffle", (True,), "patches are always drawn at random")
     if folder := reading.take("datasets.val.dataroot_gt"):
         reading.put("validation.folder", folder)
@@ -212,32 +241,33 @@ def _optimiser(reading: _Reading) -> None:
         reading.put(f"{section}.betas", reading.take(f"{one}betas", [0.9, 0.999]))
     reading.put("optimiser.clip", NO_CLIPPING)
     reading.put("optimiser.ema", reading.number("train.ema_decay", 0.0))
-    total = int(reading.number("train.total_iter", reading.number("train.niter", 1_000_000)))
-    every = int(reading.number("train.net_d_iters", 1))
+    total = reading.whole("train.total_iter", reading.whole("train.niter", 1_000_000))
+    every = reading.whole("train.net_d_iters", 1)
     if total % every:
         reading.refused.append(f"train.total_iter: {total} is no multiple of train.net_d_iters {every}")
     reading.put("steps", total // every)  # there the discriminator's steps are counted, here the generator's
     reading.put("updates.discriminator", every)
-    reading.put("optimiser.warmup", max(0, int(reading.number("train.warmup_iter", -1))) // every)
+    reading.put("optimiser.warmup", max(0, reading.whole("train.warmup_iter", -1, least=-1)) // every)
     _schedule(reading, total)
 
 
 def _schedule(reading: _Reading, total: int) -> None:
     kind = reading.take("train.scheduler.type", "MultiStepLR")
     if kind in ("MultiStepLR", "MultiStepRestartLR"):
-        milestones = reading.take("train.scheduler.milestones", [])
+        milestones = reading.numbers("train.scheduler.milestones")
         reading.put("optimiser.schedule", "steps")
         reading.put("optimiser.milestones", [step / total for step in milestones if step <= total])
         reading.put("optimiser.gamma", reading.number("train.scheduler.gamma", 0.1))
-        restarts = reading.take("train.scheduler.restarts", (0,))
+        restarts = reading.numbers("train.scheduler.restarts", (0,))
         reading.take("train.scheduler.restart_weights")
-        if list(restarts) != [0]:
+        if restarts != [0]:
             reading.refused.append("train.scheduler.restarts: schedules do not begin again here")
-    elif kind == "CosineAnnealingRestartLR" and reading.take("train.scheduler.periods") == [total]:
+    elif kind == "CosineAnnealingRestartLR" and reading.numbers("train.scheduler.periods") == [total]:
         reading.take("train.scheduler.restart_weights")
         least = reading.number("train.scheduler.eta_min", 0.0)
         reading.put("optimiser.schedule", "cosine")
-        reading.put("optimiser.final", least / reading.made["optimiser"]["learning_rate"])
+        # A rate of zero is refused with what else is out of range here.
+        reading.put("optimiser.final", least / (reading.made["optimiser"]["learning_rate"] or 1))
     else:
         reading.refused.append(
             f"train.scheduler.type: {kind!r}: there are milestones, and one half cosine over all steps "
@@ -316,7 +346,7 @@ def _rest(reading: _Reading) -> None:
         ("val.val_freq", "validation.every"),
         ("logger.save_checkpoint_freq", "output.checkpoint_every"),
     ):
-        reading.put(target, max(1, int(reading.number(key, 5000)) // every))
+        reading.put(target, max(1, reading.whole(key, 5000) // every))
     reading.put("output.tensorboard", bool(reading.take("logger.use_tb_logger", True)))
     metrics = [key for key in reading.options if key.startswith("val.metrics.")]
     if metrics:

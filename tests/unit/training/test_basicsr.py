@@ -129,6 +129,60 @@ def test_milestones_become_fractions(imported: Callable[..., Imported]) -> None:
     assert (made.schedule, made.milestones, made.gamma) == ("steps", (0.25, 0.5), 0.5)
 
 
+def test_numbers_may_be_text_as_yaml_has_it(imported: Callable[..., Imported]) -> None:
+    """1e3 without a point is text in YAML 1.1."""
+    stepping = {"type": "MultiStepLR", "milestones": ["1e2", 500], "restarts": ["0"]}
+    made = imported(PSNR, {"train.scheduler": stepping, "train.total_iter": "1e3"}).config
+    assert (made.steps, made.optimiser.milestones) == (1000, (0.1, 0.5))
+    assert imported(PSNR, {"train.scheduler.periods": ["1e3"]}).config.optimiser.schedule == "cosine"
+
+
+@pytest.mark.parametrize(
+    ("flips", "augment"),
+    [
+        ({"use_hflip": False, "use_rot": False}, False),
+        ({"use_flip": False, "use_rot": False}, False),
+        ({"use_hflip": True, "use_rot": True}, True),
+        ({"use_rot": False}, False),
+        ({}, True),
+    ],
+)
+def test_only_flips_that_are_given_count(
+    flips: dict[str, bool], augment: bool, imported: Callable[..., Imported]
+) -> None:
+    nothing = dict.fromkeys(("datasets.train.use_flip", "datasets.train.use_rot"))
+    given = {f"datasets.train.{key}": value for key, value in flips.items()}
+    assert imported(PSNR, nothing | given).config.data.augment is augment
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("train.scheduler.milestones", 1000, "a list of numbers, not 1000"),
+        ("train.scheduler.milestones", ["late"], r"a list of numbers, not \['late'\]"),
+        ("train.scheduler.milestones", "1000", "a list of numbers, not '1000'"),
+        ("train.scheduler.restarts", 0, "a list of numbers, not 0"),
+        ("train.net_d_iters", 0, "a whole number from 1, not 0"),
+        ("train.net_d_iters", -1, "a whole number from 1, not -1"),
+        ("train.total_iter", 0, "a whole number from 1, not 0"),
+        ("train.total_iter", float("inf"), "a number, not inf"),
+        ("train.total_iter", 10.5, "a whole number from 1, not 10.5"),
+        ("scale", 0, "a whole number from 1, not 0"),
+        ("datasets.train.gt_size", [96], r"a number, not \[96\]"),
+        ("manual_seed", -3, "a whole number from 0, not -3"),
+    ],
+)
+def test_what_is_no_such_number_is_refused(key: str, value: Any, said: str, imported: Callable[..., Imported]) -> None:
+    changes = {"train.scheduler": {"type": "MultiStepLR", "milestones": [500]}, key: value}
+    with pytest.raises(InvalidConfig, match=rf"options\.yml: {key}: must be {said}"):
+        imported(GAN, changes)
+
+
+def test_a_rate_of_zero_is_refused(imported: Callable[..., Imported]) -> None:
+    with pytest.raises(InvalidConfig, match=r"optimiser\.learning_rate"):
+        imported(PSNR, {"train.optim_g.lr": 0})
+
+
 def test_what_has_no_counterpart_is_listed(imported: Callable[..., Imported]) -> None:
     made = imported(PSNR, {"datasets.train.num_worker_per_gpu": 6, "train.novel.thing": 3, "dist_params.port": 29500})
 
