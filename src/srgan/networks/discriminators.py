@@ -1,7 +1,7 @@
 """Discriminators: what the generator of a GAN has to convince. `DISCRIMINATORS` lists them.
 
 All take pictures N x 3 x H x W in [0, 1] and give logits, or scores of a critic: N x 1 for a whole picture, or
-N x 1 x h x w where every place is judged by itself.
+N x 1 x h x w where every place is judged by itself. Those that not every size suits raise ValueError for the others.
 """
 
 from __future__ import annotations
@@ -117,6 +117,8 @@ class UNetDiscriminator(nn.Module):
     more. Sides must be multiples of 8. ``width`` of 64 is theirs; its cost falls with the square.
     """
 
+    MULTIPLE = 8
+
     def __init__(self, *, width: int = 64) -> None:
         super().__init__()
         check_sizes("unet", width=width)
@@ -134,6 +136,9 @@ class UNetDiscriminator(nn.Module):
         self.verdict = nn.Conv2d(width, 1, 3, padding=1)
 
     def forward(self, pictures: Tensor) -> Tensor:
+        height, width = pictures.shape[2:]
+        if height % self.MULTIPLE or width % self.MULTIPLE:
+            raise ValueError(f"its sides must be multiples of {self.MULTIPLE} px, not {width} x {height}")
         x = functional.leaky_relu(self.stem(pictures), SLOPE)
         skips = []
         for layer in self.down:
@@ -152,12 +157,14 @@ class PatchDiscriminator(nn.Module):
     """A PatchGAN (Isola et al. 2017) with spectral normalisation: N x 1 x h x w, each place judging its surroundings.
 
     A 4x4 convolution with stride 2 and ``depth`` - 1 more that halve and double, one 4x4 convolution without stride.
-    With ``depth`` 3 a place sees 70 pixels and stands for 8. The cheapest of the three.
+    With ``depth`` 3 a place sees 70 pixels and stands for 8. The cheapest of the three. Sides must be at least
+    2 to the power of ``depth``.
     """
 
     def __init__(self, *, width: int = 64, depth: int = 3) -> None:
         super().__init__()
         check_sizes("patch", width=width, depth=depth)
+        self.least = 2**depth
         layers: list[nn.Module] = [spectral(nn.Conv2d(3, width, 4, 2, padding=1)), nn.LeakyReLU(SLOPE)]
         inputs = width
         for _ in range(depth - 1):
@@ -168,5 +175,8 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(2 * inputs, 1, 3, padding=1))
 
     def forward(self, pictures: Tensor) -> Tensor:
+        if min(pictures.shape[2:]) < self.least:
+            height, width = pictures.shape[2:]
+            raise ValueError(f"its sides must be at least {self.least} px, not {width} x {height}")
         out: Tensor = self.layers(pictures)
         return out

@@ -18,7 +18,7 @@ from srgan.models import Bundle
 from srgan.networks.discriminators import build_discriminator
 from srgan.training.config import DiscriminatorSection, TrainConfig
 from srgan.training.data import TileStore
-from srgan.training.features import PerceptualLoss
+from srgan.training.features import PerceptualLoss, check_patch
 from srgan.training.gan_losses import (
     artefact_map,
     discriminator_loss,
@@ -54,6 +54,9 @@ def adversarial(
     network = make_network(config.network, config.data.patch, config.hardware)
     discriminator = make_discriminator(config.discriminator)
     perceptual = PerceptualLoss(config.loss) if config.loss.perceptual else None
+    check_patch(discriminator, "discriminator", config)
+    if perceptual is not None:
+        check_patch(perceptual.network, "loss.features", config)
     if not config.network.init_from:
         log.warning("network.init_from is empty: a GAN that starts from nothing rarely ends well")
     for module in (network, discriminator, perceptual):

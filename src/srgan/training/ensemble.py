@@ -21,7 +21,7 @@ from srgan.networks.ensemble import MEMBERS, EnsembleNetwork
 from srgan.networks.network import Network, costs
 from srgan.training.config import TrainConfig
 from srgan.training.data import TileStore
-from srgan.training.features import PerceptualLoss
+from srgan.training.features import PerceptualLoss, check_patch
 from srgan.training.fusion import ONE_ANCESTOR, Pair, fit_weights, likeness, soup, train_fusion
 from srgan.training.members import member_configs, train_members
 from srgan.training.progress import TrainStatus
@@ -50,6 +50,8 @@ def ensemble(
     """
     member_configs(config, config.output.runs)
     looks = PerceptualLoss(config.loss) if config.ensemble.fusion_steps and config.ensemble.fusion_perceptual else None
+    if looks is not None:
+        check_patch(looks.network, "loss.features", config)
     run = open_run(config, resume=resume)
     members = member_configs(config, run.folder / "members")
     bundles = train_members(members, devices=config.hardware.devices, progress=progress)

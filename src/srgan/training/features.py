@@ -22,7 +22,7 @@ from srgan.errors import CorruptModel, InvalidConfig, SrganError
 from srgan.metrics.judges import SQUEEZENET
 from srgan.metrics.squeezenet import SqueezeNet, squeezenet
 from srgan.networks.pickled import read_pickled
-from srgan.training.config import LossSection
+from srgan.training.config import LossSection, TrainConfig
 
 VGG_BLOCKS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 """Convolutions in front of each pooling."""
@@ -153,3 +153,24 @@ class PerceptualLoss(nn.Module):
             return unit_distance(found, wanted).mean()
         measure = functional.l1_loss if self._form == "l1" else functional.mse_loss
         return measure(found.float(), wanted.float())
+
+
+def check_patch(judge: nn.Module, setting: str, config: TrainConfig) -> None:
+    """Raise `InvalidConfig` unless ``judge``, which ``setting`` names, can look at the patches of ``config``.
+
+    ``judge`` takes N x 3 x H x W; it is tried on one black patch as it is, and left as it was.
+    """
+    patch, scale = config.data.patch, config.network.scale
+    side = patch * scale
+    training = judge.training
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            judge.eval()(torch.zeros(1, 3, side, side))
+    except (ValueError, RuntimeError) as error:  # torch has both for sizes
+        reason = " ".join(str(error).split())
+        raise InvalidConfig(
+            f"data.patch: {patch} x network.scale {scale} = {side} pixels are too few for {setting}, or not a multiple "
+            f"of what it takes ({reason}): take a larger data.patch"
+        ) from error
+    finally:
+        judge.train(training)

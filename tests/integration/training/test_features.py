@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from torch import nn  # noqa: E402 (torch first: without it nothing here can run
 from srgan.errors import CorruptModel, InvalidConfig  # noqa: E402
 from srgan.metrics.perceptual import feature_distance  # noqa: E402
 from srgan.metrics.squeezenet import squeezenet  # noqa: E402
-from srgan.training.config import LossSection  # noqa: E402
-from srgan.training.features import VGG_BLOCKS, PerceptualLoss, Vgg  # noqa: E402
+from srgan.networks.discriminators import build_discriminator  # noqa: E402
+from srgan.training import train  # noqa: E402
+from srgan.training.config import LossSection, TrainConfig  # noqa: E402
+from srgan.training.features import VGG_BLOCKS, PerceptualLoss, Vgg, check_patch  # noqa: E402
 
 
 def torchvision_features(name: str) -> nn.Sequential:
@@ -140,3 +143,70 @@ def test_a_pickle_of_code_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(CorruptModel, match=r"evil\.pth"):
         PerceptualLoss(LossSection(features="vgg16", feature_weights=path))
     assert not mark.exists()
+
+
+# ------------------------------------------------------------------------------------------- sizes of patches
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "patch", "fitting", "reason"),
+    [
+        ("unet", {"width": 4}, 10, 12, "its sides must be multiples of 8 px, not 20 x 20"),
+        ("patch", {"width": 4, "depth": 6}, 16, 32, "its sides must be at least 64 px, not 32 x 32"),
+    ],
+)
+def test_a_discriminator_says_which_patches_it_takes(
+    name: str,
+    options: dict[str, int],
+    patch: int,
+    fitting: int,
+    reason: str,
+    make_config: Callable[..., TrainConfig],
+) -> None:
+    judge = build_discriminator(name, **options)
+    said = rf"data\.patch: {patch} x network\.scale 2 = {2 * patch} pixels .* for discriminator.*{reason}.*larger"
+    with pytest.raises(InvalidConfig, match=said):
+        check_patch(judge, "discriminator", make_config(network__scale=2, data__patch=patch))
+    check_patch(judge, "discriminator", make_config(network__scale=2, data__patch=fitting))
+
+
+def test_features_need_patches_of_some_size(
+    make_config: Callable[..., TrainConfig], vgg: tuple[nn.Sequential, Path]
+) -> None:
+    small, large = (make_config(network__scale=2, data__patch=patch) for patch in (8, 10))
+    tiny = make_config(network__scale=1, data__patch=8)
+    squeeze = PerceptualLoss(LossSection()).network
+    with pytest.raises(InvalidConfig, match=r"8 x network\.scale 2 = 16 pixels .* for loss\.features.* at least 17 px"):
+        check_patch(squeeze, "loss.features", small)
+    check_patch(squeeze, "loss.features", large)
+    with pytest.raises(InvalidConfig, match=r"8 x network\.scale 1 = 8 pixels .* for loss\.features"):
+        check_patch(Vgg("vgg19", ("relu5_4",)).load(vgg[1], "vgg19"), "loss.features", tiny)
+
+
+def test_a_check_of_the_patch_leaves_all_as_it_was(make_config: Callable[..., TrainConfig]) -> None:
+    """Statistics of batch norms, iterations of spectral norms, the mode, and random numbers."""
+    for name, options in (("srgan", {"width": 4, "dense": 8}), ("unet", {"width": 4})):
+        judge = build_discriminator(name, **options)
+        before = {key: value.clone() for key, value in judge.state_dict().items()}
+        drawn = torch.get_rng_state()
+        check_patch(judge, "discriminator", make_config())
+        assert judge.training
+        assert all(torch.equal(value, before[key]) for key, value in judge.state_dict().items())
+        assert torch.equal(torch.get_rng_state(), drawn)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"data__patch": 9, "discriminator__options": {"width": 4}}, "discriminator"),
+        ({"data__patch": 8, "discriminator__options": {"width": 4}}, "loss.features"),
+        ({"recipe": "ensemble", "ensemble": {"members": [{}, {}], "fusion_perceptual": 0.5}}, "loss.features"),
+    ],
+)
+def test_recipes_check_the_patch_before_a_run_begins(
+    changes: dict[str, Any], named: str, make_config: Callable[..., TrainConfig]
+) -> None:
+    config = make_config(**({"recipe": "adversarial", "network__scale": 2} | changes))
+    with pytest.raises(InvalidConfig, match=rf"data\.patch: .* for {named}"):
+        train(config)
+    assert not config.output.runs.exists()
