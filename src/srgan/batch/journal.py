@@ -16,7 +16,6 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from types import TracebackType
 from typing import Any
 
 from srgan.errors import CannotWrite
+from srgan.locks import hold
 
 logger = logging.getLogger("srgan")
 
@@ -125,7 +125,7 @@ class Journal:
         except OSError as error:
             raise CannotWrite(f"{path}: {error.strerror or error}") from error
         try:
-            held = _hold(self._file)
+            held = hold(self._file)
             self._read(path, mend=held)
             if not held:
                 process = f" (process {self._runs[-1].process})" if self._runs else ""
@@ -302,22 +302,3 @@ def _inside(name: str) -> str:
     if path.is_absolute() or ".." in path.parts or "\0" in name or os.path.isabs(name):
         raise ValueError(name)
     return name
-
-
-def _hold(file: int) -> bool:
-    """Take the file for this process, until it is closed or the process dies; False when another one has it."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            os.lseek(file, 1 << 40, os.SEEK_SET)  # beyond all lines: a locked part cannot be read
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-            return False
-        logger.warning("this file system has no locks: see that no second srgan works on the same folder")
-    return True
