@@ -32,7 +32,7 @@ from srgan.training.loop import Sitting, open_sitting, work_through
 from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
 from srgan.training.progress import TrainStatus
-from srgan.training.runs import State
+from srgan.training.runs import State, unfinished_run
 from srgan.training.setup import chosen, finish, make_fabric, make_network
 from srgan.training.team import make_team
 from srgan.training.validation import Validator
@@ -51,7 +51,8 @@ def adversarial(
     fabric = make_fabric(config.hardware)
     team = make_team(fabric)
     torch.manual_seed(config.seed)
-    network = make_network(config.network, config.data.patch, config.hardware)
+    begun = team.tell(unfinished_run(config) if resume else None)
+    network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
     discriminator = make_discriminator(config.discriminator)
     perceptual = PerceptualLoss(config.loss) if config.loss.perceptual else None
     check_patch(discriminator, "discriminator", config)
@@ -71,19 +72,19 @@ def adversarial(
     state = State(network, average, make_optimisers(network, config.optimiser), store.generator)
     state.discriminator, state.discriminator_optimiser = discriminator, _make_optimiser(discriminator, config)
     scaled = config.hardware.precision == "fp16"
-    sitting = open_sitting(
+    seen = (perceptual.name,) if perceptual else ()
+    with open_sitting(
         config,
         state,
-        guard=StepGuard(network, scaled=scaled),
-        rivals=(StepGuard(discriminator, scaled=scaled),),
+        run=begun,
+        guard=StepGuard(network, discriminator, scaled=scaled),
+        rivals=(StepGuard(discriminator, network, scaled=scaled),),
         team=team,
         validator=validator,
-        resume=resume,
         progress=progress,
-    )
-    work_through(sitting, store, make_step(sitting, fabric, store, perceptual))
-    seen = (perceptual.name,) if perceptual else ()
-    return finish(config, sitting.run, chosen(config, sitting.run, state), state, store, loss_features=seen)
+    ) as sitting:
+        work_through(sitting, store, make_step(sitting, fabric, store, perceptual))
+        return finish(config, sitting.run, chosen(config, sitting.run, state), state, store, loss_features=seen)
 
 
 def make_discriminator(section: DiscriminatorSection) -> nn.Module:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -19,8 +22,8 @@ from srgan.training.data import TileStore
 from srgan.training.learner import Stepped
 from srgan.training.optimisers import StepGuard, current_rate
 from srgan.training.progress import Curves, TrainStatus, interrupts
-from srgan.training.runs import Run, State, open_run
-from srgan.training.setup import averaged, settle_norms
+from srgan.training.runs import Run, State, new_run
+from srgan.training.setup import averaged, origin, settle_norms
 from srgan.training.team import ALONE, Team
 from srgan.training.validation import Validator
 
@@ -55,40 +58,55 @@ class Sitting:
     """Whether the run begins now, rather than going on from a checkpoint."""
 
 
+@contextlib.contextmanager
 def open_sitting(
     config: TrainConfig,
     state: State,
     *,
+    run: Run | None,
     guard: StepGuard,
     rivals: tuple[StepGuard, ...] = (),
     team: Team,
     validator: Validator | None,
-    resume: bool,
     progress: Callable[[TrainStatus], None] | None,
-) -> Sitting:
-    """Open the run that ``config`` names, with ``state`` as its last checkpoint left it if it has one."""
+) -> Iterator[Sitting]:
+    """Go on with ``run``, ``state`` being as its last checkpoint left it if it has one; with None begin a new one.
+
+    Until the block ends no other process can. Raises `CannotWrite`, also when one trains there already.
+    """
     state.loss_scales = [each.scale.state for each in (guard, *rivals) if each.scale]
-    run = team.tell(open_run(config, resume=resume) if team.leads else None)
+    run = team.tell((run or new_run(config)) if team.leads else None)
     assert run is not None
-    checkpoints = run.checkpoints()
-    team.wait()  # the leader may begin to write
-    if checkpoints:
-        state.load(checkpoints[-1])
+    with run.held() if team.leads else contextlib.nullcontext():
+        checkpoints = run.checkpoints()
+        team.wait()  # the leader may begin to write
+        if checkpoints:
+            _load(checkpoints[-1], run, state)
+            log.info("%s: going on from step %d", run.folder, state.step)
+        if state.parent is None:
+            state.parent, state.parent_features = origin(config.network.init_from)
         if team.leads:
             run.rewind(state.step)
-        log.info("%s: going on from step %d", run.folder, state.step)
-    return Sitting(
-        config=config,
-        run=run,
-        state=state,
-        guard=guard,
-        rivals=rivals,
-        team=team,
-        validator=validator,
-        curves=Curves(run.folder if config.output.tensorboard and team.leads else None, state.step),
-        progress=progress if team.leads else None,
-        fresh=not checkpoints,
-    )
+        yield Sitting(
+            config=config,
+            run=run,
+            state=state,
+            guard=guard,
+            rivals=rivals,
+            team=team,
+            validator=validator,
+            curves=Curves(run.folder if config.output.tensorboard and team.leads else None, state.step),
+            progress=progress if team.leads else None,
+            fresh=not checkpoints,
+        )
+
+
+def _load(checkpoint: Path, run: Run, state: State) -> None:
+    """Take ``state`` to ``checkpoint``. A best one that has not outlived what came after is forgotten."""
+    state.load(checkpoint)
+    if state.best_step and not run.checkpoint(state.best_step).exists():
+        log.warning("%s: the best checkpoint, of step %d, is gone; a new best is sought", run.folder, state.best_step)
+        state.best_step, state.best = 0, None
 
 
 def work_through(sitting: Sitting, store: TileStore, step: Callable[[], Stepped]) -> None:
@@ -127,40 +145,58 @@ def work(sitting: Sitting, step: Callable[[], Stepped]) -> None:
     Raises `Cancelled` when an interrupt has been answered with a checkpoint, `WentBack` when numbers were not finite
     (noticed at the next report, validation or checkpoint), `TrainingFailed` when that was so too often, `CannotWrite`.
     """
+    state, run, team = sitting.state, sitting.run, sitting.team
+    if team.leads and not run.checkpoints():
+        state.save(run.checkpoint(state.step))  # where to go back to, until there is a better one
+    with interrupts() as interrupted:
+        try:
+            _go_on(sitting, step, interrupted)
+        except WentBack as back:
+            if team.agree(interrupted.is_set()):  # who opens the run anew would know nothing of it
+                _stop(team, f"{back}; stopped there")
+            raise
+
+
+def _go_on(sitting: Sitting, step: Callable[[], Stepped], interrupted: threading.Event) -> None:
+    """`work`, until ``interrupted``."""
     config, state, run, team = sitting.config, sitting.state, sitting.run, sitting.team
     validated = team.tell(sitting.validator is not None)
     first, before, began = state.step, state.seconds, time.perf_counter()
     latest = math.nan
-    if team.leads and not run.checkpoints():
-        state.save(run.checkpoint(state.step))  # where to go back to, until there is a better one
-    with interrupts() as interrupted:
-        while not finished(config, state):
-            stepped = step()
-            state.seconds = before + time.perf_counter() - began
-            now = state.step
-            report = now % REPORT_EVERY == 0 or now == config.steps
-            validate = validated and (now % config.validation.every == 0 or now == config.steps)
-            if report or validate:
-                latest = _watch(sitting, stepped)
-            if validate:
-                _validate(sitting, latest)
-            last, stop = finished(config, state), team.agree(interrupted.is_set())
-            if now % config.output.checkpoint_every == 0 or last or stop or (validate and state.best_step == now):
-                _save(sitting, whatever=last or stop)
-            if sitting.progress and report:
-                speed = (now - first) / (state.seconds - before)
-                sitting.progress(
-                    TrainStatus(step=now, steps=config.steps, loss=latest, psnr=state.psnr, steps_per_second=speed)
-                )
-            if stop and not last:
-                team.part()
-                raise Cancelled(
-                    f"{run.folder}: stopped at step {now} of {config.steps}; the same command goes on from there"
-                )
+    while not finished(config, state):
+        stepped = step()
+        state.seconds = before + time.perf_counter() - began
+        now = state.step
+        report = now % REPORT_EVERY == 0 or now == config.steps
+        validate = validated and (now % config.validation.every == 0 or now == config.steps)
+        if report or validate:
+            latest = _watch(sitting, stepped)
+        if validate:
+            _validate(sitting, latest)
+        last, stop = finished(config, state), team.agree(interrupted.is_set())
+        needed = last or stop or (validate and state.best_step == now)
+        if needed or now % config.output.checkpoint_every == 0:
+            _save(sitting, whatever=needed)
+        if sitting.progress and report:
+            speed = (now - first) / (state.seconds - before)
+            sitting.progress(
+                TrainStatus(step=now, steps=config.steps, loss=latest, psnr=state.psnr, steps_per_second=speed)
+            )
+        if stop and not last:
+            _stop(team, f"{run.folder}: stopped at step {now} of {config.steps}")
+
+
+def _stop(team: Team, said: str) -> NoReturn:
+    """Raise `Cancelled`. The command may have had --fresh, also where the run has been opened anew since."""
+    team.part()
+    raise Cancelled(f"{said}; the same command, without --fresh, goes on from there")
 
 
 def _save(sitting: Sitting, *, whatever: bool) -> None:
-    """Write a checkpoint, if training is well: a place to go back to. ``whatever``: also amid steps left out."""
+    """Write a checkpoint, if training is well: a place to go back to. ``whatever``: also amid steps left out.
+
+    A step that was left out changed nothing, so what is written then is no worse than what was there before.
+    """
     state, run = sitting.state, sitting.run
     if not state.is_finite():
         _go_back(sitting, "weights are not finite")
@@ -181,7 +217,7 @@ def _go_back(sitting: Sitting, trouble: str) -> NoReturn:
         raise TrainingFailed(f"{run.folder}: at step {step} {trouble}{again}; lower the learning rate or train in fp32")
     if checkpoints[-1] == run.checkpoint(state.recovered_at) and len(checkpoints) > 1:
         checkpoints.pop().unlink(missing_ok=True)  # it was gone back to before, and nothing better came of it
-    state.load(checkpoints[-1])
+    _load(checkpoints[-1], run, state)
     state.recoveries, state.recovered_at = recoveries + 1, state.step
     state.rate_scale = section.recovery_rate**state.recoveries
     if team.leads:
@@ -251,4 +287,4 @@ def better(name: str, value: float, than: float | None) -> bool:
     """Whether ``value`` of the figure ``name`` is better than the best so far, if there is one."""
     if than is None:
         return True
-    return value > than if FIGURES[name].more_is_better else value < than
+    return FIGURES[name].fault(value) < FIGURES[name].fault(than)

@@ -113,13 +113,14 @@ class LossScale:
 class StepGuard:
     """Leaves out each step whose gradient is not finite, and counts them. Keeps a `LossScale` if ``scaled``.
 
-    All of it is decided on the device; the host waits for the device only in `counts` and `in_a_row`.
+    ``others`` do not learn in these steps, but forward passes go through them too, and so into their batch norms. All
+    of it is decided on the device; the host waits for the device only in `counts` and `in_a_row`.
     """
 
-    def __init__(self, network: nn.Module, *, scaled: bool = False) -> None:
+    def __init__(self, network: nn.Module, *others: nn.Module, scaled: bool = False) -> None:
         device = next(network.parameters()).device
         self.scale = LossScale(device) if scaled else None
-        self._buffers = list(network.buffers())
+        self._buffers = [buffer for module in (network, *others) for buffer in module.buffers()]
         self._kept = [buffer.clone() for buffer in self._buffers]
         self._in_a_row = torch.zeros((), device=device)
         self._since_asked = torch.zeros((), device=device)

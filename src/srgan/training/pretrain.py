@@ -17,7 +17,7 @@ from srgan.training.loop import Sitting, open_sitting, work_through
 from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
 from srgan.training.progress import TrainStatus
-from srgan.training.runs import State
+from srgan.training.runs import State, unfinished_run
 from srgan.training.setup import chosen, finish, make_fabric, make_network
 from srgan.training.team import make_team
 from srgan.training.validation import Validator
@@ -33,12 +33,14 @@ def pretrain(
     An interrupted run (same configuration) is continued where it stopped. Raises `Cancelled` after an interrupt has
     been answered with a checkpoint, `WentBack` when the run is to be opened anew (`srgan.training.train` does so),
     `TrainingFailed` when the gradient stays not finite all the same or a checkpoint does not fit, `InvalidDataset`,
-    `InvalidConfig`, `CannotWrite`. Mistakes in the configuration show before anything is decoded.
+    `InvalidConfig`, `CannotWrite`, also when another process trains in the run already. Mistakes in the configuration
+    show before anything is decoded.
     """
     fabric = make_fabric(config.hardware)
     team = make_team(fabric)
     torch.manual_seed(config.seed)
-    network = make_network(config.network, config.data.patch, config.hardware)
+    begun = team.tell(unfinished_run(config) if resume else None)
+    network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     validates = config.validation.folder is not None and team.leads
     validator = Validator(config.validation, scale=network.scale) if validates else None
@@ -47,17 +49,17 @@ def pretrain(
     )
     average = WeightAverage(network, config.optimiser.ema)
     state = State(network, average, make_optimisers(network, config.optimiser), store.generator)
-    sitting = open_sitting(
+    with open_sitting(
         config,
         state,
+        run=begun,
         guard=StepGuard(network, scaled=config.hardware.precision == "fp16"),
         team=team,
         validator=validator,
-        resume=resume,
         progress=progress,
-    )
-    work_through(sitting, store, _make_step(sitting, fabric, store))
-    return finish(config, sitting.run, chosen(config, sitting.run, state), state, store)
+    ) as sitting:
+        work_through(sitting, store, _make_step(sitting, fabric, store))
+        return finish(config, sitting.run, chosen(config, sitting.run, state), state, store)
 
 
 def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], Stepped]:

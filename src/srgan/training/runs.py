@@ -6,6 +6,7 @@
                  /curve.csv                         one line for each validation
                  /samples/step-00001000.png         what the network makes, at each validation
                  /bundle/                           the model, when the run has finished
+                 /lock                              held by the process that trains in it
 
 A checkpoint is one safetensors file (weights, average, optimisers, random states) with the plain values in its header,
 so nothing is ever unpickled. A new version is begun when the last one has finished or had another configuration.
@@ -13,12 +14,14 @@ so nothing is ever unpickled. A new version is begun when the last one has finis
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +33,7 @@ from torch import Tensor
 
 from srgan.errors import CannotWrite, TrainingFailed
 from srgan.imaging import Picture, from_uint8, write_picture
+from srgan.locks import hold
 from srgan.networks.network import Network
 from srgan.training.config import TrainConfig
 from srgan.training.optimisers import WeightAverage
@@ -45,6 +49,8 @@ PLAIN = (
     "recoveries",
     "recovered_at",
     "rate_scale",
+    "parent",
+    "parent_features",
 )
 """Fields of `State` that go into a checkpoint's header."""
 CHECKPOINT = re.compile(r"step-(\d{8})\.safetensors")
@@ -71,6 +77,21 @@ class Run:
     def bundle(self) -> Path:
         """Where the finished model goes."""
         return self.folder / "bundle"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep everybody else out of this run until the block ends. Raises `CannotWrite`, also when one is in it."""
+        path = self.folder / "lock"
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise CannotWrite(f"{path}: {error.strerror or error}") from error
+        try:
+            if not hold(file):
+                raise CannotWrite(f"{self.folder}: another process trains here; wait for it, or give --fresh")
+            yield
+        finally:
+            os.close(file)
 
     def checkpoints(self) -> list[Path]:
         """All checkpoints, oldest first."""
@@ -102,7 +123,7 @@ class Run:
         """Append a line to the learning curve; the keys of ``row`` are its columns. Raises `CannotWrite`."""
         path = self.folder / "curve.csv"
         try:
-            fresh = not path.exists()
+            fresh = not path.exists() or not path.stat().st_size
             with path.open("a", newline="") as file:
                 writer = csv.DictWriter(file, row, lineterminator="\n")
                 if fresh:
@@ -112,16 +133,31 @@ class Run:
             raise CannotWrite(f"{path}: {error.strerror or error}") from error
 
     def rewind(self, step: int) -> None:
-        """Drop the lines of the learning curve after ``step``, which are about to be made again."""
+        """Drop the lines of the learning curve after ``step``, which are about to be made again.
+
+        With them goes what a process that died, or a full disk, has left there of a line. Raises `CannotWrite`.
+        """
         path = self.folder / "curve.csv"
-        if not path.exists():
-            return
-        heading, *lines = path.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if int(line.partition(",")[0]) <= step]
-        if kept != lines:
-            partial = path.with_suffix(".partial")
-            partial.write_text("".join([heading, *kept]))
-            partial.replace(path)
+        try:
+            if not path.exists():
+                return
+            content = path.read_bytes()
+            heading, *lines = content.splitlines(keepends=True) or [b""]
+            whole = heading.endswith(b"\n")
+            kept = [line for line in lines if whole and _is_row(line, heading.count(b","), step)]
+            rewound = b"".join([heading, *kept]) if whole else b""
+            if rewound != content:
+                partial = path.with_suffix(".partial")
+                partial.write_bytes(rewound)
+                partial.replace(path)
+        except OSError as error:
+            raise CannotWrite(f"{path}: {error.strerror or error}") from error
+
+
+def _is_row(line: bytes, commas: int, last: int) -> bool:
+    """Whether ``line`` is a whole one of a learning curve, of step ``last`` or one before it."""
+    step = line.partition(b",")[0].strip()
+    return line.endswith(b"\n") and line.count(b",") == commas and step.isdigit() and int(step) <= last
 
 
 def open_run(config: TrainConfig, *, resume: bool) -> Run:
@@ -129,10 +165,13 @@ def open_run(config: TrainConfig, *, resume: bool) -> Run:
 
     Raises `CannotWrite`.
     """
-    root, last = config.output.runs / config.output.name, _last_run(config)
-    if last and resume and not last.bundle.exists() and _config_of(last) == config:
-        return last
-    folder = root / f"{int(last.folder.name) + 1 if last else 1:03d}"
+    return (unfinished_run(config) if resume else None) or new_run(config)
+
+
+def new_run(config: TrainConfig) -> Run:
+    """A new version. Raises `CannotWrite`."""
+    last = _last_run(config)
+    folder = config.output.runs / config.output.name / f"{int(last.folder.name) + 1 if last else 1:03d}"
     try:
         (folder / "checkpoints").mkdir(parents=True)
         (folder / "config.json").write_text(config.model_dump_json(indent=1))
@@ -140,6 +179,12 @@ def open_run(config: TrainConfig, *, resume: bool) -> Run:
     except OSError as error:
         raise CannotWrite(f"{folder}: {error.strerror or error}") from error
     return Run(folder)
+
+
+def unfinished_run(config: TrainConfig) -> Run | None:
+    """The last version, when it can be continued: it has not finished and was begun with this very configuration."""
+    last = _last_run(config)
+    return last if last and not last.bundle.exists() and _config_of(last) == config else None
 
 
 def finished_run(config: TrainConfig) -> Run | None:
@@ -190,6 +235,10 @@ class State:
     """The step it went back to the last time; -1 if never."""
     rate_scale: float = 1.0
     """What all learning rates are multiplied by since then."""
+    parent: str | None = None
+    """Name of the model that training started from, empty without one; None as long as nobody has looked."""
+    parent_features: Sequence[str] = ()
+    """The networks that losses looked through when that one was trained."""
     loss_scales: list[Tensor] = field(default_factory=list)
     """The states of the `LossScale`s, in the precision that has them."""
 

@@ -100,11 +100,14 @@ def _quick_bf16(device: str) -> bool:
     return False
 
 
-def make_network(section: NetworkSection, patch: int, hardware: HardwareSection | None = None) -> Network:
+def make_network(
+    section: NetworkSection, patch: int, hardware: HardwareSection | None = None, *, begun: Run | None = None
+) -> Network:
     """The network to train, with fresh weights or those of `NetworkSection.init_from`, in training mode.
 
-    ``hardware`` says whether it saves memory. Raises `InvalidConfig` when it cannot be trained on RGB patches of
-    ``patch`` pixels.
+    ``hardware`` says whether it saves memory, ``begun`` is the run that it goes on with: where that has a checkpoint,
+    the model it started from may be gone by now and is not asked for. Raises `InvalidConfig` when the network cannot be
+    trained on RGB patches of ``patch`` pixels, and what `start_from` raises.
     """
     network = build(section.name, section.scale, **section.options)
     if network.outputs:
@@ -113,7 +116,7 @@ def make_network(section: NetworkSection, patch: int, hardware: HardwareSection 
         raise InvalidConfig(f"network.options: training pictures have 3 channels, not {network.channels}")
     if patch % network.multiple:
         raise InvalidConfig(f"data.patch: {section.name!r} takes multiples of {network.multiple}, not {patch}")
-    if section.init_from:
+    if section.init_from and not (begun and begun.checkpoints()):
         start_from(network, section.init_from)
     if hardware and hardware.checkpoint_activations:
         _save_memory(network, compiled=hardware.compile)
@@ -165,6 +168,17 @@ def start_from(network: Network, model: str) -> None:
     if not taken:
         raise InvalidConfig(f"network.init_from: {model}: no layer of {bundle.info.network!r} fits this network")
     log.info("%d layers start from %s", taken, bundle.info.name)
+
+
+def origin(start: str) -> tuple[str, tuple[str, ...]]:
+    """Name of the model ``start`` (`NetworkSection.init_from`), and the networks that its losses looked through.
+
+    Another program's checkpoint is known by its file's name only. Raises what `find_model` raises.
+    """
+    if not start or is_checkpoint(start):
+        return Path(start).name, ()
+    info = find_model(start).info
+    return info.name, info.provenance.loss_features
 
 
 def _take_over(layer: nn.Module, following: nn.Module | None, kernel: Tensor, bias: Tensor | None) -> bool:
@@ -223,10 +237,17 @@ def averaged(state: State) -> Network:
 
 
 def chosen(config: TrainConfig, run: Run, state: State) -> Network:
-    """The network that becomes the model, as `OutputSection.take` says. Takes ``state`` back to the best step if so."""
-    if config.output.take == "best" and state.best_step:
-        state.load(run.checkpoint(state.best_step))
-        log.info("%s: the model is that of step %d, the best", run.folder, state.step)
+    """The network that becomes the model, as `OutputSection.take` says. Takes ``state`` back to the best step if so.
+
+    A best checkpoint that is gone is warned of: the model is then that of the last step.
+    """
+    if config.output.take == "best":
+        best = run.checkpoint(state.best_step)
+        if state.best_step and best.exists():
+            state.load(best)
+            log.info("%s: the model is that of step %d, the best", run.folder, state.step)
+        else:
+            log.warning("%s: the best checkpoint is gone; the model is that of step %d", run.folder, state.step)
     return averaged(state)
 
 
@@ -245,9 +266,6 @@ def finish(
     """
     from srgan.networks.export import export_forms
 
-    start = config.network.init_from
-    parent = find_model(start).info if start and not is_checkpoint(start) else None
-    seen_before = parent.provenance.loss_features if parent else ()
     options = {name: value for name, value in config.network.options.items() if name != "expanded"}
     network = network.cpu()
     macs, working = costs(network)
@@ -274,8 +292,8 @@ def finish(
             seed=config.seed,
             commit=run.commit,
             trained_on=_hardware(state),
-            parent=parent.name if parent else Path(start).name,
-            loss_features=tuple(dict.fromkeys((*seen_before, *loss_features))),
+            parent=state.parent or "",
+            loss_features=tuple(dict.fromkeys((*state.parent_features, *loss_features))),
         ),
     )
     bundle = write_bundle(run.bundle, info, export_forms(network, info))

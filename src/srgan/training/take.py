@@ -17,7 +17,8 @@ log = logging.getLogger("srgan")
 def take(config: TrainConfig, *, resume: bool = True, progress: Callable[[TrainStatus], None] | None = None) -> Bundle:
     """Copy the model that ``config.network.init_from`` names into the run's folder, and return the copy.
 
-    Raises `InvalidConfig` when it is not the network that ``config.network`` describes, and what `find_model` raises.
+    Raises `InvalidConfig` when it is not the network that ``config.network`` describes, `CannotWrite`, and
+    what `find_model` raises.
     """
     section = config.network
     if not section.init_from:
@@ -34,6 +35,7 @@ def take(config: TrainConfig, *, resume: bool = True, progress: Callable[[TrainS
             f"not {wanted[0]!r} x{wanted[1]} with {wanted[2]}"
         )
     run = open_run(config, resume=resume)
-    bundle = write_bundle(run.bundle, model.info, {name: model.read(name) for name in model.info.files})
+    with run.held():
+        bundle = write_bundle(run.bundle, model.info, {name: model.read(name) for name in model.info.files})
     log.info("%s: %s as it is", bundle.path, model.info.name)
     return bundle

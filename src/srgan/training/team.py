@@ -115,6 +115,6 @@ def _alive() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise TrainingFailed(
-            "another process of this training has ended; what it says tells why. The same command goes on from the "
-            "last checkpoint"
+            "another process of this training has ended; what it says tells why. The same command, without --fresh, "
+            "goes on from the last checkpoint"
         ) from error

@@ -230,6 +230,50 @@ def test_looking_at_the_average_leaves_it_alone() -> None:
     assert all(torch.equal(state.average.state[name], value) for name, value in before.items())
 
 
+@pytest.mark.parametrize("whose", ["generator", "discriminator"])
+def test_a_step_left_out_leaves_the_batch_norms_of_both_networks(
+    whose: str, make_gan: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step of the one gives NaN, and what it gives goes through the other, or has come through it."""
+    made, before = states(monkeypatch), list[dict[str, torch.Tensor]]()
+    forward = type(build("srresnet", 4, width=8, blocks=1)).forward
+
+    def all_statistics() -> dict[str, torch.Tensor]:
+        rival = made[0].discriminator
+        assert rival is not None
+        named = [*made[0].network.named_buffers(prefix="own"), *rival.named_buffers(prefix="rival")]
+        return {name: value.clone() for name, value in named}
+
+    def sick(self: Any, x: torch.Tensor) -> torch.Tensor:
+        calls.append(torch.is_grad_enabled())
+        ill = len(calls) == {"discriminator": 3, "generator": 4}[whose]  # its second turn
+        if ill:
+            before.append(all_statistics())
+        out: torch.Tensor = forward(self, x)
+        return out * float("nan") if ill else out
+
+    calls: list[bool] = []
+    monkeypatch.setattr("srgan.networks.srresnet.SRResNet.forward", sick)
+    train(
+        make_gan(
+            steps=2,
+            network={"name": "srresnet", "scale": 4, "options": {"width": 8, "blocks": 1}},
+            discriminator={"name": "srgan", "options": {"width": 4, "dense": 8}},
+            loss={"perceptual": 0.0},
+        )
+    )
+
+    after = all_statistics()
+    assert calls[:4] == [False, True, False, True]
+    assert any(name.startswith("rival") and name.endswith("running_var") for name in after)
+    assert all(value.isfinite().all() for value in after.values())
+    if whose == "generator":
+        assert [name for name, value in after.items() if not torch.equal(value, before[0][name])] == []
+    else:
+        counts = {int(value) for name, value in after.items() if name.startswith("own") and "num_batches" in name}
+        assert counts == {3}, "two passes of step 1, and the generator's own of step 2"
+
+
 def test_what_a_loss_saw_is_handed_down(make_gan: Config) -> None:
     """A model that goes on from a GAN without a discriminator of its own is still judged with a warning."""
     gan = train(make_gan())

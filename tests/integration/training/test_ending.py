@@ -13,8 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from safetensors.torch import load, load_file  # noqa: E402 (torch first: without it nothing here can run)
 
-from srgan.errors import TrainingFailed  # noqa: E402
-from srgan.training import train  # noqa: E402
+from srgan.training import losses, train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.progress import TrainStatus  # noqa: E402
 
@@ -126,13 +125,42 @@ def test_the_model_is_that_of_the_last_step_or_of_the_best(
     assert bundle.info.provenance.steps == step
 
 
-def test_a_best_checkpoint_that_is_gone_is_told(patient: Config, judged: Callable[[list[float]], None]) -> None:
+@pytest.mark.parametrize("when", ["before the end", "before the next sitting"])
+def test_a_run_whose_best_checkpoint_is_gone_ends_with_the_last(
+    when: str, patient: Config, judged: Callable[[list[float]], None], caplog: pytest.LogCaptureFixture
+) -> None:
     judged([20, 21, 22, 21, 21, 21])
     config = patient(output__take="best")
 
     def lose(status: TrainStatus) -> None:
         if status.step == 60:
             next((config.output.runs / "tiny" / "001" / "checkpoints").glob("*30.safetensors")).unlink()
+            if when != "before the end":
+                raise Stop
 
-    with pytest.raises(TrainingFailed, match="step-00000030"):
-        train(config, progress=lose)
+    if when != "before the end":
+        with pytest.raises(Stop):
+            train(config, progress=lose)
+    bundle = train(config, progress=lose)
+
+    assert bundle.info.provenance.steps == 60
+    assert "tiny/001: the best checkpoint is gone; the model is that of step 60" in caplog.text.replace("\\", "/")
+
+
+def test_a_best_step_that_was_left_out_is_kept_all_the_same(
+    patient: Config, judged: Callable[[list[float]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As happens in fp16; what a step left out leaves is the weights before it, and a step more in their average."""
+    calls = 0
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return torch.nn.functional.l1_loss(output, target) * (float("nan") if calls == 30 else 1.0)
+
+    monkeypatch.setitem(losses.PIXEL_LOSSES, "l1", loss)
+    judged([20, 21, 22, 21, 21, 21])
+    config = patient(output__take="best", output__checkpoint_every=1000)
+
+    assert train(config).info.provenance.steps == 30
+    assert checkpoints(config)[30]["optimiser/0/0/step"] == 29

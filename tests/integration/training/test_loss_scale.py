@@ -35,8 +35,8 @@ def scaled(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From its call on all networks have a scale, whatever their precision."""
     initialise = StepGuard.__init__
 
-    def always(self: StepGuard, network: torch.nn.Module, *, scaled: bool = False) -> None:
-        initialise(self, network, scaled=True)
+    def always(self: StepGuard, *networks: torch.nn.Module, scaled: bool = False) -> None:
+        initialise(self, *networks, scaled=True)
 
     return lambda: monkeypatch.setattr(StepGuard, "__init__", always)
 

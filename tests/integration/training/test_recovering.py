@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from safetensors import safe_open  # noqa: E402 (torch first: without it nothing here can run)
 from safetensors.torch import load_file  # noqa: E402
 
-from srgan.errors import TrainingFailed  # noqa: E402
+from srgan.errors import Cancelled, TrainingFailed  # noqa: E402
 from srgan.training import gan_losses, losses, train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.progress import TrainStatus  # noqa: E402
@@ -130,6 +132,60 @@ def test_a_checkpoint_that_leads_nowhere_is_given_up(make_config: Config, monkey
 
     state = plain(checkpoints(config)[60])
     assert (state["recoveries"], state["recovered_at"], state["rate_scale"]) == (2, 20, 0.25)
+
+
+def test_a_best_checkpoint_that_leads_nowhere_is_forgotten(
+    make_config: Config, pictures: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The best, of step 40, is given up, and the one before knows another that was pruned long ago."""
+    scores = iter([20.0, 21.0, 19.0, 19.5, 19.0])  # of steps 20, 40, 40, 60, 80: at 60 it went back twice before
+
+    class Judge:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+        def score(self, *_: Any) -> dict[str, float]:
+            return {"psnr": next(scores), "ssim": 0.5}
+
+    monkeypatch.setattr("srgan.training.pretrain.Validator", Judge)
+    poison(monkeypatch, range(41, 61), range(61, 81))
+    config = make_config(
+        steps=80,
+        validation__folder=pictures,
+        validation__every=20,
+        output__checkpoint_every=10,
+        output__keep=2,
+        output__take="best",
+    )
+    bundle = train(config)
+
+    assert "the best checkpoint, of step 20, is gone; a new best is sought" in caplog.text
+    assert plain(checkpoints(config)[80])["recovered_at"] == 30
+    assert plain(checkpoints(config)[80])["best_step"] == 60
+    assert bundle.info.provenance.steps == 60
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signals here")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_it_goes_back_is_answered(
+    number: signal.Signals, make_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = poison(monkeypatch, range(41, 61))
+    load = State.load
+
+    def interrupted(self: State, path: Path) -> None:
+        load(self, path)
+        if calls() == 60 and not sent:
+            sent.append(os.kill(os.getpid(), number))
+
+    sent: list[None] = []
+    monkeypatch.setattr(State, "load", interrupted)
+    config = make_config(steps=80, output__checkpoint_every=40)
+    with pytest.raises(Cancelled, match=r"back to step 40, .*; stopped there; the same command, without --fresh, goes"):
+        train(config)
+
+    assert calls() == 60
+    train(config)
+    assert calls() == 60 + 40
+    assert plain(checkpoints(config)[80])["recoveries"] == 1
 
 
 def test_it_does_not_go_back_for_ever(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from safetensors.torch import load_file  # noqa: E402 (torch first: without it nothing here can run)
 
-from srgan.errors import Cancelled, TrainingFailed  # noqa: E402
-from srgan.training import train  # noqa: E402
+from srgan.errors import Cancelled, CannotWrite, ModelNotFound, TrainingFailed  # noqa: E402
+from srgan.training import runs, train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.progress import TrainStatus  # noqa: E402
 
@@ -108,7 +108,7 @@ def test_a_process_that_gets_ctrl_c_saves_and_goes_on_exactly(make_config: Confi
     rest, _ = child.communicate(timeout=300)
 
     assert child.returncode == 130
-    assert "of 200; the same command goes on from there" in rest
+    assert "of 200; the same command, without --fresh, goes on from there" in rest
     (saved,) = (config.output.runs / "tiny" / "001" / "checkpoints").iterdir()
     assert 20 <= int(saved.stem.removeprefix("step-")) < 200
     train(config)
@@ -128,7 +128,7 @@ def test_an_interrupt_between_two_steps_is_answered_with_a_checkpoint(
             os.kill(os.getpid(), number)
 
     before = signal.getsignal(number)
-    with pytest.raises(Cancelled, match=r"tiny.001: stopped at step 41 of 100; the same command goes on"):
+    with pytest.raises(Cancelled, match=r"tiny.001: stopped at step 41 of 100; the same command, without --fresh,"):
         train(config, progress=interrupt)
 
     assert signal.getsignal(number) is before
@@ -236,6 +236,90 @@ def test_without_resume_training_begins_anew(make_config: Config) -> None:
 
     assert steps == [20, 40]
     assert (config.output.runs / "tiny" / "002" / "bundle").is_dir()
+
+
+@quick
+@pytest.mark.skipif(os.name == "nt", reason="no such signals here")
+def test_one_process_at_a_time_trains_in_a_run(make_config: Config, tmp_path: Path) -> None:
+    """The second one changes nothing, and can begin a new run instead; the first goes on undisturbed."""
+    config = make_config(steps=100_000)
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "config.json")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "20\n"
+        with pytest.raises(CannotWrite, match=r"tiny.001: another process trains here; wait for it, or give --fresh"):
+            train(config)
+        with pytest.raises(Stop):
+            train(config, resume=False, progress=stop_at(20))
+        child.send_signal(signal.SIGINT)
+        rest, _ = child.communicate(timeout=300)
+
+    assert child.returncode == 130
+    assert rest.startswith("40\n")
+    assert sorted(path.name for path in (config.output.runs / "tiny").iterdir()) == ["001", "002"]
+
+
+@quick
+def test_a_run_does_not_need_the_model_that_it_started_from_again(make_config: Config) -> None:
+    """It has a checkpoint before the first step, and knows what the bundle at its end has to say."""
+    grandparent = train(make_config(steps=1, output__name="grandparent"))
+    settings = {"recipe": "adversarial", "data__batch": 2}
+    discriminator = {"name": "patch", "options": {"width": 8, "depth": 2}}
+    parent = train(
+        make_config(
+            **settings,
+            steps=1,
+            discriminator=discriminator,
+            network__init_from=str(grandparent.path),
+            output__name="parent",
+        )
+    )
+    straight, broken = (
+        make_config(network__init_from=str(parent.path), output__name=name) for name in ("straight", "broken")
+    )
+    wanted = train(straight).info.provenance
+    with pytest.raises(Stop):
+        train(broken, progress=stop_at(20))
+    parent.path.rename(parent.path.with_name("elsewhere"))
+
+    assert train(broken).info.provenance.model_dump(include={"parent", "loss_features"}) == wanted.model_dump(
+        include={"parent", "loss_features"}
+    )
+    assert (wanted.parent, len(wanted.loss_features)) == ("parent", 1)
+    assert same(last_checkpoint(straight), last_checkpoint(broken))
+    with pytest.raises(ModelNotFound):
+        train(broken, resume=False)
+    assert not (broken.output.runs / "broken" / "002").exists(), "that shows before anything is begun"
+
+
+@quick
+def test_a_checkpoint_that_does_not_know_where_it_began_goes_on(
+    make_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of an earlier version of srgan."""
+    parent = train(make_config(steps=1, output__name="parent"))
+    config = make_config(network__init_from=str(parent.path))
+    known = tuple(name for name in runs.PLAIN if not name.startswith("parent"))
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "PLAIN", known)
+        with pytest.raises(Stop):
+            train(config, progress=stop_at(20))
+
+    assert train(config).info.provenance.parent == "parent"
+
+
+@quick
+@pytest.mark.parametrize("left", ["", "step,seconds,loss,psnr,ssim\n10,1.0,0.5,2"], ids=["emptied", "torn"])
+def test_a_damaged_curve_locks_nobody_out(left: str, make_config: Config, pictures: Path) -> None:
+    config = make_config(validation__folder=pictures, validation__every=10, output__checkpoint_every=20)
+    with pytest.raises(Stop):
+        train(config, progress=stop_at(20))
+    curve = config.output.runs / "tiny" / "001" / "curve.csv"
+    curve.write_text(left)
+    train(config)
+
+    assert [line.split(",")[0] for line in curve.read_text().splitlines()] == ["step", "30", "40"]
 
 
 @quick

@@ -20,7 +20,7 @@ from srgan.networks import build  # noqa: E402
 from srgan.training import runs  # noqa: E402
 from srgan.training.config import OptimiserSection, TrainConfig  # noqa: E402
 from srgan.training.optimisers import WeightAverage, make_optimisers  # noqa: E402
-from srgan.training.runs import Run, State, config_hash, open_run  # noqa: E402
+from srgan.training.runs import Run, State, config_hash, open_run, unfinished_run  # noqa: E402
 
 Config = Callable[..., TrainConfig]
 
@@ -58,6 +58,26 @@ def test_a_finished_run_is_not_continued(make_config: Config) -> None:
     finish(open_run(make_config(), resume=True))
 
     assert open_run(make_config(), resume=True).folder.name == "002"
+
+
+def test_what_could_be_continued_is_looked_for_without_beginning_anything(make_config: Config, tmp_path: Path) -> None:
+    assert unfinished_run(make_config()) is None
+    assert not (tmp_path / "runs").exists()
+    run = open_run(make_config(), resume=True)
+    assert unfinished_run(make_config()) == run
+    assert unfinished_run(make_config(seed=1)) is None
+    finish(run)
+    assert unfinished_run(make_config()) is None
+
+
+def test_a_run_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    refused = pytest.raises(CannotWrite, match="another process trains here; wait for it, or give --fresh")
+    with Run(tmp_path).held(), refused, Run(tmp_path).held():
+        pytest.fail("it was held twice")
+    with Run(tmp_path).held():
+        pass
+    with pytest.raises(CannotWrite, match=r"nowhere.lock: "), Run(tmp_path / "nowhere").held():
+        pytest.fail("there is nothing to hold")
 
 
 def test_without_resume_a_new_version_is_begun(make_config: Config) -> None:
@@ -166,11 +186,47 @@ def test_rewinding_drops_what_is_made_again(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["curve.csv"]
 
 
-def test_a_curve_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "curve.csv").mkdir()
+@pytest.mark.parametrize(
+    ("left", "kept"),
+    [
+        (b"", b""),
+        (b"step,ps", b""),
+        (b"step,psnr\n", b"step,psnr\n"),
+        (b"step,psnr\n10,28.5\n20,29", b"step,psnr\n10,28.5\n"),
+        (b"step,psnr\n10,28.5\n\n20,29.0\n", b"step,psnr\n10,28.5\n20,29.0\n"),
+        (b"step,psnr\n10\n1e1,28.5\n,28.5\n20,29.0,1\n20,29.0\n", b"step,psnr\n20,29.0\n"),
+        (b"step,psnr\n10,28.5\n" + bytes(40), b"step,psnr\n10,28.5\n"),
+        (b"step,psnr\n\xff\xfe,28.5\n", b"step,psnr\n"),
+    ],
+    ids=["emptied", "half a heading", "heading", "half a line", "blank line", "cells", "zeros", "no text"],
+)
+def test_what_a_killed_process_left_of_a_curve_is_put_right(tmp_path: Path, left: bytes, kept: bytes) -> None:
+    run, path = Run(tmp_path), tmp_path / "curve.csv"
+    path.write_bytes(left)
+    run.rewind(20)
+    assert path.read_bytes() == kept
+    run.note({"step": 30, "psnr": 30.0})
 
+    assert path.read_bytes() == (kept or b"step,psnr\n") + b"30,30.0\n"
+
+
+def test_a_curve_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run(tmp_path)
+    run.note({"step": 20})
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(CannotWrite, match=r"curve\.csv: No space left"):
+            run.rewind(10)
+    (tmp_path / "curve.csv").unlink()
+    (tmp_path / "curve.csv").mkdir()
     with pytest.raises(CannotWrite, match=r"curve\.csv"):
-        Run(tmp_path).note({"step": 1})
+        run.note({"step": 1})
+    with pytest.raises(CannotWrite, match=r"curve\.csv"):
+        run.rewind(1)
 
 
 # ----------------------------------------------------------------------------------------------------- checkpoints
