@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from srgan.cli import options
-from srgan.cli.output import bytes_text, emit, emit_json, table
+from srgan.cli.output import bytes_text, emit, emit_json, say, table
 
 if TYPE_CHECKING:
     from srgan.models import Bundle, Quality
@@ -27,6 +28,12 @@ PATH_EXAMPLES = """\b
 Examples:
   srgan models path fast
   ls "$(srgan models path quality)"
+"""
+
+BLEND_EXAMPLES = """\b
+Examples:
+  srgan models blend fast=0.3 photo-fast=0.7 --output softer
+  srgan models blend runs/mine/001/bundle=1 runs/mine/002/bundle=1 -o both.zip --name both-x4
 """
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -98,6 +105,50 @@ def path(name: Name) -> None:
     from srgan.models import find_model
 
     emit(str(find_model(name).path.resolve()))
+
+
+@app.command("blend", cls=options.Command, epilog=BLEND_EXAMPLES)
+def blend(
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="MODEL=SHARE...", help="Two models or more, each with its share.", show_default=False),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="The new model: a new folder, or a file that ends in .zip."
+        ),
+    ],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Its name; by default that of the output.")] = "",
+    as_json: options.Json = False,
+) -> None:
+    """Make a model between models: a true one and one that pleases, for instance.
+
+    The models must have been trained on from one another or from the same start. The result costs as much as one
+    of them. Needs the `train` extra: pip install 'srgan[train]'.
+    """
+    from srgan.errors import CannotWrite, InvalidConfig
+    from srgan.training import blend_models
+
+    shares: dict[str, float] = {}
+    for text in models:
+        model, equals, share = text.rpartition("=")
+        try:
+            shares[model] = float(share)
+        except ValueError:
+            equals = ""
+        if not equals or not model:
+            raise InvalidConfig(f"{text}: must have the form MODEL=SHARE, such as fast=0.3")
+    if len(shares) < len(models):
+        raise InvalidConfig("one of the models is given twice; add their shares up")
+    if output.exists():
+        raise CannotWrite(f"{output}: exists already; choose another place for the model")
+    bundle = blend_models(shares, output, name=name or output.name.removesuffix(".zip").lower())
+    if as_json:
+        emit_json(_record(bundle))
+        return
+    emit(str(bundle.path))
+    say(f"srgan upscale IN OUT --model {bundle.path}  uses it")
 
 
 def _record(bundle: Bundle) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -58,6 +58,21 @@ def train(config: TrainConfig, *, resume: bool = True, progress: Callable[[Train
             return bundle
 
 
+def blend_models(
+    shares: Mapping[str, float], target: Path, *, name: str, family: str = "", description: str = ""
+) -> Bundle:
+    """Write the bundle ``target`` of the network between several models; see `srgan.training.blend.blend`.
+
+    Raises what that raises, and `MissingDependency` without the `train` extra.
+    """
+    for library in LIBRARIES:
+        if find_spec(library) is None:
+            raise MissingDependency(library.replace("_", "-"), "train")
+    from srgan.training.blend import blend
+
+    return blend(shares, target, name=name, family=family, description=description)
+
+
 def preview_degradation(config: TrainConfig, target: Path) -> None:
     """Write a picture to ``target`` that shows patches as `train` would make them, and what was done to each.
 
@@ -71,4 +86,4 @@ def preview_degradation(config: TrainConfig, target: Path) -> None:
     draw_samples(config, target)
 
 
-__all__ = ["RECIPES", "preview_degradation", "train"]
+__all__ = ["RECIPES", "blend_models", "preview_degradation", "train"]

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from srgan.errors import CannotWrite, CorruptModel, SrganError
+from srgan.errors import CannotWrite, SrganError
 from srgan.metrics.judges import FIGURES
 from srgan.models import Bundle, ModelInfo, Provenance, write_bundle
-from srgan.models.bundle import SAFETENSORS
 from srgan.networks import build
 from srgan.networks.ensemble import MEMBERS, EnsembleNetwork
 from srgan.networks.network import Network, costs
@@ -26,7 +25,7 @@ from srgan.training.fusion import ONE_ANCESTOR, Pair, fit_weights, likeness, sou
 from srgan.training.members import member_configs, train_members
 from srgan.training.progress import TrainStatus
 from srgan.training.runs import Run, config_hash, open_run
-from srgan.training.setup import make_fabric
+from srgan.training.setup import make_fabric, weights_of
 from srgan.training.validation import Validator
 
 FITTED_ON = 200
@@ -79,7 +78,7 @@ def _assembled(
     """The network with the members' weights in its form for inference, and the options that build it."""
     section = config.ensemble
     first = bundles[0].info
-    states = [_weights(bundle) for bundle in bundles]
+    states = [weights_of(bundle) for bundle in bundles]
     options: dict[str, Any] = {
         "member": {"network": first.network, **first.network_options},
         "count": len(bundles),
@@ -107,16 +106,6 @@ def _mixes(states: list[dict[str, Tensor]]) -> bool:
         ONE_ANCESTOR,
     )
     return False
-
-
-def _weights(bundle: Bundle) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        return {key: value.float() for key, value in load(bundle.read(SAFETENSORS)).items()}
-    except SafetensorError as error:
-        raise CorruptModel(f"{bundle.path}: {SAFETENSORS} cannot be read: {error}") from error
 
 
 def _filled(scale: int, options: dict[str, Any], states: list[dict[str, Tensor]]) -> EnsembleNetwork:

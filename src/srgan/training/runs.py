@@ -175,7 +175,7 @@ def new_run(config: TrainConfig) -> Run:
     try:
         (folder / "checkpoints").mkdir(parents=True)
         (folder / "config.json").write_text(config.model_dump_json(indent=1))
-        (folder / "commit").write_text(_commit())
+        (folder / "commit").write_text(commit_here())
     except OSError as error:
         raise CannotWrite(f"{folder}: {error.strerror or error}") from error
     return Run(folder)
@@ -332,7 +332,7 @@ def _optimiser_state(
     return {"state": state, "param_groups": groups}
 
 
-def _commit() -> str:
+def commit_here() -> str:
     """The commit of the working tree that this package runs from; empty for an installed package."""
     here = Path(__file__)
 

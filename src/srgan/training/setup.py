@@ -134,6 +134,17 @@ def _save_memory(network: Network, *, compiled: bool) -> None:
         part.recompute = True
 
 
+def weights_of(bundle: Bundle) -> dict[str, Tensor]:
+    """The weights of a model as float32, by the names of its network's layers. Raises `CorruptModel`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return {key: value.float() for key, value in load(bundle.read(SAFETENSORS)).items()}
+    except SafetensorError as error:
+        raise CorruptModel(f"{bundle.path}: {SAFETENSORS} cannot be read: {error}") from error
+
+
 @torch.no_grad()
 def start_from(network: Network, model: str) -> None:
     """Take over the weights of the bundle ``model`` whose shapes fit; the rest keeps its fresh start.
@@ -141,17 +152,11 @@ def start_from(network: Network, model: str) -> None:
     Another program's checkpoint must fit as a whole, see `start_from_checkpoint`. Raises `InvalidConfig` when none fit,
     since that is another architecture, and what `find_model` raises.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     if is_checkpoint(model):
         start_from_checkpoint(network, Path(model))
         return
     bundle = find_model(model)
-    try:
-        weights = load(bundle.read(SAFETENSORS))
-    except SafetensorError as error:
-        raise CorruptModel(f"{bundle.path}: {SAFETENSORS} cannot be read: {error}") from error
+    weights = weights_of(bundle)
     if isinstance(network, ResidualNetwork) and (grown := network.grown(weights)):
         log.info("the network grows out of %s: it starts with the same output", bundle.info.name)
         weights = grown

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from srgan.models import catalogue
+from srgan.models import Bundle, catalogue
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +92,59 @@ def test_the_group_alone_shows_its_verbs_as_a_mistake(srgan: Callable[..., Any])
     done = srgan("models")
     assert (done.code, done.out) == (2, "")
     assert {"list", "show", "path"} <= set(done.err.split())
+
+
+# --------------------------------------------------------------------------------------------------------- blending
+
+
+@pytest.fixture
+def blended(bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, float], Path, str]]:
+    """How `blend_models` was called; it gives a bundle that is there already."""
+    calls: list[tuple[dict[str, float], Path, str]] = []
+
+    def blend(shares: dict[str, float], target: Path, *, name: str) -> Bundle:
+        calls.append((shares, target, name))
+        return bundles["mine-x4"]
+
+    monkeypatch.setattr("srgan.training.blend_models", blend)
+    return calls
+
+
+def test_shares_reach_the_library_and_the_new_model_is_named(
+    srgan: Callable[..., Any], blended: list[Any], bundles: dict[str, Bundle]
+) -> None:
+    done = srgan("models", "blend", "fast=0.3", "runs/a=b/bundle=1", "--output", "out/Soft.zip")
+    assert blended == [({"fast": 0.3, "runs/a=b/bundle": 1.0}, Path("out/Soft.zip"), "soft")]
+    assert (done.code, done.out.strip()) == (0, str(bundles["mine-x4"].path))
+    assert "srgan upscale IN OUT --model" in done.err
+
+    srgan("models", "blend", "fast=1", "photo-fast=1", "-o", "new", "--name", "between-x4")
+    assert blended[1][2] == "between-x4"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["fast", "photo-fast=1", "-o", "new"], 2, "fast: must have the form MODEL=SHARE"),
+        (["fast=much", "photo-fast=1", "-o", "new"], 2, "fast=much: must have the form MODEL=SHARE"),
+        (["=1", "photo-fast=1", "-o", "new"], 2, "=1: must have the form MODEL=SHARE"),
+        (["fast=1", "fast=2", "-o", "new"], 2, "given twice"),
+        (["fast=1", "photo-fast=1", "-o", "there"], 7, "there: exists already"),
+        (["fast=1", "photo-fast=1"], 2, "--output"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_made(
+    arguments: list[str],
+    code: int,
+    said: str,
+    srgan: Callable[..., Any],
+    blended: list[Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").write_text("mine")
+    done = srgan("models", "blend", *arguments)
+    assert (done.code, done.out, blended) == (code, "", [])
+    assert said in done.err
+    assert (tmp_path / "there").read_text() == "mine"
