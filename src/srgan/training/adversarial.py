@@ -64,7 +64,9 @@ def adversarial(
         if module is not None:
             module.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
     validates = config.validation.folder is not None and team.leads
-    validator = Validator(config.validation, scale=network.scale) if validates else None
+    validator = None
+    if validates:
+        validator = Validator(config.validation, scale=network.scale, training=config.data.folders)
     store = TileStore(
         config.data, scale=network.scale, seed=config.seed, device=fabric.device, share=(team.rank, team.size)
     )

@@ -32,6 +32,9 @@ MAX_BAD_STEPS = 20
 REPORT_EVERY = 20
 """Steps between reports. Looking at a loss makes the host wait for the device."""
 
+SILENCE = 10.0
+"""Seconds after which the progress is told, whatever the step."""
+
 log = logging.getLogger("srgan")
 
 
@@ -162,7 +165,7 @@ def _go_on(sitting: Sitting, step: Callable[[], Stepped], interrupted: threading
     config, state, run, team = sitting.config, sitting.state, sitting.run, sitting.team
     validated = team.tell(sitting.validator is not None)
     first, before, began = state.step, state.seconds, time.perf_counter()
-    latest = math.nan
+    latest, told = math.nan, began
     while not finished(config, state):
         stepped = step()
         state.seconds = before + time.perf_counter() - began
@@ -177,7 +180,9 @@ def _go_on(sitting: Sitting, step: Callable[[], Stepped], interrupted: threading
         needed = last or stop or (validate and state.best_step == now)
         if needed or now % config.output.checkpoint_every == 0:
             _save(sitting, whatever=needed)
-        if sitting.progress and report:
+        # Where steps are slow, a sign of life in between; without the loss, which all processes would have to look at.
+        if sitting.progress and (report or validate or time.perf_counter() - told > SILENCE):
+            told = time.perf_counter()
             speed = (now - first) / (state.seconds - before)
             sitting.progress(
                 TrainStatus(step=now, steps=config.steps, loss=latest, psnr=state.psnr, steps_per_second=speed)

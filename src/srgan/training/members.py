@@ -174,7 +174,7 @@ def _side_by_side(configs: Sequence[TrainConfig], devices: int, progress: Progre
                     bundles[number] = _outcome(_with_parent(configs[number], bundles), number, process.returncode)
                     _tell(progress, configs, bundles)
                 if interrupted.is_set():
-                    raise Cancelled("the members were stopped; the same command goes on from there")
+                    raise Cancelled("the members were stopped; the same command, without --fresh, goes on from there")
     finally:
         # Each answers with a checkpoint.
         for _, process in running.values():
@@ -238,7 +238,7 @@ def _outcome(config: TrainConfig, number: int, code: int) -> Bundle:
         return bundle
     path = config.output.runs / f"{config.output.name}.log"
     if code == STOPPED:
-        raise Cancelled("the members were stopped; the same command goes on from there")
+        raise Cancelled("the members were stopped; the same command, without --fresh, goes on from there")
     lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()] or [f"exit code {code}"]
     raise TrainingFailed(f"member {number}: {lines[-1].strip()} ({path})")
 

@@ -43,7 +43,9 @@ def pretrain(
     network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     validates = config.validation.folder is not None and team.leads
-    validator = Validator(config.validation, scale=network.scale) if validates else None
+    validator = None
+    if validates:
+        validator = Validator(config.validation, scale=network.scale, training=config.data.folders)
     store = TileStore(
         config.data, scale=network.scale, seed=config.seed, device=fabric.device, share=(team.rank, team.size)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -17,6 +18,8 @@ from srgan.errors import MissingDependency
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+log = logging.getLogger("srgan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +90,8 @@ def interrupts() -> Iterator[threading.Event]:
     def answer(number: int, frame: FrameType | None) -> None:
         if event.is_set() and number == signal.SIGINT and not passed_on:
             raise KeyboardInterrupt
+        if not event.is_set():
+            log.warning("stopping after this step, with a checkpoint; another Ctrl-C stops at once, without one")
         event.set()
 
     previous = {number: signal.signal(number, answer) for number in (signal.SIGINT, signal.SIGTERM)}

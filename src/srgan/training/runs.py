@@ -18,6 +18,7 @@ import contextlib
 import csv
 import hashlib
 import json
+import logging
 import os
 import re
 import subprocess
@@ -37,6 +38,8 @@ from srgan.locks import hold
 from srgan.networks.network import Network
 from srgan.training.config import TrainConfig
 from srgan.training.optimisers import WeightAverage
+
+log = logging.getLogger("srgan")
 
 PLAIN = (
     "step",
@@ -184,7 +187,25 @@ def new_run(config: TrainConfig) -> Run:
 def unfinished_run(config: TrainConfig) -> Run | None:
     """The last version, when it can be continued: it has not finished and was begun with this very configuration."""
     last = _last_run(config)
-    return last if last and not last.bundle.exists() and _config_of(last) == config else None
+    if last is None or last.bundle.exists():
+        return None
+    begun_with = _config_of(last)
+    if begun_with == config:
+        return last
+    if begun_with is not None:
+        others = ", ".join(_differences(begun_with.model_dump(), config.model_dump()))
+        log.warning("%s is unfinished but had other settings (%s), so a new run begins", last.folder, others)
+    return None
+
+
+def _differences(one: dict[str, Any], other: dict[str, Any], before: str = "") -> Iterator[str]:
+    """The dotted names of the settings in which two configurations differ."""
+    for name, value in one.items():
+        if isinstance(value, dict) and isinstance(other.get(name), dict):
+            yield from _differences(value, other[name], f"{before}{name}.")
+        elif value != other.get(name):
+            yield f"{before}{name}"
+    yield from (f"{before}{name}" for name in other.keys() - one.keys())
 
 
 def finished_run(config: TrainConfig) -> Run | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from srgan.errors import CorruptModel, InvalidConfig, MissingDependency
+from srgan.errors import Cancelled, CorruptModel, InvalidConfig, MissingDependency
 from srgan.models import Bundle, ModelInfo, Provenance, find_model, write_bundle
 from srgan.models.bundle import SAFETENSORS
 from srgan.networks import build
@@ -301,7 +301,11 @@ def finish(
             loss_features=tuple(dict.fromkeys((*state.parent_features, *loss_features))),
         ),
     )
-    bundle = write_bundle(run.bundle, info, export_forms(network, info))
+    try:
+        bundle = write_bundle(run.bundle, info, export_forms(network, info))
+    except KeyboardInterrupt:
+        said = "all steps are done, and the same command, without --fresh, writes the model"
+        raise Cancelled(f"{run.folder}: {said}") from None
     log.info("%s: finished", bundle.path)
     return bundle
 

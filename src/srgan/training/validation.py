@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,10 +36,10 @@ class Validator:
     """Pictures of ``section.folder`` with their low-resolution versions, ready to score a network.
 
     The network runs on whole pictures, so they should be of moderate size. Pictures that cannot be used are logged and
-    left out; raises `InvalidDataset` when none can.
+    left out; raises `InvalidDataset` when none can. Pictures that ``training`` names too are warned of.
     """
 
-    def __init__(self, section: ValidationSection, *, scale: int) -> None:
+    def __init__(self, section: ValidationSection, *, scale: int, training: Sequence[Path] = ()) -> None:
         folder = section.folder
         assert folder is not None
         self._scale = scale
@@ -53,6 +54,7 @@ class Validator:
             paths = find_pictures([folder])
         except InvalidDataset as error:
             raise InvalidDataset(f"validation.folder: {error}") from error
+        used = []
         for path in paths:
             try:
                 pixels = read_rgb(path)
@@ -65,10 +67,14 @@ class Validator:
                 continue
             pixels = np.ascontiguousarray(pixels[:height, :width])
             self._pairs.append((bicubic_down(torch.from_numpy(pixels), scale), from_uint8(pixels)))
+            used.append(path)
             if len(self._pairs) == section.max_pictures:
                 break
         if not self._pairs:
             raise InvalidDataset(f"validation.folder: {folder}: no picture here can be used")
+        learnt = {path.resolve() for path in find_pictures(training)}
+        if known := sum(path.resolve() in learnt for path in used):
+            log.warning("%d of %d pictures to judge by are training pictures: the figures flatter", known, len(used))
         # The references' patches never change.
         self._patches = self._features(target for _, target in self._pairs)
         if self._over_all and len(self._patches) < 2:

@@ -137,6 +137,40 @@ def test_an_interrupt_between_two_steps_is_answered_with_a_checkpoint(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signals here")
+def test_an_interrupt_says_at_once_what_becomes_of_it(make_config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    """Saving takes a while, in which people press Ctrl-C again."""
+    heard = []
+
+    def interrupt(status: TrainStatus) -> None:
+        if status.step == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+            heard.extend(caplog.messages)
+
+    with pytest.raises(Cancelled):
+        train(make_config(steps=60), progress=interrupt)
+    assert [said for said in heard if "stopping after this step, with a checkpoint" in said] == heard[-1:]
+
+
+def test_an_interrupt_after_the_last_step_says_that_the_model_is_still_to_be_written(
+    make_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> object:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("srgan.networks.export.export_forms", interrupted)
+        with pytest.raises(Cancelled, match=r"tiny.001: all steps are done, and the same command, without --fresh, wr"):
+            train(make_config(steps=2))
+    assert train(make_config(steps=2)).info.provenance.steps == 2
+
+
+def test_slow_steps_give_a_sign_of_life(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srgan.training.loop.SILENCE", 0.0)
+    steps: list[int] = []
+    train(make_config(steps=4), progress=lambda status: steps.append(status.step))
+    assert steps == [1, 2, 3, 4]
+
+
 def test_a_second_interrupt_stops_at_once(make_config: Config) -> None:
     def interrupt_twice(_: TrainStatus) -> None:
         for _ in range(2):

@@ -54,6 +54,19 @@ def test_another_configuration_begins_a_new_version(make_config: Config) -> None
     assert open_run(make_config(), resume=True).folder.name == "003"
 
 
+def test_an_unfinished_run_with_other_settings_is_not_passed_over_in_silence(
+    make_config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_run(make_config(), resume=True)
+    run = open_run(make_config(data__batch=5, seed=3), resume=True)
+    assert run.folder.name == "002"
+    (said,) = caplog.messages
+    assert said.endswith("001 is unfinished but had other settings (seed, data.batch), so a new run begins")
+
+    open_run(make_config(data__batch=6), resume=False)
+    assert len(caplog.messages) == 1, "who asks for a new run knows"
+
+
 def test_a_finished_run_is_not_continued(make_config: Config) -> None:
     finish(open_run(make_config(), resume=True))
 

@@ -96,6 +96,19 @@ def test_a_picture_too_small_for_a_patch_is_left_out(make_pictures: Pictures, ca
     assert np.isfinite(judge.score(build("turbo", 2, width=16, depth=1).deploy(), torch.device("cpu"))["fd-squeeze"])
 
 
+def test_training_pictures_that_judge_are_warned_of(
+    make_pictures: Pictures, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found whatever they are called: by a link here."""
+    judges = make_pictures((64, 64), (64, 80))
+    (judges / "linked.png").symlink_to(sorted(pictures.iterdir())[0])
+    Validator(ValidationSection(folder=judges), scale=2, training=(pictures,))
+    assert caplog.messages == ["1 of 3 pictures to judge by are training pictures: the figures flatter"]
+    caplog.clear()
+    Validator(ValidationSection(folder=judges, max_pictures=2), scale=2, training=(pictures,))
+    assert caplog.messages == []
+
+
 def test_one_patch_alone_is_no_collection(make_pictures: Pictures) -> None:
     with pytest.raises(InvalidDataset, match="too small for fd-squeeze"):
         Validator(ValidationSection(folder=make_pictures((64, 80)), figures=("fd-squeeze",)), scale=2)
