@@ -52,6 +52,14 @@ def ensemble(
     if looks is not None:
         check_patch(looks.network, "loss.features", config)
     run = open_run(config, resume=resume)
+    with run.held():
+        return _train_all(config, run, looks, progress)
+
+
+def _train_all(
+    config: TrainConfig, run: Run, looks: PerceptualLoss | None, progress: Callable[[TrainStatus], None] | None
+) -> Bundle:
+    """`ensemble` in its run."""
     members = member_configs(config, run.folder / "members")
     bundles = train_members(members, devices=config.hardware.devices, progress=progress)
     hardware = config.hardware.model_copy(update={"devices": 1})

@@ -243,7 +243,7 @@ def test_the_last_words_of_a_process_that_failed(make: Config, tmp_path: Path) -
 
 @pytest.mark.usefixtures("children")
 def test_a_process_that_was_stopped_stops_all(make: Config, tmp_path: Path) -> None:
-    with pytest.raises(module.Cancelled, match="the same command goes on from there"):
+    with pytest.raises(module.Cancelled, match="the same command, without --fresh, goes on from there"):
         train_members(member_configs(make({}, {"seed": 777}), tmp_path / "members"), devices=2)
 
 

@@ -171,6 +171,7 @@ def test_slow_steps_give_a_sign_of_life(make_config: Config, monkeypatch: pytest
     assert steps == [1, 2, 3, 4]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such signals here")
 def test_a_second_interrupt_stops_at_once(make_config: Config) -> None:
     def interrupt_twice(_: TrainStatus) -> None:
         for _ in range(2):
