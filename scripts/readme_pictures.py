@@ -44,6 +44,7 @@ def main() -> None:
         "bicubic": "bicubic",
         "fast": "fast: true to the input",
         "photo-fast": "photo-fast: pleasing to the eye",
+        "photo": "photo: cleaned, and pleasing",
     }
     draw_sheet("models.jpg", captions, CHOICE)
 
