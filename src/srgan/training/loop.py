@@ -181,7 +181,7 @@ def _go_on(sitting: Sitting, step: Callable[[], Stepped], interrupted: threading
         if needed or now % config.output.checkpoint_every == 0:
             _save(sitting, whatever=needed)
         # Where steps are slow, a sign of life in between; without the loss, which all processes would have to look at.
-        if sitting.progress and (report or validate or time.perf_counter() - told > SILENCE):
+        if sitting.progress and (report or time.perf_counter() - told > SILENCE):
             told = time.perf_counter()
             speed = (now - first) / (state.seconds - before)
             sitting.progress(
