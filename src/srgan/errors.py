@@ -59,13 +59,13 @@ class CorruptModel(SrganError):
 class MissingDependency(SrganError):
     """An optional library is not installed."""
 
-    def __init__(self, library: str, extra: str) -> None:
-        self.library = library
+    def __init__(self, package: str, extra: str) -> None:
+        self.package = package
         self.extra = extra
-        super().__init__(f"{library} is not installed. Install it with: pip install 'srgan[{extra}]'")
+        super().__init__(f"{package} is not installed. Install it with: pip install 'srgan[{extra}]'")
 
     def __reduce__(self) -> tuple[type[MissingDependency], tuple[str, str]]:
-        return type(self), (self.library, self.extra)
+        return type(self), (self.package, self.extra)
 
 
 class DeviceUnavailable(SrganError):

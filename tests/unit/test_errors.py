@@ -54,7 +54,7 @@ def test_errors_pass_between_processes(error: type[SrganError]) -> None:
 def test_a_missing_library_is_named_with_the_command_that_brings_it() -> None:
     error = MissingDependency("onnxruntime", "onnx")
 
-    assert (error.library, error.extra) == ("onnxruntime", "onnx")
+    assert (error.package, error.extra) == ("onnxruntime", "onnx")
     assert str(error) == "onnxruntime is not installed. Install it with: pip install 'srgan[onnx]'"
 
 

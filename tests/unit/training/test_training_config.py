@@ -184,7 +184,7 @@ def test_a_library_that_is_missing_is_named_before_anything_is_done(
     with pytest.raises(MissingDependency, match=r"is not installed\. .*srgan\[train\]") as caught:
         train(config())
 
-    assert caught.value.library.replace("-", "_") == library
+    assert caught.value.package.replace("-", "_") == library
 
 
 def test_the_libraries_are_those_of_the_extra() -> None:
