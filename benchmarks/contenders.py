@@ -297,7 +297,8 @@ class Worker:
 
     def answer(self, request: dict[str, Any]) -> Any:
         """See the module."""
-        from srgan.benchmark import peak_memory, timed
+        from srgan.benchmark import timed
+        from srgan.hardware import peak_memory
 
         if request["do"] == "peak":
             return peak_memory()
@@ -307,7 +308,7 @@ class Worker:
 
     def _take(self, size: int) -> None:
         """Hold the picture of another size, in all its forms."""
-        from srgan.benchmark import reset_peak
+        from srgan.hardware import reset_peak
 
         self._input = self._stand_in = None
         reset_peak()

@@ -24,9 +24,9 @@ import numpy as np
 from reporting import options, print_header, say, write_json
 from stand_ins import SCALE, shipped_or_random
 
-from srgan.benchmark import peak_memory, reset_peak, sample_picture, table
+from srgan.benchmark import sample_picture, table
+from srgan.hardware import available_memory, peak_memory, reset_peak
 from srgan.imaging import Picture
-from srgan.tiling import available_memory
 from srgan.upscaler import Upscaler
 
 MEGABYTE = 1e6

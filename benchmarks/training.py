@@ -27,7 +27,8 @@ from typing import Any
 
 from reporting import ROOT, options, print_header, say, write_json
 
-from srgan.benchmark import peak_memory, sample_picture, table
+from srgan.benchmark import sample_picture, table
+from srgan.hardware import peak_memory
 from srgan.imaging import write_picture
 
 PARTS = ("step", "sizes")

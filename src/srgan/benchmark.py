@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,18 +24,16 @@ from numpy.typing import NDArray
 
 from srgan import tiling
 from srgan.errors import InvalidConfig
+from srgan.hardware import cpu_flags, cpu_name, default_threads, peak_memory, reset_peak, total_memory
 from srgan.imaging import Picture, encode_picture
 from srgan.models import Bundle, find_model
 from srgan.runtime import RESIZE_MODELS, open_session
-from srgan.runtime.devices import cpu_name, default_threads, total_memory
 from srgan.upscaler import Upscaler, upscale
 
 BASELINE = "bicubic"
 """What every report has a row of: plain enlargement."""
 LIBRARIES = ("srgan", "numpy", "Pillow", "isal", "ncnn", "onnxruntime", "torch")
 """Distributions whose versions a report states, where they are installed."""
-FLAGS = ("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "asimd", "asimdhp", "sve")
-"""Abilities of a processor that decide how fast it multiplies."""
 LEAST_RUNS = 3
 """Measured runs that a row has at least, however slow the model."""
 
@@ -63,7 +60,7 @@ class Machine:
     cores: int
     """Physical cores that this process may use."""
     flags: tuple[str, ...]
-    """Those of `FLAGS` that the processor has."""
+    """Those of `hardware.FLAGS` that the processor has."""
     memory_bytes: int | None
     system: str
     python: str
@@ -353,31 +350,6 @@ def matrix_gflops(threads: int) -> list[float]:
     return [2e-9 * _MATRIX_SIDE**3 / float(line) for line in done.stdout.split()]
 
 
-def reset_peak() -> bool:
-    """Let `peak_memory` count from now; False where the system cannot, so that it counts from the process's start."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return True
-
-
-def peak_memory() -> int | None:
-    """Most bytes of memory that this process held at once, since `reset_peak` where there is one; None when unknown."""
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        import resource
-    except ImportError:
-        return None
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
-
-
 def sample_picture(height: int, width: int, *, seed: int = 0) -> Picture:
     """A made-up RGB picture that PNG compresses as well as a photograph: noise whose spectrum falls like theirs."""
     random = np.random.default_rng(seed)
@@ -407,25 +379,12 @@ def describe_machine() -> Machine:
     return Machine(
         cpu=cpu_name(),
         cores=default_threads(),
-        flags=_cpu_flags(),
+        flags=cpu_flags(),
         memory_bytes=total_memory(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     )
-
-
-def _cpu_flags() -> tuple[str, ...]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return ()
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() in ("flags", "Features"):
-            present = set(value.split())
-            return tuple(flag for flag in FLAGS if flag in present)
-    return ()
 
 
 def library_versions(names: Iterable[str] = LIBRARIES) -> dict[str, str]:

@@ -9,11 +9,9 @@ whole picture. All windows along an axis have one length, because engines plan a
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,68 +120,6 @@ def pad_to(pixels: Pixels, height: int, width: int) -> Pixels:
     if not down and not right:
         return pixels
     return np.pad(pixels, ((0, down), (0, right), (0, 0)), mode="edge")
-
-
-def available_memory() -> int | None:
-    """Bytes of memory that this process could still use, within the limits of its container; None when unknown."""
-    figures = [figure for figure in (_machine_memory(), *_container_memory()) if figure is not None]
-    return max(0, min(figures)) if figures else None
-
-
-def _machine_memory() -> int | None:
-    """What the operating system has to give without swapping."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        # Elsewhere only the total is told by the standard library; half of it is taken to be free.
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def _container_memory(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> Iterator[int]:
-    """What the memory limit of each control group around this process leaves, versions 2 and 1."""
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controllers == "":
-            top, limit, used = root, "memory.max", "memory.current"
-        elif "memory" in controllers.split(","):
-            top, limit, used = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-        else:
-            continue
-        group = top / path.strip("/")
-        # Inside a container the path may be that of the host: the groups that are not there are passed over.
-        for folder in [group, *group.parents]:
-            left = _left_in(folder, limit, used)
-            if left is not None:
-                yield left
-            if folder == top:
-                break
-
-
-def _left_in(folder: Path, limit: str, used: str) -> int | None:
-    """Limit less use of one control group; file cache, which the kernel gives up on demand, does not count as used."""
-    try:
-        most = (folder / limit).read_text().strip()
-        if most == "max":
-            return None
-        cache = 0
-        for line in (folder / "memory.stat").read_text().splitlines():
-            name, _, value = line.partition(" ")
-            if name in ("inactive_file", "total_inactive_file"):
-                cache = int(value)
-        return int(most) - int((folder / used).read_text()) + cache
-    except (OSError, ValueError):
-        return None
 
 
 def _up(value: int, multiple: int) -> int:

@@ -115,7 +115,7 @@ def test_what_cannot_be_begun_is_one_line(arguments: list[str], code: int, named
     assert tree(folder) == before
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_run_leaves_whole_files_and_the_same_command_goes_on(
     number: int, code: int, command: str, tmp_path: Path
 ) -> None:

@@ -185,7 +185,7 @@ def test_json_and_a_picture_do_not_share_standard_output(srgan, picture: Path) -
 # ------------------------------------------------------------------------------------------------ stopping
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_stopping_leaves_no_half_written_file(number: int, code: int, command: str, tmp_path: Path) -> None:
     big = tmp_path / "big.png"
     Image.effect_noise((1500, 1500), 50).save(big)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import time
 from pathlib import Path
@@ -23,8 +22,6 @@ from srgan.benchmark import (
     library_versions,
     matrix_gflops,
     milliseconds,
-    peak_memory,
-    reset_peak,
     run_benchmark,
     sample_picture,
     summarise,
@@ -373,41 +370,6 @@ class TestSurroundings:
     def test_only_what_is_installed_has_a_version(self) -> None:
         assert library_versions(("numpy", "no-such-distribution")) == {"numpy": np.__version__}
         assert "srgan" in library_versions()
-
-    @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="only Linux counts anew")
-    def test_the_peak_of_memory_is_what_was_held_and_can_be_counted_anew(self) -> None:
-        def held(megabytes: int) -> int:
-            block = np.ones(megabytes << 20, np.uint8)
-            most = peak_memory()
-            assert most is not None
-            return most - int(block[0])
-
-        assert reset_peak()
-        before = peak_memory()
-        assert before is not None
-        during = held(200)
-        assert during >= before + (190 << 20)
-        still = peak_memory()
-        assert still is not None
-        assert still >= during - (1 << 20)  # the kernel counts a little out of step
-        reset_peak()
-        after = peak_memory()
-        assert after is not None
-        assert after < during - (150 << 20)
-
-    @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
-    def test_memory_is_counted_in_bytes_without_proc_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        precise = peak_memory()
-
-        def gone(*_: Any, **__: Any) -> str:
-            raise FileNotFoundError
-
-        monkeypatch.setattr(Path, "read_text", gone)
-        rough = peak_memory()
-        assert precise is not None
-        assert rough is not None
-        assert rough >= 0.9 * precise
-        assert rough < 100 * precise
 
 
 class TestSamplePicture:

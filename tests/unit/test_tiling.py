@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srgan import tiling
 from srgan.tiling import Needs, Rows, Span, pad_to, spans, window_shape
 
 needs = st.builds(
@@ -144,52 +142,3 @@ def test_padding_repeats_the_last_row_and_column() -> None:
 
     assert pad_to(pixels, 4, 4)[..., 0].tolist() == [[0, 1, 2, 2], [3, 4, 5, 5], [3, 4, 5, 5], [3, 4, 5, 5]]
     assert pad_to(pixels, 2, 3) is pixels
-
-
-def test_available_memory_is_a_plausible_number() -> None:
-    free = tiling.available_memory()
-
-    assert free is not None
-    assert 1 << 20 < free < 1 << 50
-
-
-def write(folder: Path, **files: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (folder / name.replace("__", ".")).write_text(text)
-
-
-def test_the_limits_of_all_control_groups_around_the_process_count(tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    own.write_text("0::/user/job\n")
-    root = tmp_path / "cgroup"
-    write(root / "user", memory__max="5000\n", memory__current="4000\n", memory__stat="inactive_file 500\n")
-    write(root / "user/job", memory__max="max\n", memory__current="100\n", memory__stat="inactive_file 0\n")
-
-    assert list(tiling._container_memory(root, own)) == [1500]
-
-
-def test_a_path_of_the_host_is_looked_for_up_to_the_container_s_own_group(tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    own.write_text("0::/docker/0123abc\n")
-    root = tmp_path / "cgroup"
-    write(root, memory__max="5000", memory__current="1000", memory__stat="anon 3\n")
-
-    assert list(tiling._container_memory(root, own)) == [4000]
-
-
-def test_version_1_control_groups_are_read(tmp_path: Path) -> None:
-    own = tmp_path / "own"
-    own.write_text("5:cpu,cpuacct:/x\n4:memory:/x\n")
-    write(
-        tmp_path / "cgroup/memory/x",
-        memory__limit_in_bytes="900",
-        memory__usage_in_bytes="500",
-        memory__stat="inactive_file 7\ntotal_inactive_file 100\n",
-    )
-
-    assert list(tiling._container_memory(tmp_path / "cgroup", own)) == [500]
-
-
-def test_without_control_groups_the_machine_is_the_limit(tmp_path: Path) -> None:
-    assert list(tiling._container_memory(tmp_path, tmp_path / "none")) == []

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from srgan.batch.journal import Journal, Made, Work, stamp
 from srgan.batch.plan import Job, numbered
 from srgan.batch.report import FileOutcome
+from srgan.journal import Journal, Made, Work, stamp
 
 Existing = Literal["skip", "overwrite", "rename"]
 

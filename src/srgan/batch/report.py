@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import secrets
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from srgan.errors import CannotWrite
+from srgan.atomic import write_whole
 
 State = Literal["done", "skipped", "failed", "stopped"]
 
@@ -95,18 +93,3 @@ class BatchReport:
 def write_report(report: BatchReport, path: Path) -> None:
     """Write ``report``: as a table when ``path`` ends in ``.csv``, else as JSON. Raises `CannotWrite`."""
     write_whole(path, report.to_csv() if path.suffix.lower() == ".csv" else report.to_json())
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file so that it is whole or what it was before. Raises `CannotWrite`."""
-    temporary = path.with_name(f".srgan-{secrets.token_hex(8)}.part")
-    try:
-        try:
-            # A file name that is not Unicode becomes an escape that JSON knows.
-            with open(temporary, "x", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-                stream.write(text)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise CannotWrite(f"{path}: {error.strerror or error}") from error

@@ -15,15 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack, get_args
 
+from srgan.atomic import check_target
 from srgan.batch.existing import DONE_BEFORE, Existing, Rules
-from srgan.batch.journal import JOURNAL, Journal, Work
 from srgan.batch.plan import Job, Naming, Selection, same_name_key
 from srgan.batch.report import BatchReport, FileOutcome, write_report
 from srgan.batch.sheet import Sheet
 from srgan.batch.watch import Watcher
 from srgan.batch.worker import STOPPED, Options, Worker
 from srgan.errors import Cancelled, CannotWrite, InvalidConfig, SrganError
-from srgan.imaging import Kernel, Limits, check_target, open_scan, read_picture
+from srgan.imaging import Kernel, Limits, open_scan, read_picture
+from srgan.journal import JOURNAL, Journal, Work
 from srgan.upscaler import Size, Upscaler, output_size
 from srgan.upscaler.files import Opener, Saving
 

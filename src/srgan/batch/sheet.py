@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan.batch.report import BatchReport, write_whole
+from srgan.atomic import write_whole
+from srgan.batch.report import BatchReport
 from srgan.errors import SrganError
 from srgan.imaging import Limits, open_scan, resize, resize_strips, to_uint8
 from srgan.pages import as_address, as_text, start_page

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srgan.batch.journal import Journal, Made, Work, stamp
+from srgan.atomic import rename_onto_nothing
 from srgan.batch.plan import Job
 from srgan.batch.report import FileOutcome
 from srgan.errors import Cancelled, CannotWrite, InvalidImage, SrganError
 from srgan.imaging import Kernel, Limits, probe_picture
+from srgan.journal import Journal, Made, Work, stamp
 from srgan.upscaler import Size, Upscaler
 from srgan.upscaler.files import Enlarged, Opener, Saving, enlarge_file
 
@@ -149,7 +150,7 @@ class Worker:
         real = Path(os.path.realpath(target))
         near = os.stat(real.parent).st_dev == os.stat(self.journal.folder).st_dev
         folder = self.journal.folder if near else real.parent
-        return real, folder / f".srgan-{secrets.token_hex(8)}.part"
+        return real, folder / f".srgan-{secrets.token_hex(8)}.made"
 
     def _look(self, done: int = 0, total: int = 0) -> None:
         if self.stop.is_set():
@@ -173,14 +174,7 @@ def _place(part: Path, real: Path, *, replace: bool) -> None:
             os.chmod(part, real.stat().st_mode & 0o7777)
         os.replace(part, real)
         return
-    try:
-        os.link(part, real)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if os.path.lexists(real):
-            raise FileExistsError(real) from None
-        os.rename(part, real)
+    rename_onto_nothing(part, real)
 
 
 def _without_room(error: BaseException, folder: Path) -> str:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from srgan.atomic import write_whole
 from srgan.cli import options
-from srgan.cli.output import Progress, emit, write_text
+from srgan.cli.output import Progress, emit
 
 EXAMPLES = """\b
 Examples:
@@ -82,5 +83,5 @@ def bench(
             progress=progress,
         )
     if output is not None:
-        write_text(output, report.to_json())
+        write_whole(output, report.to_json())
     emit((report.to_json() if as_json else report.render()).rstrip("\n"))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from srgan.atomic import write_whole
 from srgan.cli import options
 from srgan.cli.failures import SOME_FAILED, complain
-from srgan.cli.output import Progress, emit, say, table, write_text
+from srgan.cli.output import Progress, emit, say, table
 from srgan.errors import CannotWrite, InvalidConfig
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def evaluate(
         comparison = Comparison(_reports(trial, contenders, folders))
         _tell(comparison, as_json)  # before the files: should one fail, the figures are there
         if csv is not None:
-            write_text(csv, comparison.first.to_csv() if len(contenders) == 1 else comparison.to_csv())
+            write_whole(csv, comparison.first.to_csv() if len(contenders) == 1 else comparison.to_csv())
         if html is not None:
             _write_page(html, comparison, trial, folders, worst_by)
     if record and models:
@@ -182,7 +183,7 @@ def _check_files(csv: Path | None, html: Path | None) -> None:
 
     An earlier table or page may be replaced. The suffix keeps a picture from being taken for one.
     """
-    from srgan.imaging import check_target
+    from srgan.atomic import check_target
 
     for file, option, suffixes in ((csv, "--csv", (".csv",)), (html, "--html", (".html", ".htm"))):
         if file is None:
@@ -283,7 +284,7 @@ def _reports(trial: Trial, contenders: list[_Contender], folders: Mapping[str, P
 def _write_page(path: Path, comparison: Comparison, trial: Trial, folders: Mapping[str, Path], worst_by: str) -> None:
     from srgan.evaluation import comparison_page
 
-    write_text(path, comparison_page(comparison, trial, folders, worst_by=worst_by))
+    write_whole(path, comparison_page(comparison, trial, folders, worst_by=worst_by))
     say(f"{path}: written")
 
 

@@ -35,6 +35,7 @@ EXIT_CODES: dict[int, tuple[str, tuple[type[errors.SrganError], ...]]] = {
     ),
     7: ("The output cannot be written; what was there before is untouched.", (errors.CannotWrite,)),
     70: ("A bug in srgan.", ()),
+    129: ("Stopped by SIGHUP: the terminal was closed.", ()),
     STOPPED: ("Stopped by Ctrl-C.", (errors.Cancelled,)),
     141: ("The program that reads the output has gone.", ()),
     143: ("Stopped by SIGTERM.", ()),

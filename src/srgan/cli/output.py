@@ -12,7 +12,6 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -78,19 +77,6 @@ def emit_bytes(data: bytes) -> None:
         raise OutputClosed from error
     except OSError as error:
         raise CannotWrite(f"standard output: {error.strerror or error}") from error
-
-
-def write_text(target: Path, text: str) -> None:
-    """Write a report, the whole of it or nothing; an older one is replaced. Raises `CannotWrite`."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise CannotWrite(f"{target}: {error.strerror or error}") from error
 
 
 def say(text: str) -> None:

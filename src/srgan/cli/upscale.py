@@ -134,7 +134,7 @@ def _check_places(source: str, target: str, *, overwrite: bool, as_json: bool) -
         if sys.stdout.isatty():
             raise InvalidConfig("OUT is -, but standard output is a terminal: redirect it, or give OUT a file name")
         return
-    from srgan.imaging import check_target
+    from srgan.atomic import check_target
 
     file = None if source == STREAM else source
     if not overwrite and os.path.isfile(target):

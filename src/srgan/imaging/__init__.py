@@ -17,7 +17,6 @@ from srgan.imaging.reading import (
     read_picture,
 )
 from srgan.imaging.resize import Kernel, resize, resize_strips
-from srgan.imaging.targets import check_space, check_target, remove_leftovers
 from srgan.imaging.writing import encode_picture, encode_strips, write_pages, write_picture, write_strips
 
 __all__ = [
@@ -36,8 +35,6 @@ __all__ = [
     "animated_format_of",
     "blank",
     "check_format",
-    "check_space",
-    "check_target",
     "count_frames",
     "encode_animation",
     "encode_picture",
@@ -51,7 +48,6 @@ __all__ = [
     "open_scan",
     "probe_picture",
     "read_picture",
-    "remove_leftovers",
     "resize",
     "resize_strips",
     "to_uint8",

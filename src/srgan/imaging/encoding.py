@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
+from srgan.atomic import reason
 from srgan.errors import CannotWrite, InvalidConfig, MissingDependency
 from srgan.imaging import icc
 from srgan.imaging.encoders.png import PngWriter
@@ -22,7 +23,6 @@ from srgan.imaging.metadata.iptc import photoshop_of_iptc
 from srgan.imaging.metadata.provenance import HISTORY
 from srgan.imaging.metadata.xmp import fit_xmp
 from srgan.imaging.picture import to_uint8, to_uint16
-from srgan.imaging.targets import reason
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import numpy as np
 
+from srgan.atomic import EXISTS, check_target, reason, replacing
 from srgan.errors import CannotWrite, LimitExceeded, SrganError
 from srgan.imaging.encoding import Page, encode, encode_pages
 from srgan.imaging.formats import format_of
 from srgan.imaging.reading import Limits, open_pages, open_scan, probe_picture
-from srgan.imaging.targets import EXISTS, check_target, reason, replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

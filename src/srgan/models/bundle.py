@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from srgan.atomic import put_folder
 from srgan.errors import CannotWrite, CorruptModel, ModelNotFound
 from srgan.models.info import ModelInfo, info_from_toml, info_to_toml
 
@@ -157,7 +158,7 @@ def write_bundle(target: str | os.PathLike[str], info: ModelInfo, files: Mapping
             for name, data in contents.items():
                 _write_file(fresh / name, data)
         Bundle.open(fresh).verify()
-        _put_in_place(fresh, target, old)
+        put_folder(fresh, target, old)
     except OSError as error:
         raise CannotWrite(f"{target}: {error.strerror or error}") from error
     except CorruptModel as error:
@@ -182,16 +183,3 @@ def _write_file(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _put_in_place(fresh: Path, target: Path, old: Path) -> None:
-    """Rename ``fresh`` to ``target``. A folder there, which no rename replaces, is moved to ``old`` first."""
-    if not target.is_dir():
-        fresh.replace(target)
-        return
-    target.rename(old)
-    try:
-        fresh.rename(target)
-    except OSError:
-        old.rename(target)
-        raise

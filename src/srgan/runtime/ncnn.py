@@ -32,9 +32,10 @@ from srgan.errors import (
     UnsupportedModel,
     UpscaleFailed,
 )
+from srgan.hardware import cpu_name, default_threads, total_memory
 from srgan.models.bundle import NCNN_BIN, NCNN_PARAM, Bundle
 from srgan.runtime.bands import Bands
-from srgan.runtime.devices import Device, Survey, cpu_name, default_threads, total_memory
+from srgan.runtime.devices import Device, Survey
 from srgan.runtime.session import SessionInfo, describe
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,9 @@ from srgan.errors import (
     UnsupportedModel,
     UpscaleFailed,
 )
+from srgan.hardware import cpu_name, default_threads, total_memory
 from srgan.models.bundle import ONNX, Bundle
-from srgan.runtime.devices import Device, Survey, cpu_name, default_threads, may_have_cuda, total_memory
+from srgan.runtime.devices import Device, Survey, may_have_cuda
 from srgan.runtime.onnxgraph import keep_outputs
 from srgan.runtime.session import SessionInfo, describe
 

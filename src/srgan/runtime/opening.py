@@ -46,7 +46,7 @@ BACKENDS = Table(
 A session takes and gives pixels in the model's own value range; `open_session` puts [0, 1] around it. For a model that
 gives several pictures (`ModelInfo.outputs`) there is one argument more, ``outputs``: those that are wanted, never none,
 whose channels the session gives one after the other. The opener of a plug-in gets ``device`` as the user wrote it,
-``auto`` included; ``threads`` may be 0, see `devices.default_threads`. It raises `DeviceUnavailable`,
+``auto`` included; ``threads`` may be 0, see `srgan.hardware.default_threads`. It raises `DeviceUnavailable`,
 `MissingDependency`, `UnsupportedModel` or `InvalidConfig` when it cannot do what was asked.
 """
 

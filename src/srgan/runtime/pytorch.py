@@ -19,8 +19,9 @@ from srgan.errors import (
     UnsupportedModel,
     UpscaleFailed,
 )
+from srgan.hardware import cpu_name, total_memory
 from srgan.models.bundle import SAFETENSORS, Bundle
-from srgan.runtime.devices import Device, Survey, cpu_name, may_have_cuda, total_memory
+from srgan.runtime.devices import Device, Survey, may_have_cuda
 from srgan.runtime.session import SessionInfo, describe
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import DeviceUnavailable, InvalidConfig, OutOfMemory
+from srgan.hardware import cpu_name, total_memory
 from srgan.imaging.resize import Kernel, resize
 from srgan.models.bundle import Bundle
 from srgan.models.info import MEMBERS
-from srgan.runtime.devices import Device, Survey, cpu_name, total_memory
+from srgan.runtime.devices import Device, Survey
 from srgan.runtime.session import SessionInfo
 
 RADIUS: dict[str, int] = {"bicubic": 2, "lanczos": 3, "bilinear": 1, "nearest": 0}

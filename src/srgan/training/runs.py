@@ -32,9 +32,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from srgan.atomic import hold, write_whole
 from srgan.errors import CannotWrite, TrainingFailed
 from srgan.imaging import Picture, from_uint8, write_picture
-from srgan.locks import hold
 from srgan.networks.network import Network
 from srgan.training.config import TrainConfig
 from srgan.training.optimisers import WeightAverage
@@ -150,9 +150,7 @@ class Run:
             kept = [line for line in lines if whole and _is_row(line, heading.count(b","), step)]
             rewound = b"".join([heading, *kept]) if whole else b""
             if rewound != content:
-                partial = path.with_suffix(".partial")
-                partial.write_bytes(rewound)
-                partial.replace(path)
+                write_whole(path, rewound)
         except OSError as error:
             raise CannotWrite(f"{path}: {error.strerror or error}") from error
 
@@ -297,16 +295,7 @@ class State:
         # Clones: safetensors refuses tensors that share memory or are not contiguous.
         own = {k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()}
         blob = save(own, {"state": json.dumps(plain)})
-        partial = path.with_suffix(".partial")
-        try:
-            with partial.open("wb") as file:
-                file.write(blob)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise CannotWrite(f"{path}: {error.strerror or error}") from error
+        write_whole(path, blob)
 
     def load(self, path: Path) -> None:
         """Continue from a checkpoint. Raises `TrainingFailed` when it does not fit or is damaged."""

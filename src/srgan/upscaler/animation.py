@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
+from srgan.atomic import check_target
 from srgan.imaging import (
     Animation,
     Frame,
@@ -19,7 +20,6 @@ from srgan.imaging import (
     animated_format_of,
     blank,
     check_format,
-    check_target,
     open_animation,
     write_animation,
 )

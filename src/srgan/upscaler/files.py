@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Unpack
 
 import numpy as np
 
+from srgan.atomic import check_space, check_target
 from srgan.errors import InvalidConfig
 from srgan.imaging import (
     WRITABLE,
@@ -28,8 +29,6 @@ from srgan.imaging import (
     Picture,
     Scan,
     check_format,
-    check_space,
-    check_target,
     encode_strips,
     estimate_bytes,
     format_of,

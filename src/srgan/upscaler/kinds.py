@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overloa
 import numpy as np
 from numpy.typing import NDArray
 
+from srgan.atomic import check_target
 from srgan.errors import InvalidConfig, InvalidImage
 from srgan.imaging import (
     Kernel,
     Limits,
     Picture,
-    check_target,
     format_of,
     from_uint8,
     from_uint16,

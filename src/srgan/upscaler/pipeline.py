@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from srgan import tiling
 from srgan.errors import InvalidConfig, InvalidImage, OutOfMemory, UnsupportedModel
+from srgan.hardware import available_memory
 from srgan.imaging import Kernel, Picture, Scan, resize, resize_strips, to_uint8, to_uint16
 from srgan.runtime.session import Session, SessionInfo
 from srgan.upscaler.alpha import bound_alpha, extend_colour, unweigh, weigh
@@ -303,7 +304,7 @@ class Upscaler:
             return self._memory_limit
         if not is_cpu(self.info):
             return ON_A_DEVICE
-        free = tiling.available_memory()
+        free = available_memory()
         return UNKNOWN_MEMORY if free is None else min(MOST_BY_DEFAULT, free // 2)
 
     def _wrapped(self, session: Session) -> Session:
@@ -371,7 +372,7 @@ def join(strips: Iterator[Pixels], shape: tuple[int, int, int], dtype: np.dtype[
     Raises `OutOfMemory` before the work starts when there is no room for it: a system that promises memory it does not
     have would kill the process in the middle.
     """
-    need, free = math.prod(shape) * dtype.itemsize, tiling.available_memory()
+    need, free = math.prod(shape) * dtype.itemsize, available_memory()
     try:
         if free is not None and need > free:
             raise MemoryError

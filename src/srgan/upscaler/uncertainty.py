@@ -14,8 +14,9 @@ from typing import Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from srgan.atomic import check_target
 from srgan.errors import InvalidConfig
-from srgan.imaging import Limits, Picture, blank, check_format, check_target, format_of, write_strips
+from srgan.imaging import Limits, Picture, blank, check_format, format_of, write_strips
 from srgan.imaging.inputs import name_of
 from srgan.upscaler.files import FileSource, Opener, begin, pictures_in, single_scan
 from srgan.upscaler.pipeline import Pixels, Progress

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from srgan.batch import BatchReport, process_folder
-from srgan.batch.journal import FOLDER, JOURNAL
 from srgan.errors import Cancelled, InvalidConfig
+from srgan.journal import FOLDER, JOURNAL
 from srgan.testing import NearestSession
 from srgan.upscaler import Upscaler
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from srgan.batch import BatchReport, process_folder, run, worker
-from srgan.batch.journal import FOLDER, JOURNAL
 from srgan.errors import CannotWrite
 from srgan.imaging import Picture
+from srgan.journal import FOLDER, JOURNAL
 from srgan.testing import NearestSession
 from srgan.upscaler import Size, Upscaler
 

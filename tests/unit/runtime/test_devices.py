@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -59,92 +58,6 @@ def test_every_survey_of_the_table_can_be_imported() -> None:
     assert list(devices.SURVEYS.builtin) == ["ncnn", "onnx", "torch", "resize"]
     for name in devices.SURVEYS.builtin:
         assert callable(devices.SURVEYS.load(name))
-
-
-def test_the_processor_has_a_name_and_the_machine_memory() -> None:
-    assert devices.cpu_name().strip()
-    assert (devices.total_memory() or 1 << 30) > 1 << 26
-
-
-@pytest.fixture
-def eight_threads_on_four_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    if sys.platform != "linux":
-        pytest.skip("reads Linux's description of the processor")
-    for index in range(8):
-        folder = tmp_path / f"cpu{index}" / "topology"
-        folder.mkdir(parents=True)
-        (folder / "thread_siblings_list").write_text(f"{index % 4},{index % 4 + 4}\n")
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    return tmp_path
-
-
-def test_two_threads_of_a_core_count_once(eight_threads_on_four_cores: Path) -> None:
-    assert devices._physical_cores(eight_threads_on_four_cores) == 4
-
-
-def test_only_the_cores_that_the_process_may_use_count(
-    eight_threads_on_four_cores: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 4, 5})
-
-    assert devices._physical_cores(eight_threads_on_four_cores) == 2
-
-
-def test_without_a_description_each_thread_is_a_core(
-    eight_threads_on_four_cores: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert devices._physical_cores(eight_threads_on_four_cores / "nothing") == 8
-
-
-@pytest.mark.parametrize(
-    ("membership", "files", "quota"),
-    [
-        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
-        ("0::/\n", {"cpu.max": "max 100000\n"}, None),
-        ("0::/a/b\n", {"a/b/cpu.max": "400000 100000\n", "a/cpu.max": "200000 100000\n"}, 2.0),
-        ("0::/../outside\n", {"cpu.max": "300000 100000\n"}, 3.0),
-        ("4:cpu,cpuacct:/x\n", {"cpu/cpu.cfs_quota_us": "250000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.5),
-        ("4:cpu:/x\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ("4:memory:/x\n", {"cpu.max": "100000 100000\n"}, None),
-        ("", {"cpu.max": "100000 100000\n"}, None),
-    ],
-)
-def test_the_quota_of_a_container(tmp_path: Path, membership: str, files: dict[str, str], quota: float | None) -> None:
-    (tmp_path / "membership").write_text(membership)
-    for name, text in files.items():
-        (tmp_path / "root" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "root" / name).write_text(text)
-
-    assert devices._cgroup_quota(tmp_path / "root", tmp_path / "membership") == quota
-
-
-@pytest.mark.parametrize(
-    ("quota", "variable", "threads"),
-    [
-        (None, None, 6),
-        (2.9, None, 2),
-        (0.5, None, 1),
-        (None, "3", 3),
-        (None, "3,1", 3),
-        (None, "32", 6),
-        (None, "many", 6),
-        (2.0, "3", 2),
-    ],
-)
-def test_the_threads_of_a_run(
-    monkeypatch: pytest.MonkeyPatch, quota: float | None, variable: str | None, threads: int
-) -> None:
-    monkeypatch.setattr(devices, "_physical_cores", lambda: 6)
-    monkeypatch.setattr(devices, "_cgroup_quota", lambda: quota)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if variable is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", variable)
-
-    assert devices.default_threads() == threads
-
-
-def test_this_process_may_use_a_core() -> None:
-    assert 1 <= devices.default_threads() <= (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize(

@@ -260,7 +260,7 @@ def test_memory_decides_over_the_tiles() -> None:
 def test_without_a_limit_half_of_what_is_free_is_used(
     monkeypatch: pytest.MonkeyPatch, device: str, free: int | None, budget: int
 ) -> None:
-    monkeypatch.setattr(pipeline.tiling, "available_memory", lambda: free)
+    monkeypatch.setattr(pipeline, "available_memory", lambda: free)
 
     assert Upscaler(NearestSession(device=device))._budget() == budget
 
@@ -279,7 +279,7 @@ def test_strips_of_a_wide_picture_stay_within_the_limit_and_come_one_by_one() ->
 
 
 def test_a_result_that_cannot_fit_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.tiling, "available_memory", lambda: 1000)
+    monkeypatch.setattr(pipeline, "available_memory", lambda: 1000)
     session = NearestSession()
 
     with pytest.raises(OutOfMemory, match=r"16 x 12 pixels needs 0\.0 GiB of memory; 0\.0 GiB are free"):

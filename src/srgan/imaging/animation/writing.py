@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from srgan.atomic import EXISTS, check_target, reason, replacing
 from srgan.errors import CannotWrite, InvalidConfig, LimitExceeded, SrganError
 from srgan.imaging.animation.reading import ANIMATED, Frame, count_frames
 from srgan.imaging.formats import check_format
 from srgan.imaging.picture import to_uint8, to_uint16
 from srgan.imaging.reading import Limits, probe_picture
-from srgan.imaging.targets import EXISTS, check_target, reason, replacing
 from srgan.imaging.writing import encode_strips
 
 if TYPE_CHECKING:

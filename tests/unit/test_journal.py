@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from srgan.batch.journal import FOLDER, JOURNAL, Journal, Made, Stamp, Work, stamp
 from srgan.errors import CannotWrite
+from srgan.journal import FOLDER, JOURNAL, Journal, Made, Stamp, Work, stamp
 
 WORK = Work("/pictures", "fast-x4 1.0.0 abc", "settings-1")
 
@@ -216,7 +216,7 @@ def test_unfinished_files_of_a_dead_run_are_removed_and_nothing_else(out: Path) 
 
 def test_a_second_process_is_refused_while_the_first_lives_and_not_after_its_death(out: Path) -> None:
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom srgan.batch.journal import Journal, Work\n"
+        "import sys, time\nfrom pathlib import Path\nfrom srgan.journal import Journal, Work\n"
         "journal = Journal(Path(sys.argv[1]))\njournal.begin(Work('/p', 'm', 's'), 'skip')\n"
         "print('held', flush=True)\ntime.sleep(60)\n"
     )

@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from srgan import atomic as module
+from srgan.atomic import check_space, check_target, remove_leftovers, replacing, write_whole
 from srgan.errors import CannotWrite
-from srgan.imaging import Picture, check_space, read_picture, remove_leftovers, write_picture
-from srgan.imaging import targets as module
-from srgan.imaging.targets import check_target, replacing
+from srgan.imaging import Picture, read_picture, write_picture
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="locks and signals of POSIX")
 
 WRITER = textwrap.dedent("""
     import sys, time
     from pathlib import Path
-    from srgan.imaging.targets import check_target, replacing
+    from srgan.atomic import check_target, replacing
     with replacing(Path(sys.argv[1]), overwrite=False) as (stream, temporary):
         stream.write(b"half")
         stream.flush()
@@ -294,3 +294,72 @@ def test_the_input_is_no_target_by_any_name(tmp_path: Path) -> None:
 
     check_target(other, overwrite=True, source=source)
     check_target(tmp_path / "new.png", source=tmp_path / "none.png")
+
+
+@POSIX
+def test_the_next_writer_in_the_folder_removes_what_a_killed_one_left(tmp_path: Path, writer: Any) -> None:
+    writer.process.send_signal(signal.SIGKILL)
+    writer.process.wait()
+
+    write_whole(tmp_path / "b", "whole")
+
+    assert names(tmp_path) == ["b"]
+
+
+def test_a_folder_that_gets_many_files_is_looked_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Path] = []
+
+    def look(folder: Path) -> list[Path]:
+        looked.append(folder)
+        return []
+
+    monkeypatch.setattr(module, "remove_leftovers", look)
+    for name in "abc":
+        write_whole(tmp_path / name, "")
+
+    assert looked == [tmp_path.resolve()]
+
+
+def test_a_small_file_is_written_whole_in_place_of_an_older_one(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("before, and longer")
+
+    write_whole(target, "h\u00e9\udcff\r\n")
+
+    assert target.read_bytes() == b"h\xc3\xa9\\udcff\r\n"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_small_file_is_not_replaced_unless_that_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"before")
+
+    with pytest.raises(CannotWrite, match="exists already"):
+        write_whole(tmp_path / "a", b"after", overwrite=False)
+
+    assert (tmp_path / "a").read_bytes() == b"before"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_small_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CannotWrite, match=r"nowhere.*No such file"):
+        write_whole(tmp_path / "nowhere" / "a", "text")
+
+
+def test_a_folder_takes_the_place_of_another(tmp_path: Path) -> None:
+    for name in ("new", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text(name)
+
+    module.put_folder(tmp_path / "new", tmp_path / "there", tmp_path / "old")
+
+    assert (tmp_path / "there" / "f").read_text() == "new"
+    assert (tmp_path / "old" / "f").read_text() == "there"
+
+
+def test_a_folder_that_cannot_take_the_place_of_another_leaves_it(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+
+    with pytest.raises(FileNotFoundError):
+        module.put_folder(tmp_path / "missing", tmp_path / "there", tmp_path / "old")
+
+    assert names(tmp_path) == ["there"]

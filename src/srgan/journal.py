@@ -18,14 +18,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any
 
+from srgan.atomic import hold
 from srgan.errors import CannotWrite
-from srgan.locks import hold
 
 logger = logging.getLogger("srgan")
 
@@ -284,12 +283,9 @@ class Journal:
 
     def _clear(self) -> None:
         """Remove what a run that died was writing: while the journal is held, nobody else writes here."""
-        for path in _parts(self.folder):
-            path.unlink(missing_ok=True)
-
-
-def _parts(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if path.name.startswith(".srgan-") and path.name.endswith(".part"))
+        for path in self.folder.iterdir():
+            if path.name.startswith(".srgan-"):
+                path.unlink(missing_ok=True)
 
 
 def _stamp_of(value: dict[str, Any]) -> Stamp:
