@@ -18,7 +18,8 @@ import srgan
 from srgan import errors
 from srgan.cli import app
 from srgan.cli.failures import EXIT_CODES, exit_code_of
-from srgan.config import ENVIRONMENT_PREFIX, TRAINING_ENVIRONMENT_PREFIX, Settings, choices_of, list_keys
+from srgan.config import ENVIRONMENT_PREFIX, TRAINING_ENVIRONMENT_PREFIX, choices_of, list_keys
+from srgan.settings import Settings
 from srgan.training.config import TrainConfig
 
 REFERENCE = Path(__file__).parent / "reference"

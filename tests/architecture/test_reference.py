@@ -10,7 +10,8 @@ from types import ModuleType
 import pytest
 
 import srgan
-from srgan.config import Settings, list_keys
+from srgan.config import list_keys
+from srgan.settings import Settings
 
 
 @pytest.fixture(scope="module")

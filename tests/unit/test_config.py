@@ -11,8 +11,6 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from srgan.config import (
     TRAINING_ENVIRONMENT_PREFIX,
-    Section,
-    Settings,
     choices_of,
     find_key,
     json_schema,
@@ -22,6 +20,7 @@ from srgan.config import (
     to_toml,
 )
 from srgan.errors import InvalidConfig
+from srgan.settings import Section, Settings
 
 
 class Adam(Section):

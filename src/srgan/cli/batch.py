@@ -14,7 +14,7 @@ from srgan.errors import CannotWrite, InvalidConfig
 
 if TYPE_CHECKING:
     from srgan.batch import BatchReport, FileOutcome
-    from srgan.config import Settings
+    from srgan.settings import Settings
     from srgan.upscaler import Size
 
 EXAMPLES = """\b

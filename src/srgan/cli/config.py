@@ -151,6 +151,6 @@ def _model(kind: Kind) -> type[BaseModel]:
         from srgan.training.config import TrainConfig
 
         return TrainConfig
-    from srgan.config import Settings
+    from srgan.settings import Settings
 
     return Settings

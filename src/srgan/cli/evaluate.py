@@ -18,8 +18,8 @@ from srgan.cli.output import Progress, emit, say, table
 from srgan.errors import CannotWrite, InvalidConfig
 
 if TYPE_CHECKING:
-    from srgan.config import Settings
     from srgan.evaluation import Comparison, EvaluationReport, Inputs, Mean, Results, Trial
+    from srgan.settings import Settings
     from srgan.upscaler import Upscaler
 
 EXAMPLES = """\b

@@ -1,6 +1,6 @@
 """The options that several commands share, each defined once.
 
-An option that stands for a setting takes its help text, its choices and its default from `srgan.config.Settings`, but
+An option that stands for a setting takes its help text, its choices and its default from `srgan.settings.Settings`, but
 only when somebody asks for help or completion: a command that runs does not pay for it. Such options default to None,
 which means not given, so that weaker sources are heard.
 """
@@ -22,8 +22,8 @@ from srgan.cli.output import set_verbosity
 from srgan.errors import InvalidConfig
 
 if TYPE_CHECKING:
-    from srgan.config import Settings
     from srgan.imaging import Limits
+    from srgan.settings import Settings
     from srgan.upscaler import Size, Upscaler
     from srgan.upscaler.files import Models, Saving
 
@@ -43,7 +43,8 @@ def setting(key: str, *names: str, **more: Any) -> Any:
 
 def _completion(key: str) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
-        from srgan.config import Settings, choices_of, find_key
+        from srgan.config import choices_of, find_key
+        from srgan.settings import Settings
 
         if key == "upscale.model":
             from srgan.models import list_models
@@ -84,7 +85,8 @@ def key_of(parameter: Any) -> str | None:
 
 def _describe(option: Any, key: str) -> None:
     """Give ``option`` the help text, the choices and the default of the setting at ``key``."""
-    from srgan.config import Settings, choices_of, find_key
+    from srgan.config import choices_of, find_key
+    from srgan.settings import Settings
 
     field = find_key(Settings, key)
     default = "" if field.default is None else f"; default: {json.dumps(field.default).strip(chr(34))}"
@@ -155,7 +157,8 @@ LongSide = Annotated[
 
 def read_settings(ctx: typer.Context) -> Settings:
     """The settings of this run: file, environment, ``--set`` and the command's own options. Raises `InvalidConfig`."""
-    from srgan.config import Settings, load_config
+    from srgan.config import load_config
+    from srgan.settings import Settings
 
     given = {
         key: ctx.params.get(parameter.name or "") for parameter in ctx.command.params if (key := key_of(parameter))

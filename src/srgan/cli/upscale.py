@@ -15,7 +15,7 @@ from srgan.cli.output import Progress, emit, emit_bytes, emit_json, say
 from srgan.errors import CannotWrite, InvalidConfig
 
 if TYPE_CHECKING:
-    from srgan.config import Settings
+    from srgan.settings import Settings
     from srgan.upscaler import Size
     from srgan.upscaler.files import Enlarged, FileSource
     from srgan.upscaler.forecast import Forecast

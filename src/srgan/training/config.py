@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from srgan.config import Section
 from srgan.models.info import NAME_PATTERN
+from srgan.settings import Section
 from srgan.training.degradation.settings import DegradationSection
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from srgan.config import Settings, load_config
+from srgan.config import load_config
+from srgan.settings import Settings
 
 
 def test_the_schema_of_the_settings_is_one_json_document(srgan: Callable[..., Any]) -> None:

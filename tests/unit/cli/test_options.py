@@ -14,7 +14,8 @@ import typer.main
 
 from srgan.cli import app
 from srgan.cli.options import key_of
-from srgan.config import Settings, find_key, list_keys
+from srgan.config import find_key, list_keys
+from srgan.settings import Settings
 
 COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 

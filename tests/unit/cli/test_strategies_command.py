@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from srgan.cli.batch import _identity
-from srgan.config import Settings
 from srgan.imaging.metadata.enlarged import provenance_of
 from srgan.imaging.reading import read_picture
 from srgan.models import ModelInfo, write_bundle
+from srgan.settings import Settings
 from srgan.testing import EnsembleSession
 
 Srgan = Callable[..., Any]

@@ -7,10 +7,10 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from srgan.config import UpscaleSettings
 from srgan.errors import InvalidConfig
 from srgan.imaging import WRITABLE, Picture, encode_picture, estimate_bytes, format_of
 from srgan.imaging.formats import FORMATS
+from srgan.settings import UpscaleSettings
 
 BARE = ("BMP", "PPM", "PFM")
 

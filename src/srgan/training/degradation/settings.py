@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from srgan.config import Section
+from srgan.settings import Section
 
 _Number = TypeVar("_Number", int, float)
 
