@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from srgan.errors import InvalidConfig
 from srgan.hardware import cpu_flags, cpu_name, default_threads, peak_memory, reset_peak, total_memory
 from srgan.imaging import Picture, encode_picture
 from srgan.models import Bundle, find_model
+from srgan.progress import Report, Step, Stop, stoppable
 from srgan.runtime import RESIZE_MODELS, open_session
 from srgan.upscaler import Upscaler, upscale
 
@@ -187,6 +188,15 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
+class Opening(TypedDict, total=False):
+    """How the models are opened; see `open_session`."""
+
+    scale: float | None
+    backend: str
+    device: str
+    precision: str
+
+
 def run_benchmark(
     models: Sequence[str | os.PathLike[str] | Bundle],
     *,
@@ -195,18 +205,16 @@ def run_benchmark(
     repeats: int = 30,
     seconds: float = 20.0,
     warm_ups: int = 5,
-    scale: float | None = None,
-    backend: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    report: Report | None = None,
+    stop: Stop | None = None,
+    **opening: Unpack[Opening],
 ) -> BenchmarkReport:
     """Measure ``models`` (as `open_session` takes them) and the bicubic baseline on squares of ``sizes`` pixels.
 
     A row ends after ``repeats`` runs of each action, or earlier when they took ``seconds`` in all, but never before
-    `LEAST_RUNS`. ``threads`` of 0 means what a session takes by itself. ``scale``, ``backend``, ``device`` and
-    ``precision`` are those of `open_session`; the baseline always runs on the CPU. ``progress`` is called with the rows
-    done and their number, and may raise to stop the work. Raises `InvalidConfig` for figures that make no sense, and
+    `LEAST_RUNS`. ``threads`` of 0 means what a session takes by itself. ``opening`` is ``scale``, ``backend``,
+    ``device`` and ``precision`` of `open_session`; the baseline always runs on the CPU. ``report`` is told of the rows,
+    ``stop`` is asked before each. Raises `InvalidConfig` for figures that make no sense, and
     what `open_session` and `upscale` raise.
     """
     for name, values, least in (
@@ -217,17 +225,18 @@ def run_benchmark(
     ):
         if not values or min(values) < least:
             raise InvalidConfig(f"{name} must be {least} or more, not {', '.join(map(str, values)) or 'nothing'}")
-    tell = progress or (lambda done, total: None)
+    tell = stoppable(report, stop)
+    scale = opening.pop("scale", None)
     counts = list(dict.fromkeys(count or default_threads() for count in threads))
     wanted = [model for i, model in enumerate(models) if model != BASELINE and model not in models[:i]]
     cases = [(model, size, count) for count in counts for size in sizes for model in (BASELINE, *wanted)]
     machine, products, rows = describe_machine(), {count: list[float]() for count in counts}, []
     for done, (model, size, count) in enumerate(cases):
-        tell(done, len(cases))
+        tell(Step(done, len(cases), "rows"))
         products[count] += matrix_gflops(count)
-        options = {} if model == BASELINE else {"backend": backend, "device": device, "precision": precision}
+        options = {} if model == BASELINE else dict(opening)
         rows.append(_measure(model, size, count, scale, options, repeats=repeats, seconds=seconds, warm_ups=warm_ups))
-    tell(len(cases), len(cases))
+    tell(Step(len(cases), len(cases), "rows"))
     speeds = {count: float(np.median(found)) for count, found in products.items()}
     return BenchmarkReport(
         machine=machine,

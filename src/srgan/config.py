@@ -87,6 +87,14 @@ def load_config(
     return config
 
 
+def checked(model_class: type[Config], values: Mapping[str, Any]) -> Config:
+    """``values``, from one source, as a ``model_class``. Raises `InvalidConfig` with one line for each mistake."""
+    try:
+        return model_class.model_validate(values)
+    except ValidationError as error:
+        raise InvalidConfig("\n".join(_explain(error, model_class, values, ()))) from error
+
+
 def _from_file(path: str | os.PathLike[str] | None) -> list[_Given]:
     """The values of a file, each of its top-level keys on its own; `InvalidConfig` when it cannot be read."""
     if path is None:
@@ -195,7 +203,7 @@ def _explain(error: ValidationError, model_class: type[BaseModel], values: Any, 
             lines[path].append(complaint)
         details[path] = detail
     return [
-        f"{'.'.join(path) or 'configuration'}: {' or '.join(complaints)}{details[path]}{_source(path, given)}"
+        f"{'.'.join(path)}{': ' if path else ''}{' or '.join(complaints)}{details[path]}{_source(path, given)}"
         for path, complaints in lines.items()
     ]
 

@@ -27,6 +27,8 @@ class Step:
     """What is counted, in the plural: ``pixels``, ``pictures``, ``steps``."""
     note: str = ""
     """What the work is at: the name of a file, or a figure."""
+    news: str = ""
+    """What is to be told once, such as how long the work will take; most steps have none."""
 
 
 Report = Callable[[Step], None]
@@ -88,7 +90,7 @@ def part(report: Report, before: float, own: float, total: float, *, unit: str =
 
     def tell(step: Step) -> None:
         share = min(max(step.done / step.total, 0.0), 1.0) if step.total > 0 else 0.0
-        report(Step(before + own * share, total, unit or step.unit, step.note or note))
+        report(Step(before + own * share, total, unit or step.unit, step.note or note, step.news))
 
     return tell
 

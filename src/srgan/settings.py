@@ -1,4 +1,4 @@
-"""What can be set: typed groups of settings, each key described; and the base of jobs, which are made of them.
+"""What can be set: typed groups of settings, each key described; and what a job is, which is made of them.
 
 A `Section` is part of a configuration file, and part of a `Job`. Whoever adds a setting adds a described field here (or
 in `srgan.training.config`): help texts, the schema, the reference and the job follow from it.
@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from srgan.errors import SrganError
 
 
 class Section(BaseModel):
@@ -44,6 +48,21 @@ class Job(Section):
         """
         content = [_without(self.model_dump(mode="json"), self.APART), *more]
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a job."""
+
+    state: Literal["done", "partly", "stopped"]
+    """`done`: all of it. `partly`: all was tried, and some of its files failed. `stopped`: it ended early, on request
+    or since it could not go on; the same job goes on from there."""
+    report: Mapping[str, Any]
+    """What is to be told of it, as JSON would hold it."""
+    result: Any = None
+    """What was made, for a caller in this process."""
+    fault: SrganError | None = None
+    """What went wrong at the end and leaves the rest standing: a full disk, a report that could not be written."""
 
 
 def _without(values: Any, keys: frozenset[str], path: str = "") -> Any:

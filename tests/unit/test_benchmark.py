@@ -32,6 +32,7 @@ from srgan.benchmark import (
 from srgan.errors import Cancelled, InvalidConfig, ModelNotFound
 from srgan.imaging import Picture, encode_picture, read_picture, to_uint8
 from srgan.models import Bundle, ModelInfo, write_bundle
+from srgan.progress import Step
 from srgan.testing import NearestSession
 
 DOUBLING = """7767517
@@ -250,17 +251,17 @@ class TestRows:
 class TestRunning:
     def test_progress_goes_from_nothing_to_all(self) -> None:
         told: list[tuple[int, int]] = []
-        quick("nearest", sizes=(8, 9), progress=lambda done, total: told.append((done, total)))
+        quick("nearest", sizes=(8, 9), report=lambda step: told.append((step.done, step.total)))
 
         assert told == [(done, 4) for done in range(5)]
 
     def test_progress_may_stop_the_work(self) -> None:
-        def stop(done: int, total: int) -> None:
-            if done == 1:
+        def stop(step: Step) -> None:
+            if step.done == 1:
                 raise Cancelled
 
         with pytest.raises(Cancelled):
-            quick("nearest", progress=stop)
+            quick("nearest", report=stop)
 
     @pytest.mark.parametrize(
         "wrong", [{"sizes": ()}, {"sizes": (8, 0)}, {"threads": (-1,)}, {"repeats": 2}, {"warm_ups": -1}]

@@ -229,7 +229,7 @@ def test_the_complaints_about_one_value_are_one_line() -> None:
 def test_a_missing_key_and_a_rule_over_several_keys_are_explained() -> None:
     assert mistakes_of(Run) == ["data: is needed, but nobody gave it"]
     assert mistakes_of(Run, sets=["data.betas=[1, 1]"]) == ["data.folder: is needed, but nobody gave it"]
-    assert mistakes_of(Run, sets=["data.folder=a", "name=a"]) == ["configuration: name and data.folder must differ"]
+    assert mistakes_of(Run, sets=["data.folder=a", "name=a"]) == ["name and data.folder must differ"]
 
 
 def test_a_value_in_place_of_a_section_is_a_mistake_even_when_a_stronger_source_hides_it(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from srgan.batch.plan import Job, numbered
+from srgan.batch.plan import Task, numbered
 from srgan.batch.report import FileOutcome
 from srgan.journal import Journal, Made, Work, stamp
 
@@ -42,37 +42,37 @@ class Rules:
     work: Work
     target: Path
 
-    def judge(self, job: Job, free: Callable[[str], bool]) -> Job | FileOutcome:
-        """The job as it is to be done, or why nothing is to be done. ``free`` says whether no other job has a name."""
-        if self.retry_failed and self.journal.failed(self.work, job.name) is None:
-            return job.outcome("skipped", DID_NOT_FAIL)
+    def judge(self, task: Task, free: Callable[[str], bool]) -> Task | FileOutcome:
+        """The task as it is to be done, or why nothing is. ``free`` says whether no other task has a name."""
+        if self.retry_failed and self.journal.failed(self.work, task.name) is None:
+            return task.outcome("skipped", DID_NOT_FAIL)
         if self.existing == "rename":
-            return self._renamed(job, free)
-        made = self.journal.made(job.target_name)
-        if not os.path.lexists(job.target):
-            return replace(job, reason="made again: its output was gone") if made else job
+            return self._renamed(task, free)
+        made = self.journal.made(task.target_name)
+        if not os.path.lexists(task.target):
+            return replace(task, reason="made again: its output was gone") if made else task
         if self.existing == "overwrite":
-            again = made is None or not self.journal.in_this_run(made) or self._is_other(made, job)
-            return replace(job, replace=True) if again else job.outcome("skipped", DONE_BEFORE)
+            again = made is None or not self.journal.in_this_run(made) or self._is_other(made, task)
+            return replace(task, replace=True) if again else task.outcome("skipped", DONE_BEFORE)
         if made is None:
-            return job.outcome("skipped", EXISTS)
+            return task.outcome("skipped", EXISTS)
         if not self._is_ours(made):
-            return job.outcome("skipped", CHANGED)
-        other = self._is_other(made, job)
+            return task.outcome("skipped", CHANGED)
+        other = self._is_other(made, task)
         if other in ("", ANOTHER):
-            return job.outcome("skipped", other or DONE_BEFORE)
-        return replace(job, replace=True, reason=f"made again: {other}")
+            return task.outcome("skipped", other or DONE_BEFORE)
+        return replace(task, replace=True, reason=f"made again: {other}")
 
-    def _renamed(self, job: Job, free: Callable[[str], bool]) -> Job | FileOutcome:
-        made = self.journal.made_from(self.work, job.name)
-        if made and not self._is_other(made, job) and self._is_ours(made):
-            found = replace(job, target_name=made.target, target=self.target / made.target)
+    def _renamed(self, task: Task, free: Callable[[str], bool]) -> Task | FileOutcome:
+        made = self.journal.made_from(self.work, task.name)
+        if made and not self._is_other(made, task) and self._is_ours(made):
+            found = replace(task, target_name=made.target, target=self.target / made.target)
             return found.outcome("skipped", DONE_BEFORE)
-        name, number = job.target_name, 1
+        name, number = task.target_name, 1
         while os.path.lexists(self.target / name) or not free(name):
             number += 1
-            name = numbered(job.target_name, number)
-        return replace(job, target_name=name, target=self.target / name)
+            name = numbered(task.target_name, number)
+        return replace(task, target_name=name, target=self.target / name)
 
     def _is_ours(self, made: Made) -> bool:
         """Whether the output is still what was made."""
@@ -81,12 +81,12 @@ class Rules:
         except OSError:
             return False
 
-    def _is_other(self, made: Made, job: Job) -> str:
+    def _is_other(self, made: Made, task: Task) -> str:
         """In what the making of an output differs from what this run would do; empty when in nothing."""
-        here = (made.work.source, made.source) == (self.work.source, job.name)
+        here = (made.work.source, made.source) == (self.work.source, task.name)
         try:
             # The time of change means nothing between two files.
-            same = made.input.is_of(job.source) if here else made.input.digest == stamp(job.source).digest
+            same = made.input.is_of(task.source) if here else made.input.digest == stamp(task.source).digest
         except OSError:
             same = False
         if not same:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import string
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from srgan.batch.make import Make
 from srgan.batch.report import FileOutcome, State
-from srgan.errors import InvalidConfig, SrganError
-from srgan.imaging import PICTURE_SUFFIXES, format_of
-from srgan.imaging.animation.reading import count_frames
-from srgan.imaging.formats import FORMATS
+from srgan.errors import InvalidConfig
 
 NAME_FIELDS = {
     "stem": "name of the input without its suffix",
     "suffix": "suffix of the output, with its dot",
+    "input": "suffix of the input, without its dot",
     "parent": "folder of the input in the input folder; a template that has it says the whole path",
     "scale": "enlargement, such as 4",
     "model": "name of the model",
@@ -33,7 +32,7 @@ _MOST_BYTES = 255
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Task:
     """One input and where it goes."""
 
     source: Path
@@ -42,7 +41,7 @@ class Job:
     """Path of the input in the input folder, with forward slashes."""
     target_name: str
     """Path of the output in the output folder, with forward slashes."""
-    kind: str
+    format: str
     """Format of the output."""
     replace: bool = False
     """Whether an output that exists is replaced."""
@@ -56,13 +55,14 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which files of a folder are pictures to enlarge.
+    """Which files of a folder are inputs.
 
-    Those that are named like pictures, or with ``include`` those whose name or path in the folder matches one of these
+    Those with one of ``suffixes``, or with ``include`` those whose name or path in the folder matches one of these
     patterns; less those that match one of ``exclude``, which also keeps out of folders. Hidden ones (a dot in front)
     are left out, and so are ``without`` and what lies in it, and folders behind symbolic links.
     """
 
+    suffixes: Collection[str]
     recursive: bool = True
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
@@ -97,7 +97,7 @@ class Selection:
     def _wants(self, path: Path) -> bool:
         if self.include:
             return _matches(path, self.include)
-        return path.suffix.lower() in PICTURE_SUFFIXES
+        return path.suffix.lower() in self.suffixes
 
 
 def _matches(path: Path, patterns: Sequence[str]) -> bool:
@@ -109,58 +109,52 @@ def _matches(path: Path, patterns: Sequence[str]) -> bool:
 class Naming:
     """How outputs are called: ``template``, or without one like the input, with the suffix of the output's format.
 
-    ``template`` holds `NAME_FIELDS` in braces. A suffix that says a format decides the format; without one, the
-    output's is added. ``format`` is the output's format; without it, that of the input where it can be written (but PNG
-    for a GIF that is no animation: its colours would become few), else PNG. ``model`` is what the field of that name
-    says. ``measure`` gives width, height and enlargement of the output for an input, and is asked only when the
-    template names one of them that is not known: ``scale`` is one that is the same for all. With ``in_pixels`` there is
-    no enlargement that could be named. Raises `InvalidConfig` for a template that cannot be used.
+    ``template`` holds `NAME_FIELDS` in braces. A suffix of it that says a format decides the format; without one, the
+    output's is added. ``format`` is what was asked for; without it, each output has that which ``make`` has for its
+    input. ``make`` measures an input only when the template names what is not known otherwise. With ``in_pixels`` there
+    is no enlargement that could be named. Raises `InvalidConfig` for a template that cannot be used.
     """
 
+    make: Make
     template: str | None = None
     format: str | None = None
-    scale: float | None = None
-    model: str = ""
     in_pixels: bool = False
-    measure: Callable[[Path], tuple[int, int, float]] | None = None
     named: frozenset[str] = field(init=False, default=frozenset())
     """The fields that the template names."""
 
     def __post_init__(self) -> None:
-        kind = None if self.format is None else format_of(None, self.format)
-        object.__setattr__(self, "format", kind)
         if self.template is None:
             return
         object.__setattr__(self, "named", frozenset(_fields(self.template)))
         if "scale" in self.named and self.in_pixels:
             raise InvalidConfig("the name {scale} means nothing with a size in pixels; use {width} or {height}")
-        literal = self._literal_kind()
-        if literal and kind and literal != kind:
-            raise InvalidConfig(f"the name {self.template!r} says {literal}, but the format shall be {kind}")
+        literal = self._literal_format()
+        if literal and self.format and literal != self.format:
+            raise InvalidConfig(f"the name {self.template!r} says {literal}, but the format shall be {self.format}")
         # What no input's name can mend is refused now.
-        self.check("", self._filled("x", ".png", "x", (1, 1, 1.0)))
+        self.check("", self._filled(PurePosixPath("x.x"), ".x", "x", (1, 1, 1.0)))
 
     def output(self, name: str, source: Path) -> tuple[str, str]:
         """Path of the output in the output folder, and its format, for the input ``name``, which is at ``source``.
 
-        Raises `InvalidConfig` when the name that comes out cannot be used, and what ``measure`` raises.
+        Raises `InvalidConfig` when the name that comes out cannot be used, and what `Make.measure` raises.
         """
         path = PurePosixPath(name)
-        own = _own_kind(path)
-        kind = self.format or self._literal_kind() or (own if own != "GIF" or _moves(source) else None) or "PNG"
-        suffix = path.suffix if own == kind else FORMATS[kind].suffixes[0]
+        format = self.format or self._literal_format() or self.make.format_for(path, source)
+        suffix = path.suffix if self.make.format_named(path) == format else self.make.suffix_of(format)
         if self.template is None:
-            return path.with_suffix(suffix).as_posix(), kind
+            return path.with_suffix(suffix).as_posix(), format
         parent = "" if path.parent == PurePosixPath() else path.parent.as_posix()
-        asked = self.named & {"width", "height"} or ("scale" in self.named and self.scale is None)
-        measured = self.measure(source) if asked and self.measure else (0, 0, self.scale or 0)
-        text = self._filled(path.stem, suffix, parent, measured)
+        scale = None if self.in_pixels else self.make.scale
+        asked = self.named & {"width", "height"} or ("scale" in self.named and scale is None)
+        measured = self.make.measure(source) if asked else (0, 0, scale or 0)
+        text = self._filled(path, suffix, parent, measured)
         if "parent" not in self.named:
             text = f"{parent}/{text}" if parent else text
         elif not parent:
             text = text.replace("//", "/").lstrip("/")
         self.check(name, text)
-        return text, kind
+        return text, format
 
     def check(self, name: str, text: str) -> None:
         """Whether ``text`` is a path that stays in the output folder."""
@@ -176,31 +170,18 @@ class Naming:
             return
         raise InvalidConfig(f"{name or self.template}: {fault}")
 
-    def _filled(self, stem: str, suffix: str, parent: str, measured: tuple[int, int, float]) -> str:
+    def _filled(self, path: PurePosixPath, suffix: str, parent: str, measured: tuple[int, int, float]) -> str:
         template = self.template or ""
-        if not template.endswith("{suffix}") and not self._literal_kind():
+        if not template.endswith("{suffix}") and not self._literal_format():
             template += "{suffix}"
-        values = {"stem": stem, "suffix": suffix, "parent": parent, "scale": f"{measured[2]:g}", "model": self.model}
-        return template.format(**values, width=measured[0], height=measured[1])
+        values = {"stem": path.stem, "input": path.suffix[1:], "suffix": suffix, "parent": parent}
+        width, height, scale = measured
+        name = self.make.identity.name if "model" in self.named else ""
+        return template.format(**values, scale=f"{scale:g}", model=name, width=width, height=height)
 
-    def _literal_kind(self) -> str | None:
+    def _literal_format(self) -> str | None:
         """The format that the template's own suffix says."""
-        return _own_kind(PurePosixPath(self.template)) if self.template else None
-
-
-def _own_kind(path: PurePosixPath) -> str | None:
-    try:
-        return format_of(path)
-    except InvalidConfig:
-        return None
-
-
-def _moves(source: Path) -> bool:
-    """Whether the file at ``source`` is an animation; one that cannot be read is none."""
-    try:
-        return count_frames(source) > 1
-    except SrganError:
-        return False
+        return self.make.format_named(PurePosixPath(self.template)) if self.template else None
 
 
 def _fields(template: str) -> Iterator[str]:

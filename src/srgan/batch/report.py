@@ -93,3 +93,8 @@ class BatchReport:
 def write_report(report: BatchReport, path: Path) -> None:
     """Write ``report``: as a table when ``path`` ends in ``.csv``, else as JSON. Raises `CannotWrite`."""
     write_whole(path, report.to_csv() if path.suffix.lower() == ".csv" else report.to_json())
+
+
+def printable(text: str) -> str:
+    """``text`` in one line, whatever a file is called."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -1,100 +1,77 @@
-"""Many pictures: a folder in, the same tree out, and an account of what became of every file."""
+"""A run over a folder: the same tree comes out, with an account of what became of every file."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import logging
 import os
 import queue
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Unpack, get_args
 
 from srgan.atomic import check_target
 from srgan.batch.existing import DONE_BEFORE, Existing, Rules
-from srgan.batch.plan import Job, Naming, Selection, same_name_key
-from srgan.batch.report import BatchReport, FileOutcome, write_report
+from srgan.batch.job import FolderJob
+from srgan.batch.make import Make
+from srgan.batch.plan import Naming, Selection, Task, same_name_key
+from srgan.batch.report import BatchReport, FileOutcome, printable, write_report
 from srgan.batch.sheet import Sheet
 from srgan.batch.watch import Watcher
-from srgan.batch.worker import STOPPED, Options, Worker
+from srgan.batch.worker import STOPPED, Worker
 from srgan.errors import Cancelled, CannotWrite, InvalidConfig, SrganError
-from srgan.imaging import Kernel, Limits, open_scan, read_picture
 from srgan.journal import JOURNAL, Journal, Work
-from srgan.upscaler import Size, Upscaler, output_size
-from srgan.upscaler.files import Opener, Saving
+from srgan.progress import Report, Step, Stop, silent
 
-Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-Progress = Callable[[FileOutcome, int, int], None]
+log = logging.getLogger("srgan")
 
+APART_BY_NAME = "rename outputs (existing), or tell inputs apart in their names, as by {stem}_{input}"
 LOOK_EVERY = 1.0
 """Seconds between two looks at a watched folder."""
 
 
-def process_folder(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    upscaler: Upscaler | Opener,
+def process(
+    job: FolderJob,
+    make: Make,
     *,
-    model: str = "",
-    recursive: bool = True,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    name: str | None = None,
-    format: str | None = None,
-    quality: int | None = None,
-    metadata: bool = True,
-    provenance: bool = True,
-    existing: Existing = "skip",
-    retry_failed: bool = False,
-    resample: Kernel = "lanczos",
-    limits: Limits | None = None,
-    workers: int = 2,
-    watch: bool = False,
-    settle: float = 2.0,
-    report: Paths = (),
-    contact_sheet: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
-    stop: threading.Event | None = None,
-    **size: Unpack[Size],
+    each: Callable[[FileOutcome], None] | None = None,
+    report: Report | None = None,
+    stop: Stop | None = None,
 ) -> BatchReport:
-    """Enlarge the pictures in the folder ``source`` into the folder ``target``, and say what became of each.
+    """Make one file of each input in the folder ``job.source`` in the folder ``job.target``, and tell of each.
 
-    Pictures are files named like ones (`srgan.imaging.PICTURE_SUFFIXES`), or those whose name or path in the folder
-    matches one of ``include`` (``*.png``, ``holiday/*``), less those that match ``exclude``, in the folder and with
-    ``recursive`` below it. The tree is kept, and so are the names, but for suffixes of other formats; or ``name`` is a
-    template of `NAME_FIELDS`. ``existing`` says what becomes of outputs that exist, see `Rules`; ``retry_failed`` takes
-    only what failed the last time. ``workers`` pictures are in work at a time: one is read or written while another
-    has the network. An `Opener` in place of an Upscaler gives each picture its model; ``model`` is then what the
-    journal tells it from others by, its name first.
+    The tree is kept, and so are the names, but for suffixes of other formats; or ``job.batch.name`` is a template of
+    `NAME_FIELDS`. ``job.batch.existing`` says what becomes of outputs that exist, see `Rules`. ``job.batch.workers``
+    files are in work at a time: one is read or written while another has the network.
 
-    A journal in ``target`` knows what was done: a run that was stopped or killed goes on when it is begun again, and
-    makes no picture twice. With ``watch`` it goes on with what is new or changed and has rested for ``settle`` seconds.
-    ``progress`` is called with each outcome, how many there are, and how many there will be, from the calling thread.
-    Ctrl-C, ``stop`` when it is set, `Cancelled` raised by ``progress`` and a full disk end the run. ``report`` names
-    files that are written then (a table for ``.csv``, else JSON), ``contact_sheet`` a page of all before and after.
-    Raises `InvalidConfig` or `CannotWrite` when nothing can be begun, also while another process works on ``target``.
+    A journal in the output folder knows what was done: a run that was stopped or killed goes on when it is begun again,
+    and makes nothing twice. With ``job.watch`` it goes on with what is new or changed and has rested. ``each`` is told
+    what became of a file, ``report`` how far the run is, both from the calling thread. ``stop``, Ctrl-C and a full disk
+    end the run; a file that is under way is then left undone. Reports and contact sheet are written whatever happens.
+    Raises `InvalidConfig` or `CannotWrite` when nothing can be begun, also while another process works on the output
+    folder.
     """
-    saving = Saving(format=format, quality=quality, metadata=metadata, provenance=provenance)
-    options = Options(size=size, resample=resample, limits=limits or Limits(), saving=saving)
-    model = _identity(upscaler, model)
-    run = _Run(
-        source=Path(source),
-        target=Path(target),
-        upscaler=upscaler,
-        model=model,
-        options=options,
-        selection=Selection(recursive=recursive, include=include, exclude=exclude, without=Path(target)),
-        naming=_naming(name, model, upscaler, options),
-        watcher=Watcher(settle) if watch else None,
-        progress=progress or (lambda outcome, done, total: None),
-        stop=stop or threading.Event(),
+    batch = job.batch
+    run = _Batch(
+        source=job.source,
+        target=job.target,
+        make=make,
+        selection=Selection(
+            suffixes=make.suffixes,
+            recursive=batch.recursive,
+            include=job.include,
+            exclude=job.exclude,
+            without=job.target,
+        ),
+        naming=Naming(make=make, template=batch.name, format=make.format, in_pixels=make.in_pixels),
+        watcher=Watcher(batch.settle) if job.watch else None,
+        each=each or (lambda outcome: None),
+        report=report or silent,
+        stop=stop or Stop(),
     )
-    return run.process(existing, retry_failed, workers, _Accounts.of(report, contact_sheet))
+    return run.process(batch.existing, job.retry_failed, batch.workers, _Accounts.of(job.reports, job.contact_sheet))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,10 +83,9 @@ class _Accounts:
     sheet_path: Path
 
     @classmethod
-    def of(cls, report: Paths, contact_sheet: str | os.PathLike[str] | None) -> _Accounts:
-        reports = [report] if isinstance(report, str | os.PathLike) else report
+    def of(cls, reports: Sequence[Path], contact_sheet: Path | None) -> _Accounts:
         sheet = None if contact_sheet is None else Sheet()
-        return cls(reports=[Path(path) for path in reports], sheet=sheet, sheet_path=Path(contact_sheet or ""))
+        return cls(reports=reports, sheet=sheet, sheet_path=contact_sheet or Path())
 
     def check(self) -> None:
         for path in (*self.reports, *([self.sheet_path] if self.sheet else [])):
@@ -123,26 +99,24 @@ class _Accounts:
 
 
 @dataclass(kw_only=True)
-class _Run:
+class _Batch:
     """One run over a folder: what is under way, and what became of the rest."""
 
     source: Path
     target: Path
-    upscaler: Upscaler | Opener
-    model: str
-    """Its name, and what tells it from others."""
-    options: Options
+    make: Make
     selection: Selection
     naming: Naming
     watcher: Watcher | None
-    progress: Progress
-    stop: threading.Event
+    each: Callable[[FileOutcome], None]
+    report: Report
+    stop: Stop
     outcomes: dict[str, FileOutcome] = field(default_factory=dict)
     rules: Rules = field(init=False)
     worker: Worker = field(init=False)
     _any_case: bool = False
     """Whether capitals make no difference in the names of outputs."""
-    _under_way: dict[str, Job] = field(default_factory=dict)
+    _under_way: dict[str, Task] = field(default_factory=dict)
     _futures: dict[str, Future[FileOutcome]] = field(default_factory=dict)
     _finished: queue.SimpleQueue[FileOutcome] = field(default_factory=queue.SimpleQueue)
     _shown: list[Future[None]] = field(default_factory=list)
@@ -152,22 +126,16 @@ class _Run:
     def process(self, existing: Existing, retry_failed: bool, workers: int, accounts: _Accounts) -> BatchReport:
         """Hold the output folder, do all there is, and write the accounts, whatever happens."""
         began = time.perf_counter()
-        _check(workers, existing, self.options.size)
         _prepare(self.source, self.target)
         accounts.check()
-        work = _work(self.source, self.model, self.upscaler, self.options)
+        identity = self.make.identity
+        work = Work(os.path.realpath(self.source), identity.model, identity.settings)
         with Journal(self.target) as journal:
             self._any_case = _any_case(journal)
             self.rules = Rules(
                 existing=existing, retry_failed=retry_failed, journal=journal, work=work, target=self.target
             )
-            self.worker = Worker(
-                upscaler=self.upscaler,
-                options=self.options,
-                journal=journal,
-                work=work,
-                sheet=accounts.sheet,
-            )
+            self.worker = Worker(make=self.make, journal=journal, work=work, sheet=accounts.sheet)
             interrupted = True
             try:
                 journal.begin(work, existing)
@@ -178,7 +146,7 @@ class _Run:
                 result = BatchReport(
                     source=str(self.source),
                     target=str(self.target),
-                    model=self.model.partition(" ")[0],
+                    model=identity.name,
                     outcomes=tuple(self.outcomes[key] for key in sorted(self.outcomes)),
                     seconds=round(time.perf_counter() - began, 3),
                     interrupted=interrupted,
@@ -205,10 +173,10 @@ class _Run:
             self.worker.stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             # A signal may have come between any two steps: what counts is what the workers say.
-            for name, job in self._under_way.items():
+            for name, task in self._under_way.items():
                 future = self._futures.get(name)
                 done = future is not None and future.done() and not future.cancelled()
-                stopped = job.outcome("stopped", self.worker.why or STOPPED)
+                stopped = task.outcome("stopped", self.worker.why or STOPPED)
                 self.outcomes[name] = future.result() if future and done else stopped
         return not self.worker.why
 
@@ -216,29 +184,29 @@ class _Run:
         """Look through the folder and hand out what is to be done."""
         before = len(self.outcomes)
         fresh: list[FileOutcome] = []
-        jobs = self._plan(fresh)
+        tasks = self._plan(fresh)
         for outcome in fresh:
             self.outcomes[outcome.source] = outcome
             if outcome.state == "failed":
                 with suppress(CannotWrite):  # it is in the report
                     self.rules.journal.fail(outcome.source, outcome.target, outcome.reason)
-        self._under_way.update((job.name, job) for job in jobs)
+        self._under_way.update((task.name, task) for task in tasks)
         for outcome in fresh:
             before += 1
-            self.progress(outcome, min(before, len(self.outcomes)), len(self.outcomes) + len(self._under_way))
+            self._tell(outcome, min(before, len(self.outcomes)))
             if self.worker.sheet is not None and (outcome.state, outcome.reason) == ("skipped", DONE_BEFORE):
                 places = self.source / outcome.source, self.target / outcome.target
                 self._shown.append(pool.submit(self.worker.sheet.add, outcome.source, *places))
-        for job in jobs:
-            self._futures[job.name] = pool.submit(self._do, job)
+        for task in tasks:
+            self._futures[task.name] = pool.submit(self._do, task)
 
-    def _do(self, job: Job) -> FileOutcome:
-        outcome = self.worker.outcome(job)
+    def _do(self, task: Task) -> FileOutcome:
+        outcome = self.worker.outcome(task)
         self._finished.put(outcome)
         return outcome
 
-    def _plan(self, fresh: list[FileOutcome]) -> list[Job]:
-        """The jobs to do. Files that need none get their outcome in ``fresh``, unless they had the same before."""
+    def _plan(self, fresh: list[FileOutcome]) -> list[Task]:
+        """The tasks to do. Files that need none get their outcome in ``fresh``, unless they had the same before."""
 
         def tell(outcome: FileOutcome) -> None:
             if self.outcomes.get(outcome.source) != outcome:
@@ -253,31 +221,31 @@ class _Run:
             self.watcher.keep(found)
             names = [name for name in names if self.watcher.takes(name, self.source / name)]
         inputs = {os.path.realpath(self.source / name) for name in found} if names else set()
-        jobs = []
+        tasks = []
         for name in names:
-            job = self._job(name, inputs)
-            if isinstance(job, Job):
-                jobs.append(job)
+            task = self._task(name, inputs)
+            if isinstance(task, Task):
+                tasks.append(task)
             else:
-                tell(job)
-        return jobs
+                tell(task)
+        return tasks
 
-    def _job(self, name: str, inputs: set[str]) -> Job | FileOutcome:
+    def _task(self, name: str, inputs: set[str]) -> Task | FileOutcome:
         """What is to be done with one input, or what became of it without any work."""
         place = self.source / name
         if place.exists() and not place.is_file():  # first of all: opening a pipe would wait for ever
             return FileOutcome(source=name, target="", state="failed", reason="not a regular file")
         try:
-            target_name, kind = self.naming.output(name, place)
+            target_name, format = self.naming.output(name, place)
         except SrganError as error:
             return FileOutcome(source=name, target="", state="failed", reason=str(error))
-        job = Job(source=place, target=self.target / target_name, name=name, target_name=target_name, kind=kind)
-        if os.path.realpath(job.target) in inputs:
-            return job.outcome("failed", "its output would replace an input")
+        task = Task(source=place, target=self.target / target_name, name=name, target_name=target_name, format=format)
+        if os.path.realpath(task.target) in inputs:
+            return task.outcome("failed", "its output would replace an input")
         if self.rules.existing != "rename" and (first := self._owner(target_name, name)) != name:
-            return job.outcome("failed", f"its output would replace that of {first}")
-        judged = self.rules.judge(job, lambda text: self._owner(text, name, claim=False) == name)
-        self._owner(judged.target_name if isinstance(judged, Job) else judged.target, name)
+            return task.outcome("failed", f"its output would replace that of {first}; {APART_BY_NAME}")
+        judged = self.rules.judge(task, lambda text: self._owner(text, name, claim=False) == name)
+        self._owner(judged.target_name if isinstance(judged, Task) else judged.target, name)
         return judged
 
     def _owner(self, target_name: str, name: str, *, claim: bool = True) -> str:
@@ -290,70 +258,31 @@ class _Run:
         with suppress(queue.Empty):
             outcome = self._finished.get(timeout=LOOK_EVERY / 4)
             self._enter(outcome)
-            self.progress(outcome, len(self.outcomes), len(self.outcomes) + len(self._under_way))
+            self._tell(outcome, len(self.outcomes))
         full = self.watcher is not None and bool(
             self.worker.why
         )  # without watching, the rest comes to its end by itself
         if self.stop.is_set() or (full and self._finished.empty()):
             raise Cancelled
 
+    def _tell(self, outcome: FileOutcome, done: int) -> None:
+        """Log what became of a file, and report how far the run is."""
+        name, reason = printable(outcome.source), printable(outcome.reason)
+        if outcome.state == "failed":
+            named = outcome.source in outcome.reason or name in reason
+            log.error("%s", reason if named else f"{name}: {reason}")
+        elif outcome.state == "done":
+            again = f", {reason}" if reason else ""
+            log.info("%s: done, %sx%s, %.2f s%s", name, outcome.width, outcome.height, outcome.seconds, again)
+        else:
+            log.info("%s: %s, %s", name, outcome.state, reason)
+        self.each(outcome)
+        if outcome.state != "skipped":  # which takes no time, and would make the rest look as quick
+            self.report(Step(done, len(self.outcomes) + len(self._under_way), "files", name))
+
     def _enter(self, outcome: FileOutcome) -> None:
         self.outcomes[outcome.source] = outcome
         del self._under_way[outcome.source], self._futures[outcome.source]
-
-
-def _check(workers: int, existing: str, size: Size) -> None:
-    if workers < 1:
-        raise InvalidConfig(f"workers must be at least 1, not {workers}")
-    if existing not in get_args(Existing):
-        raise InvalidConfig(f"existing must be one of {', '.join(get_args(Existing))}, not {existing!r}")
-    output_size((1, 1), **size)  # refuses sizes that make no sense for any picture
-
-
-def _identity(upscaler: Upscaler | Opener, model: str) -> str:
-    """Name of the model, and what tells it from others."""
-    if not isinstance(upscaler, Upscaler):
-        return model or "several"
-    info = upscaler.info
-    return " ".join(filter(None, (info.model, info.version, info.sha256)))
-
-
-def _naming(template: str | None, model: str, upscaler: Upscaler | Opener, options: Options) -> Naming:
-    """How outputs are called, when the size is what ``options`` say."""
-    size = options.size
-
-    def measure(path: Path) -> tuple[int, int, float]:
-        with open_scan(path, limits=options.limits) as scan:
-            like = scan.like
-        if isinstance(upscaler, Upscaler):
-            opened = upscaler
-        else:
-            opened = upscaler(read_picture(path, limits=options.limits) if upscaler.looks else like, size)
-        height, width = opened.output_size((like.height, like.width), **size)
-        return width, height, size.get("scale") or opened.scale
-
-    scale = size.get("scale") or (upscaler.scale if isinstance(upscaler, Upscaler) else None)
-    return Naming(
-        template=template,
-        format=options.saving.format,
-        scale=scale,
-        in_pixels=any(value is not None for key, value in size.items() if key != "scale"),
-        model=model.partition(" ")[0],
-        measure=measure,
-    )
-
-
-def _work(source: Path, model: str, upscaler: Upscaler | Opener, options: Options) -> Work:
-    """What this run does to every picture. Where it runs, and in what portions, is not part of it."""
-    saving = options.saving
-    settings: dict[str, Any] = {**options.size, "resample": options.resample, "quality": saving.quality}
-    settings |= {"format": saving.format, "metadata": saving.metadata, "provenance": saving.provenance}
-    if isinstance(upscaler, Upscaler):
-        more = {key: value for key, value in upscaler.settings.items() if key not in ("backend", "precision")}
-        settings = {"scale": upscaler.scale, **settings, **more}
-    given = {key: value for key, value in settings.items() if value is not None}
-    digest = hashlib.blake2b(json.dumps(given, sort_keys=True).encode(), digest_size=16).hexdigest()
-    return Work(os.path.realpath(source), model, digest)
 
 
 def _prepare(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""One picture: read, enlarged, written, checked, put into its place and entered in the journal."""
+"""One file: made of its input, put into its place and entered in the journal."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ import logging
 import os
 import secrets
 import shutil
-import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srgan.atomic import rename_onto_nothing
-from srgan.batch.plan import Job
+from srgan.batch.make import Make, Product
+from srgan.batch.plan import Task
 from srgan.batch.report import FileOutcome
 from srgan.errors import Cancelled, CannotWrite, InvalidImage, SrganError
-from srgan.imaging import Kernel, Limits, probe_picture
 from srgan.journal import Journal, Made, Work, stamp
-from srgan.upscaler import Size, Upscaler
-from srgan.upscaler.files import Enlarged, Opener, Saving, enlarge_file
+from srgan.progress import Stop, silent
 
 if TYPE_CHECKING:
     from srgan.batch.sheet import Sheet
@@ -37,112 +35,92 @@ _FULL = 1 << 20
 _NO_ROOM = {errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a picture is enlarged and written."""
-
-    size: Size
-    resample: Kernel
-    limits: Limits
-    saving: Saving
-    """``format`` is what was asked for; each picture has the one of its job."""
-
-
 @dataclass(kw_only=True)
 class Worker:
-    """What is done to every picture, until ``stop`` is set. Used by several threads."""
+    """What is done to every input, until ``stop`` is set. Used by several threads."""
 
-    upscaler: Upscaler | Opener
-    options: Options
+    make: Make
     journal: Journal
     work: Work
     sheet: Sheet | None
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: Stop = field(default_factory=Stop)
     why: str = ""
     """Why no more is done, when that was not somebody's wish."""
     _in_vain: int = 0
 
-    def outcome(self, job: Job) -> FileOutcome:
-        """Do one job and say what became of it; raises nothing."""
+    def outcome(self, task: Task) -> FileOutcome:
+        """Do one task and say what became of it; raises nothing."""
         began = time.perf_counter()
         try:
-            made = self._make(job)
+            made = self._make(task)
         except Cancelled:
-            return job.outcome("stopped", self.why or STOPPED)
+            return task.outcome("stopped", self.why or STOPPED)
         except SrganError as error:
             self._count(error)
-            return self._failed(job, str(error), began)
+            return self._failed(task, str(error), began)
         except Exception as error:  # a fault of ours in one file must not cost the others
-            logger.exception("%s: unexpected error", job.source)
-            return self._failed(job, f"unexpected {type(error).__name__}: {error}", began)
+            logger.exception("%s: unexpected error", task.source)
+            return self._failed(task, f"unexpected {type(error).__name__}: {error}", began)
         self._in_vain = 0
         seconds = round(time.perf_counter() - began, 3)
         if self.sheet is not None:
-            self.sheet.add(job.name, job.source, job.target)
-        (height, width), name = made.size, made.info.model
-        return job.outcome(
-            "done", job.reason, seconds=seconds, width=width, height=height, frames=made.frames, model=name
+            self.sheet.add(task.name, task.source, task.target)
+        reason = "; ".join(filter(None, (task.reason, made.remark)))
+        return task.outcome(
+            "done",
+            reason,
+            seconds=seconds,
+            width=made.width,
+            height=made.height,
+            frames=made.frames,
+            model=made.model,
         )
 
-    def _failed(self, job: Job, reason: str, began: float) -> FileOutcome:
+    def _failed(self, task: Task, reason: str, began: float) -> FileOutcome:
         try:
-            self.journal.fail(job.name, job.target_name, reason)
+            self.journal.fail(task.name, task.target_name, reason)
         except CannotWrite as error:
             self._count(error)
-        return job.outcome("failed", reason, seconds=round(time.perf_counter() - began, 3))
+        return task.outcome("failed", reason, seconds=round(time.perf_counter() - began, 3))
 
-    def _make(self, job: Job) -> Enlarged:
-        """Read, enlarge and write one picture."""
-        self._look()
-        probe_picture(job.source, limits=self.options.limits)  # what is none, or too large, is not hashed
+    def _make(self, task: Task) -> Product:
+        """Make one output and put it into its place."""
+        self.stop.check()
+        self.make.check(task.source)  # what is no input, or too large, is not hashed
         try:
             # Before it is read: what changes from here on shows as a change the next time.
-            before = stamp(job.source)
+            before = stamp(task.source)
         except OSError as error:
-            raise InvalidImage(f"{job.source}: cannot be opened: {error.strerror or error}") from error
+            raise InvalidImage(f"{task.source}: cannot be opened: {error.strerror or error}") from error
         try:
-            job.target.parent.mkdir(parents=True, exist_ok=True)
-            real, part = self._places(job.target)
+            task.target.parent.mkdir(parents=True, exist_ok=True)
+            real, part = self._places(task.target)
         except OSError as error:
-            raise CannotWrite(f"{job.target.parent}: {error.strerror or error}") from error
+            raise CannotWrite(f"{task.target.parent}: {error.strerror or error}") from error
         try:
             try:
-                enlarged = self._enlarge(job, part)
+                product = self.make.make(task.source, part, task.format, report=silent, stop=self.stop)
             except SrganError as error:
                 if str(part) not in str(error):
                     raise
-                raise type(error)(str(error).replace(str(part), str(job.target))) from error  # a name people know
-            self._look()
-            made = Made(job.name, job.target_name, before, stamp(part), self.work)
+                raise type(error)(str(error).replace(str(part), str(task.target))) from error  # a name people know
+            self.stop.check()
+            made = Made(task.name, task.target_name, before, stamp(part), self.work)
             self.journal.written(made)
-            _place(part, real, replace=job.replace)
+            _place(part, real, replace=task.replace)
             if not made.output.is_of(real):
-                raise CannotWrite(f"{job.target}: was changed by somebody else while it was written")
+                raise CannotWrite(f"{task.target}: was changed by somebody else while it was written")
         except FileExistsError as error:
-            raise CannotWrite(f"{job.target}: was made by somebody else meanwhile, and is left as it is") from error
+            raise CannotWrite(f"{task.target}: was made by somebody else meanwhile, and is left as it is") from error
         except OSError as error:
-            raise CannotWrite(f"{job.target}: {error.strerror or error}") from error
+            raise CannotWrite(f"{task.target}: {error.strerror or error}") from error
         finally:
             part.unlink(missing_ok=True)
         try:
-            self.journal.done(job.target_name)
+            self.journal.done(task.target_name)
         except CannotWrite as error:  # the picture is in its place, and will be found there the next time
             logger.warning("%s", error)
-        return enlarged
-
-    def _enlarge(self, job: Job, part: Path) -> Enlarged:
-        """The enlarged picture as a file at ``part``, where none is."""
-        options = self.options
-        return enlarge_file(
-            self.upscaler,
-            job.source,
-            part,
-            saving=replace(options.saving, format=job.kind),
-            resample=options.resample,
-            limits=options.limits,
-            progress=self._look,
-            **options.size,
-        )
+        return product
 
     def _places(self, target: Path) -> tuple[Path, Path]:
         """Where ``target`` really is (a link is kept, what it points to is replaced), and where it is made: in the
@@ -150,11 +128,7 @@ class Worker:
         real = Path(os.path.realpath(target))
         near = os.stat(real.parent).st_dev == os.stat(self.journal.folder).st_dev
         folder = self.journal.folder if near else real.parent
-        return real, folder / f".srgan-{secrets.token_hex(8)}.made"
-
-    def _look(self, done: int = 0, total: int = 0) -> None:
-        if self.stop.is_set():
-            raise Cancelled
+        return real, folder / f".srgan-{secrets.token_hex(8)}.made{target.suffix}"
 
     def _count(self, error: SrganError) -> None:
         """Stop the run when the disk is full: ten thousand files would fail in the same way."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from srgan.cli import batch, bench, config, devices, evaluate, models, options, train, upscale
+from srgan.cli import run as any_job
 from srgan.cli.failures import STOPPED, as_exit_code, complain, write_talk
 from srgan.cli.output import emit, set_verbosity, start_logging
 
@@ -40,6 +41,7 @@ app.command("bench", cls=options.Command, epilog=bench.EXAMPLES)(bench.bench)
 app.command("devices", cls=options.Command, epilog=devices.EXAMPLES)(devices.devices)
 app.add_typer(config.app, name="config", help="Write configuration files and their JSON Schema.")
 app.command("train", cls=options.Command, epilog=train.EXAMPLES)(train.train)
+app.command("run", cls=options.Command, epilog=any_job.EXAMPLES)(any_job.run)
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """What every mistake on the command line derives from; typer does not export it."""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from srgan.cli import options
-from srgan.cli.failures import SOME_FAILED, STOPPED, complain
-from srgan.cli.output import LOG, Progress, emit, say
-from srgan.errors import CannotWrite, InvalidConfig
+from srgan.cli.carrying import conclude
+from srgan.cli.failures import SOME_FAILED, STOPPED
+from srgan.cli.output import Progress, emit, say
+from srgan.errors import InvalidConfig
 
 if TYPE_CHECKING:
-    from srgan.batch import BatchReport, FileOutcome
-    from srgan.settings import Settings
-    from srgan.upscaler import Size
+    from srgan.batch.job import BatchJob
 
 EXAMPLES = """\b
 Examples:
@@ -105,6 +104,8 @@ def batch(
     config: options.ConfigFile = None,
     sets: options.Sets = None,
     as_json: options.Json = False,
+    print_job: options.PrintJob = False,
+    print_command: options.PrintCommand = False,
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
@@ -114,109 +115,47 @@ def batch(
     interruption of any kind and makes nothing twice. A bad file does not stop the others: it is named, and the exit
     code is 1 at the end.
     """
-    settings = options.read_settings(ctx)
-    more = {
-        "include": include or (),
-        "exclude": exclude or (),
-        "existing": _existing(settings, existing, overwrite),
-        "retry_failed": retry_failed,
-        "watch": watch,
-        "report": report or (),
-        "contact_sheet": contact_sheet,
-    }
-    _conclude(_process(settings, source, target, options.read_size(ctx), more), as_json)
+    size = options.read_size(ctx)
+    from srgan.batch.job import BatchJob
+
+    job = options.read_job(
+        ctx,
+        BatchJob,
+        source=source,
+        target=target,
+        size=size,
+        include=include or (),
+        exclude=exclude or (),
+        retry_failed=retry_failed,
+        watch=watch,
+        reports=report or (),
+        contact_sheet=contact_sheet,
+    )
+    if overwrite:
+        job = _overwriting(job, existing)
+    conclude(job, as_json=as_json, print_job=print_job, print_command=print_command)
 
 
-def _existing(settings: Settings, existing: str | None, overwrite: bool) -> str:
-    if not overwrite:
-        return settings.batch.existing
+def _overwriting(job: BatchJob, existing: str | None) -> BatchJob:
     if existing not in (None, "overwrite"):
         raise InvalidConfig(f"--overwrite and --existing {existing} contradict each other; give one of them")
-    return "overwrite"
+    return job.model_copy(update={"batch": job.batch.model_copy(update={"existing": "overwrite"})})
 
 
-def _conclude(result: BatchReport, as_json: bool) -> None:
-    """Print what became of it all, and end with the exit code that says the same."""
+def carry_out(job: BatchJob, *, as_json: bool) -> None:
+    """Do it, tell of it, and end with the exit code that says the same."""
+    from srgan.batch import run_batch
+
+    if job.watch:
+        say(f"Watching {job.source}. Ctrl-C ends it.")
+    with Progress("upscaling") as progress:
+        outcome = run_batch(job, report=progress)
+    result = outcome.result
     emit(result.to_json().rstrip("\n") if as_json else result.summary())
-    if result.reason:
-        raise CannotWrite(f"{result.target}: {result.reason}")
-    if result.interrupted:
+    if outcome.fault is not None:
+        raise outcome.fault
+    if outcome.state == "stopped":
         say("The same command goes on from here.")
         raise typer.Exit(STOPPED)
-    if not result.ok:
+    if outcome.state == "partly":
         raise typer.Exit(SOME_FAILED)
-
-
-def _process(settings: Settings, source: Path, target: Path, size: Size, more: dict[str, Any]) -> BatchReport:
-    """Work through the folder as the settings and ``more`` say, and show how far it is."""
-    from srgan.batch import process_folder
-    from srgan.imaging import Picture, blank
-
-    models, saving = options.open_models(settings), options.saving_of(settings)
-    identity = _identity(settings)
-    models(Picture(pixels=blank(64, 64, 3)), {})  # a device or model that is not there is found before the work
-    if more["watch"]:
-        say(f"Watching {source}. Ctrl-C ends it.")
-    with Progress("upscaling") as progress:
-
-        def show(outcome: FileOutcome, done: int, total: int) -> None:
-            _tell(outcome)
-            if outcome.state != "skipped":  # which takes no time, and would make the rest look as quick
-                progress(done, total, printable(outcome.source))
-
-        return process_folder(
-            source,
-            target,
-            models,
-            model=identity,
-            recursive=settings.batch.recursive,
-            name=settings.batch.name,
-            format=saving.format,
-            quality=saving.quality,
-            metadata=saving.metadata,
-            provenance=saving.provenance,
-            resample=settings.upscale.resample,
-            limits=options.limits_of(settings),
-            workers=settings.batch.workers,
-            settle=settings.batch.settle,
-            progress=show,
-            **more,
-            **size,
-        )
-
-
-def _identity(settings: Settings) -> str:
-    """The model or family of the settings by name, and what tells it, and how it is used, from others."""
-    import hashlib
-
-    from srgan.models import find_model, list_models
-    from srgan.runtime import RESIZE_MODELS
-    from srgan.upscaler.files import AUTO
-
-    wanted = settings.upscale
-    chosen = [f"alpha {wanted.alpha}", f"tta {wanted.tta}", f"colour {wanted.fix_colour}", f"scale {wanted.scale}"]
-    chosen += [f"strategy {wanted.strategy}", f"trust {wanted.trust}"]
-    if wanted.model not in RESIZE_MODELS:
-        listed = [bundle.info for bundle in list_models()]
-        infos = [info for info in listed if wanted.model in (AUTO, info.name, info.family)]
-        infos = infos or [find_model(wanted.model, wanted.scale).info]
-        chosen += sorted(f"{info.name} {info.version} {info.digest}" for info in infos)
-    return f"{Path(wanted.model).name.replace(' ', '_')} {hashlib.sha256(chr(10).join(chosen).encode()).hexdigest()}"
-
-
-def _tell(outcome: FileOutcome) -> None:
-    """Name a file that failed; with -v, every file."""
-    name = printable(outcome.source)
-    if outcome.state == "failed":
-        named = outcome.source in outcome.reason or name in outcome.reason
-        complain(printable(outcome.reason) if named else f"{name}: {printable(outcome.reason)}")
-    elif outcome.state == "done":
-        size, again = f"{outcome.width}x{outcome.height}", f", {outcome.reason}" if outcome.reason else ""
-        LOG.info("%s: done, %s, %.2f s%s", name, size, outcome.seconds, again)
-    else:
-        LOG.info("%s: %s, %s", name, outcome.state, outcome.reason)
-
-
-def printable(text: str) -> str:
-    """``text`` in one line, whatever a file is called."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

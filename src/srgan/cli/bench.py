@@ -80,7 +80,7 @@ def bench(
             backend=settings.runtime.backend,
             device=settings.runtime.device,
             precision=settings.runtime.precision,
-            progress=progress,
+            report=progress,
         )
     if output is not None:
         write_whole(output, report.to_json())

@@ -20,6 +20,7 @@ SCHEMA_EXAMPLES = """\b
 Examples:
   srgan config schema > srgan.schema.json
   srgan config schema --kind train > train.schema.json
+  srgan config schema --job upscale
 """
 INIT_EXAMPLES = """\b
 Examples:
@@ -50,16 +51,27 @@ KindOption = Annotated[
 ]
 
 
+JobOption = Annotated[
+    str | None,
+    typer.Option(
+        "--job",
+        metavar="NAME",
+        help="A kind of job that `srgan run` carries out, such as upscale, batch, evaluate or train.",
+        show_default=False,
+    ),
+]
+
+
 @app.command("schema", cls=options.Command, epilog=SCHEMA_EXAMPLES)
-def schema(kind: KindOption = Kind.SETTINGS) -> None:
-    """Print the JSON Schema of a configuration file: every key with its meaning, range and default.
+def schema(kind: KindOption = Kind.SETTINGS, job: JobOption = None) -> None:
+    """Print the JSON Schema of a configuration file or a job: every key with its meaning, range and default.
 
     Editors check and complete a file by it: in TOML by a first line `#:schema srgan.schema.json`, in YAML by
     `# yaml-language-server: $schema=srgan.schema.json`, in JSON by a key `$schema`.
     """
     from srgan.config import json_schema
 
-    emit_json(json_schema(_model(kind)))
+    emit_json(json_schema(_model(kind) if job is None else _job(job)))
 
 
 @app.command("init", cls=options.Command, epilog=INIT_EXAMPLES)
@@ -144,6 +156,13 @@ def _write_new(target: Path, text: str) -> None:
         raise CannotWrite(f"{target}: exists already") from error
     except OSError as error:
         raise CannotWrite(f"{target}: {error.strerror or error}") from error
+
+
+def _job(name: str) -> type[BaseModel]:
+    from srgan.jobs import KINDS
+
+    model: type[BaseModel] = KINDS.load(name).load_model()
+    return model
 
 
 def _model(kind: Kind) -> type[BaseModel]:

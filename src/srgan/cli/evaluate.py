@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import re
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srgan.atomic import write_whole
 from srgan.cli import options
+from srgan.cli.carrying import conclude
 from srgan.cli.failures import SOME_FAILED, complain
 from srgan.cli.output import Progress, emit, say, table
-from srgan.errors import CannotWrite, InvalidConfig
 
 if TYPE_CHECKING:
-    from srgan.evaluation import Comparison, EvaluationReport, Inputs, Mean, Results, Trial
-    from srgan.settings import Settings
-    from srgan.upscaler import Upscaler
+    from srgan.evaluation import Comparison, EvaluationReport, Mean
+    from srgan.evaluation.job import EvaluateJob
 
 EXAMPLES = """\b
 Examples:
@@ -130,6 +125,8 @@ def evaluate(
     config: options.ConfigFile = None,
     sets: options.Sets = None,
     as_json: options.Json = False,
+    print_job: options.PrintJob = False,
+    print_command: options.PrintCommand = False,
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
@@ -139,153 +136,46 @@ def evaluate(
     as many pixels of border left out as the scale. The figures of --metrics see the whole picture. Brackets hold the
     95 % interval of a mean over the pictures. Several models are compared on the pictures that all could be scored on.
     """
-    settings = options.read_settings(ctx)
-    from srgan.evaluation import Comparison, Trial, check_order
+    from srgan.evaluation.job import EvaluateJob
 
-    if record:
-        _check_recordable(models or [], settings, limit, bool(results or degrade or low_dir))
-    _check_files(csv, html)
-    inputs, limits = _inputs(degrade, seed, low_dir), options.limits_of(settings)
-    trial = Trial(folder, inputs=inputs, limits=limits, first=limit, metrics=metrics.split(","))
-    check_order(worst_by, trial.metrics)
-    contenders = _contenders(models or [], results or [], settings)
-    with tempfile.TemporaryDirectory(prefix="srgan-") as temporary:
-        folders = _folders(trial, contenders, save_dir or (Path(temporary) if html else None), save_inputs)
-        if save_inputs is not None:
-            trial.write_inputs(save_inputs, contenders[0].scale)
-        comparison = Comparison(_reports(trial, contenders, folders))
-        _tell(comparison, as_json)  # before the files: should one fail, the figures are there
-        if csv is not None:
-            write_whole(csv, comparison.first.to_csv() if len(contenders) == 1 else comparison.to_csv())
-        if html is not None:
-            _write_page(html, comparison, trial, folders, worst_by)
-    if record and models:
-        _record(models[0], settings.upscale.scale, comparison.first)
-    if any(report.failures for report in comparison.full.values()):
-        raise typer.Exit(SOME_FAILED)
+    job = options.read_job(
+        ctx,
+        EvaluateJob,
+        models=models or (),
+        folder=folder,
+        results=results or (),
+        limit=limit,
+        metrics=metrics.split(","),
+        degrade=degrade,
+        seed=seed,
+        low_dir=low_dir,
+        csv=csv,
+        html=html,
+        worst_by=worst_by,
+        save_dir=save_dir,
+        save_inputs=save_inputs,
+        record=record,
+    )
+    conclude(job, as_json=as_json, print_job=print_job, print_command=print_command)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Contender:
-    """What is scored under a label of its own."""
+def carry_out(job: EvaluateJob, *, as_json: bool) -> None:
+    """Do it, show the figures, and end with the exit code that says whether all pictures could be scored."""
+    from srgan.evaluation.job import run_evaluate
 
-    label: str
-    made_by: Upscaler | Results
-    loss_features: tuple[str, ...] = ()
-
-    @property
-    def scale(self) -> float:
-        return self.made_by.scale
-
-
-def _check_files(csv: Path | None, html: Path | None) -> None:
-    """Raise `CannotWrite` for one that cannot be written: told before the work, not after it.
-
-    An earlier table or page may be replaced. The suffix keeps a picture from being taken for one.
-    """
-    from srgan.atomic import check_target
-
-    for file, option, suffixes in ((csv, "--csv", (".csv",)), (html, "--html", (".html", ".htm"))):
-        if file is None:
-            continue
-        if file.suffix.lower() not in suffixes:
-            raise CannotWrite(f"{file}: {option} takes a file that ends in {suffixes[0]}")
-        check_target(file, overwrite=True)
-
-
-def _inputs(degrade: str | None, seed: int, low_dir: Path | None) -> Inputs | None:
-    from srgan.evaluation import Degraded, LowFolder
-
-    if degrade is not None and low_dir is not None:
-        raise InvalidConfig("--degrade and --low-dir contradict each other; give one of them")
-    if degrade is not None:
-        return Degraded(degrade, seed)
-    return None if low_dir is None else LowFolder(low_dir)
-
-
-def _contenders(models: list[str], results: list[str], settings: Settings) -> list[_Contender]:
-    """All opened, so that what cannot be scored is told before the work. Raises `InvalidConfig`."""
-    from srgan.evaluation import BICUBIC, ORIGINAL, Results, whole_scale
-
-    wanted = settings.upscale.scale
-    upscalers = [options.open_upscaler(settings, wanted, model) for model in models]
-    names = [upscaler.info.model for upscaler in upscalers]
-    contenders = [
-        _Contender(
-            label=name if names.count(name) == 1 and name not in (BICUBIC, ORIGINAL) else model,
-            made_by=upscaler,
-            loss_features=_loss_features(model, wanted),
-        )
-        for model, name, upscaler in zip(models, names, upscalers, strict=True)
-    ]
-    scale = wanted or (contenders[0].scale if contenders else 4)
-    for text in results:
-        label, equals, folder = text.partition("=")
-        finished = Results(folder if equals else text, scale=scale, label=label if equals else None)
-        contenders.append(_Contender(label=finished.label, made_by=finished))
-    if not contenders:
-        raise InvalidConfig("nothing to score: name a model, or give the folder of finished pictures with --results")
-    labels = [_file_name(one.label) for one in contenders]
-    if doubled := sorted({label for label in labels if labels.count(label) > 1}):
-        raise InvalidConfig(f"two of those to score are called {doubled[0]}; --results LABEL=DIR gives another name")
-    for one in contenders:
-        elsewhere = isinstance(one.made_by, Results)
-        if one.label == ORIGINAL or (one.label == BICUBIC and elsewhere):
-            way = "--results LABEL=DIR gives another name" if elsewhere else "name the model by its path"
-            raise InvalidConfig(f"{one.label}: comparisons have a line of this name already; {way}")
-    if len(scales := {one.scale for one in contenders}) > 1:
-        said = ", ".join(f"{one.label} x{one.scale:g}" for one in contenders)
-        raise InvalidConfig(f"models are compared at one scale, not {said}; give --scale {min(scales):g}")
-    whole_scale(contenders[0].scale)
-    return contenders
-
-
-def _loss_features(model: str, scale: float | None) -> tuple[str, ...]:
-    """The feature networks that a loss of the model's training looked through."""
-    from srgan.models import find_model
-    from srgan.runtime import RESIZE_MODELS
-
-    return () if model in RESIZE_MODELS else find_model(model, scale).info.provenance.loss_features
-
-
-def _folders(
-    trial: Trial, contenders: list[_Contender], kept: Path | None, save_inputs: Path | None
-) -> dict[str, Path]:
-    """Where in ``kept`` the pictures of each are kept, by its label; made, and ``save_inputs`` with them."""
-    from srgan.evaluation import Results
-
-    alone = len(contenders) == 1
-    folders = {one.label: kept if alone else kept / _file_name(one.label) for one in contenders} if kept else {}
-    finished = [one.made_by.folder for one in contenders if isinstance(one.made_by, Results)]
-    trial.make_folders([*folders.values(), *filter(None, [save_inputs])], finished)
-    return folders
-
-
-def _file_name(label: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", label).strip(".") or "_"
-
-
-def _reports(trial: Trial, contenders: list[_Contender], folders: Mapping[str, Path]) -> dict[str, EvaluationReport]:
-    """The report of each, by its label."""
-    reports: dict[str, EvaluationReport] = {}
     with Progress("scoring") as progress:
-
-        def tell(done: int, pictures: int) -> None:
-            note = one.label if len(contenders) > 1 else ""
-            progress(len(reports) * pictures + done, len(contenders) * pictures, note)
-
-        for one in contenders:
-            reports[one.label] = trial.score(
-                one.made_by, progress=tell, save=folders.get(one.label), trained_with=one.loss_features
-            )
-    return reports
-
-
-def _write_page(path: Path, comparison: Comparison, trial: Trial, folders: Mapping[str, Path], worst_by: str) -> None:
-    from srgan.evaluation import comparison_page
-
-    write_whole(path, comparison_page(comparison, trial, folders, worst_by=worst_by))
-    say(f"{path}: written")
+        outcome = run_evaluate(job, report=progress)
+    comparison: Comparison = outcome.result
+    _tell(comparison, as_json)  # before what went wrong with files: the figures are there
+    if outcome.fault is not None:
+        raise outcome.fault
+    if job.html is not None:
+        say(f"{job.html}: written")
+    if job.record:
+        quality = comparison.first.quality
+        say(f"{job.models[0]}: recorded {quality.psnr:.2f} dB on {comparison.first.dataset}")
+    if outcome.state == "partly":
+        raise typer.Exit(SOME_FAILED)
 
 
 def _tell(comparison: Comparison, as_json: bool) -> None:
@@ -302,30 +192,6 @@ def _tell(comparison: Comparison, as_json: bool) -> None:
         for failure in report.failures:
             named = failure.name in failure.reason
             complain(f"{whose}{failure.reason}" if named else f"{whose}{failure.name}: {failure.reason}")
-
-
-def _record(model: str, scale: float | None, report: EvaluationReport) -> None:
-    from srgan.evaluation import record_quality
-    from srgan.models import find_model
-
-    bundle = record_quality(find_model(model, scale).path, report)
-    say(f"{bundle.path}: recorded {report.quality.psnr:.2f} dB on {report.dataset}")
-
-
-def _check_recordable(models: list[str], settings: Settings, limit: int | None, other: bool) -> None:
-    """Raise `InvalidConfig` where the means would not be the model's own on all pictures, under the protocol."""
-    from srgan.runtime import RESIZE_MODELS
-
-    if len(models) != 1 or other:
-        raise InvalidConfig("--record: only one model, on the inputs of the protocol, has figures for its model.toml")
-    if limit is not None:
-        raise InvalidConfig("--record: the means of a part of the pictures are not recorded; leave out --limit")
-    if models[0] in RESIZE_MODELS:
-        raise InvalidConfig(f"--record: {models[0]} is plain resampling and has no model.toml")
-    changing = [name for name in ("tta", "fix_colour", "strategy", "trust") if getattr(settings.upscale, name)]
-    if changing:
-        names = " and ".join(f"upscale.{name}" for name in changing)
-        raise InvalidConfig(f"--record: {names} would give other figures than the model's own")
 
 
 def _text(report: EvaluationReport) -> str:

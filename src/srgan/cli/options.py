@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -22,11 +22,9 @@ from srgan.cli.output import set_verbosity
 from srgan.errors import InvalidConfig
 
 if TYPE_CHECKING:
-    from srgan.imaging import Limits
-    from srgan.settings import Settings
-    from srgan.upscaler import Size, Upscaler
-    from srgan.upscaler.files import Models, Saving
+    from srgan.settings import Job, Settings
 
+Kind = TypeVar("Kind", bound="Job")
 _M_ARENA_MAX = -8
 """glibc's number for this option of its allocator."""
 _SETTING = "setting:"
@@ -108,6 +106,17 @@ Sets = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+PrintJob = Annotated[
+    bool,
+    typer.Option("--print-job", help="Do nothing but print the job as JSON, which `srgan run` carries out."),
+]
+PrintCommand = Annotated[
+    bool,
+    typer.Option(
+        "--print-command",
+        help="Do nothing but print a command with all settings written out, those of file and environment too.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Verbose = Annotated[
     int,
@@ -167,14 +176,7 @@ def read_settings(ctx: typer.Context) -> Settings:
     return load_config(Settings, path, environment=os.environ, sets=ctx.params.get("sets") or (), flags=given)
 
 
-def limits_of(settings: Settings) -> Limits:
-    """What an input may be at most."""
-    from srgan.imaging import Limits
-
-    return Limits(**settings.limits.model_dump())
-
-
-def _share_freed_memory() -> None:
+def share_freed_memory() -> None:
     """Let all threads of this process use what others have freed, where the C library is glibc.
 
     It keeps a store for each thread otherwise; tiles are made in several threads, and the peak was 1.5 GB instead of
@@ -188,74 +190,21 @@ def _share_freed_memory() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
-def open_models(settings: Settings, scale: float | None = None, *, disagreement: bool = False) -> Models:
-    """The model of the settings, or the choice between several, for pictures that are enlarged by ``scale``; with
-    ``disagreement`` for maps, see `Upscaler`."""
-    from srgan.upscaler.files import Models
-
-    _share_freed_memory()
-    runtime, wanted = settings.runtime, settings.upscale
-    return Models(
-        wanted.model,
-        scale=wanted.scale if scale is None else scale,
-        backend=runtime.backend,
-        device=runtime.device,
-        precision=runtime.precision,
-        threads=runtime.threads,
-        tile=wanted.tile,
-        memory_limit=runtime.memory_limit,
-        tta=wanted.tta,
-        fix_colour=wanted.fix_colour,
-        alpha=wanted.alpha,
-        strategy=wanted.strategy,
-        trust=wanted.trust,
-        disagreement=disagreement,
-    )
-
-
-def saving_of(settings: Settings, *, overwrite: bool = False) -> Saving:
-    """How results are written."""
-    from srgan.upscaler.files import Saving
-
-    wanted = settings.upscale
-    return Saving(
-        format=wanted.format,
-        quality=wanted.quality,
-        overwrite=overwrite,
-        metadata=wanted.metadata,
-        provenance=wanted.provenance,
-    )
-
-
-def open_upscaler(settings: Settings, scale: float | None, model: str | None = None) -> Upscaler:
-    """``model``, or else that of the settings, opened for enlarging by ``scale``. Raises `SrganError`."""
-    from srgan.upscaler import Upscaler
-
-    _share_freed_memory()
-    runtime = settings.runtime
-    return Upscaler(
-        model or settings.upscale.model,
-        scale=scale,
-        backend=runtime.backend,
-        device=runtime.device,
-        precision=runtime.precision,
-        threads=runtime.threads,
-        tile=settings.upscale.tile,
-        memory_limit=runtime.memory_limit,
-        tta=settings.upscale.tta,
-        fix_colour=settings.upscale.fix_colour,
-        alpha=settings.upscale.alpha,
-        strategy=settings.upscale.strategy,
-        trust=settings.upscale.trust,
-    )
-
-
-def read_size(ctx: typer.Context) -> Size:
-    """The size in pixels that the command's options ask for, as `Upscaler.upscale` takes it; empty without any."""
+def read_size(ctx: typer.Context) -> dict[str, int]:
+    """The size in pixels that the command's options ask for; empty without any. Raises `InvalidConfig`."""
     given = {name: ctx.params.get(name) for name in ("width", "height", "long_side")}
-    size = cast("Size", {name: value for name, value in given.items() if value is not None})
+    size = {name: value for name, value in given.items() if value is not None}
     if size and ctx.params.get("scale") is not None:
         raise InvalidConfig("--scale and a size in pixels contradict each other; give one of them")
     if "long_side" in size and len(size) > 1:
         raise InvalidConfig("--long-side and --width or --height contradict each other; give one of them")
     return size
+
+
+def read_job(ctx: typer.Context, kind: type[Kind], **fields: Any) -> Kind:
+    """The job of the settings and of the command's own ``fields``. Raises `InvalidConfig`."""
+    from srgan.config import checked
+
+    settings = read_settings(ctx)
+    own = {name: getattr(settings, name) for name in type(settings).model_fields if name in kind.model_fields}
+    return checked(kind, {**own, **fields})

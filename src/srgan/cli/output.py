@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from srgan.cli.failures import OutputClosed, write_talk
 from srgan.errors import CannotWrite
+from srgan.progress import Step
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -121,56 +122,59 @@ def bytes_text(count: float) -> str:
 
 
 class Progress:
-    """How far long work is: on a terminal a bar with the time left, else a plain line every ``every`` seconds.
+    """A `Report` for people: on a terminal a bar with the time left, else a plain line every ``every`` seconds.
 
-    Call it with the number done, the total and a note. It shows nothing when quiet, nor in the first ``delay`` seconds.
+    It shows nothing when quiet, nor in the first ``delay`` seconds, but for news.
     """
 
     def __init__(self, label: str, *, delay: float = 1.0, every: float = 10.0) -> None:
         self._label = label
         self._every = every
         self._next = time.monotonic() + delay
-        self._first: tuple[float, int] | None = None
+        self._first: tuple[float, float] | None = None
         """When the first call came, and how much was done then: resumed work does not begin at nothing."""
         self._on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bar: Bar | None = None
 
-    def __call__(self, done: int, total: int, note: str = "") -> None:
+    def __call__(self, step: Step) -> None:
         now = time.monotonic()
-        self._first = self._first or (now, done)
-        if is_quiet() or total <= 0 or (self._bar is None and now < self._next):
+        if step.news:
+            say(step.news)
+        self._first = self._first or (now, step.done)
+        if is_quiet() or step.total <= 0 or (self._bar is None and now < self._next):
             return
         if self._on_terminal:
-            self._draw(done, total, note)
+            self._draw(step)
             return
-        if done >= total:
+        if step.done >= step.total:
             return
         self._next = now + self._every
-        parts = [f"{self._label}: {done} of {total}", note]
+        parts = [f"{self._label}: {_amount(step)}", step.note]
         began, before = self._first
-        if done > before:
-            parts.append(f"about {_duration((now - began) / (done - before) * (total - done))} left")
+        if step.done > before:
+            parts.append(f"about {_duration((now - began) / (step.done - before) * (step.total - step.done))} left")
         say(", ".join(filter(None, parts)))
 
-    def _draw(self, done: int, total: int, note: str) -> None:
+    def _draw(self, step: Step) -> None:
         if self._bar is None:
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
             self._bar = Bar(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
-                MofNCompleteColumn(),
+                TextColumn("{task.fields[amount]}", markup=False),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[note]}", markup=False),
                 console=Console(stderr=True),
                 transient=True,
             )
-            self._bar.add_task(self._label, total=total, completed=done, note=note)
+            self._bar.add_task(self._label, total=step.total, note=step.note, amount=_amount(step))
             self._bar.start()
-        self._bar.update(self._bar.task_ids[0], completed=done, total=total, note=note)
+        task = self._bar.task_ids[0]
+        self._bar.update(task, completed=step.done, total=step.total, note=step.note, amount=_amount(step))
 
     def __enter__(self) -> Progress:
         return self
@@ -180,6 +184,13 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+def _amount(step: Step) -> str:
+    """``3 of 12 files``; pixels by the million."""
+    if step.unit == "pixels":
+        return f"{step.done / 1e6:.1f} of {step.total / 1e6:.1f} megapixels"
+    return f"{step.done:.0f} of {step.total:.0f} {step.unit}".rstrip()
 
 
 def _duration(seconds: float) -> str:

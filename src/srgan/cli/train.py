@@ -12,6 +12,7 @@ import typer
 from srgan.cli import options
 from srgan.cli.output import Progress, emit, emit_json, say
 from srgan.errors import CannotWrite
+from srgan.progress import Step
 
 if TYPE_CHECKING:
     from srgan.training.progress import TrainStatus
@@ -99,7 +100,8 @@ def train(
         def show(status: TrainStatus) -> None:
             loss = "" if math.isnan(status.loss) else f"loss {status.loss:.3g}, "
             quality = "" if status.psnr is None else f"PSNR {status.psnr:.2f} dB, "
-            progress(status.step, status.steps, f"{loss}{quality}{status.steps_per_second:.1f} steps/s")
+            note = f"{loss}{quality}{status.steps_per_second:.1f} steps/s"
+            progress(Step(status.step, status.steps, "steps", note))
 
         bundle = run(settings, resume=resume, progress=show)
     if output is not None:

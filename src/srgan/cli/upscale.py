@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from srgan.atomic import check_target
 from srgan.cli import options
+from srgan.cli.carrying import conclude
 from srgan.cli.output import Progress, emit, emit_bytes, emit_json, say
 from srgan.errors import CannotWrite, InvalidConfig
 
 if TYPE_CHECKING:
-    from srgan.settings import Settings
-    from srgan.upscaler import Size
-    from srgan.upscaler.files import Enlarged, FileSource
-    from srgan.upscaler.forecast import Forecast
+    from srgan.upscaler.job import UpscaleJob
 
 EXAMPLES = """\b
 Examples:
@@ -27,9 +25,6 @@ Examples:
   srgan upscale drawing.webp drawing.png --model auto --tta
   curl -s https://example.org/small.png | srgan upscale - - --scale 2 > large.png
 """
-
-STREAM = "-"
-"""Stands for standard input or output."""
 
 Source = Annotated[
     str, typer.Argument(metavar="IN", help="Picture to enlarge, or - for standard input.", show_default=False)
@@ -82,6 +77,8 @@ def upscale(
     config: options.ConfigFile = None,
     sets: options.Sets = None,
     as_json: options.Json = False,
+    print_job: options.PrintJob = False,
+    print_command: options.PrintCommand = False,
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
@@ -91,134 +88,51 @@ def upscale(
     profile, depth, transparency and metadata are kept. The output appears when it is complete and checked, or not at
     all.
     """
-    began = time.perf_counter()
-    settings = options.read_settings(ctx)
     size = options.read_size(ctx)
-    _check_places(source, target, overwrite=overwrite, as_json=as_json)
+    from srgan.upscaler.job import UpscaleJob
 
-    from srgan.imaging import format_of
+    job = options.read_job(
+        ctx, UpscaleJob, source=source, target=target, size=size, overwrite=overwrite, uncertainty=uncertainty
+    )
+    conclude(job, as_json=as_json, print_job=print_job, print_command=print_command)
 
-    if target != STREAM:
-        format_of(target, settings.upscale.format)  # refuses a suffix that says nothing, before the input is read
-    given = _given(source, settings)
-    doubts = None if uncertainty is None else _doubt(given, uncertainty, settings, size, target, overwrite=overwrite)
-    made, count = _enlarge(given, target, settings, size, overwrite=overwrite)
-    report = _report(source, target, made, count, doubts)
-    report["seconds"] = round(time.perf_counter() - began, 3)
+
+def carry_out(job: UpscaleJob, *, as_json: bool) -> None:
+    """Do it and tell of it; ``-`` is standard input or output."""
+    from srgan.upscaler.job import STREAM, run_upscale
+
+    _check_places(job, to_stream=job.target == STREAM, as_json=as_json)
+    source = sys.stdin.buffer if job.source == STREAM else job.source
+    with Progress("upscaling") as progress:
+        outcome = run_upscale(job, report=progress, source=source)
+    if job.target == STREAM:
+        emit_bytes(outcome.result[1])
     if as_json:
-        emit_json(report)
+        emit_json(outcome.report)
     else:
-        (say if target == STREAM else emit)(_sentence(report))
+        (say if job.target == STREAM else emit)(_sentence(outcome.report))
 
 
-def _report(source: str, target: str, made: Enlarged, count: int, doubts: dict[str, Any] | None) -> dict[str, Any]:
-    """What was done, for ``--json``."""
-    return {
-        "input": _side(source, made.source_size, made.source_format),
-        "output": {**_side(target, made.size, made.format), "bytes": count},
-        "frames": made.frames,
-        "model": made.info.model,
-        **({"strategy": made.info.outputs[0]} if made.info.outputs else {}),
-        "backend": made.info.backend,
-        "device": made.info.device,
-        "precision": made.info.precision,
-        **({"uncertainty": doubts} if doubts else {}),
-    }
-
-
-def _check_places(source: str, target: str, *, overwrite: bool, as_json: bool) -> None:
+def _check_places(job: UpscaleJob, *, to_stream: bool, as_json: bool) -> None:
     """Refuse what cannot end well, before any work."""
-    if target == STREAM:
+    if to_stream:
         if as_json:
             raise InvalidConfig("--json and OUT - both need standard output: give OUT a file name")
         if sys.stdout.isatty():
             raise InvalidConfig("OUT is -, but standard output is a terminal: redirect it, or give OUT a file name")
         return
-    from srgan.atomic import check_target
-
-    file = None if source == STREAM else source
-    if not overwrite and os.path.isfile(target):
-        check_target(target, overwrite=True, source=file)  # the input itself cannot be replaced with --overwrite either
-        raise CannotWrite(f"{target}: exists already; add --overwrite to replace it")
-    check_target(target, overwrite=overwrite, source=file)
+    if not job.overwrite and job.target.is_file():
+        # The input itself cannot be replaced with --overwrite either.
+        check_target(job.target, overwrite=True, source=job.source)
+        raise CannotWrite(f"{job.target}: exists already; add --overwrite to replace it")
 
 
-def _given(source: str, settings: Settings) -> FileSource:
-    """The input as something that can be read more than once."""
-    from srgan.upscaler.files import kept
-
-    return kept(sys.stdin.buffer if source == STREAM else source, options.limits_of(settings))
-
-
-def _doubt(
-    given: FileSource, map_file: Path, settings: Settings, size: Size, target: str, *, overwrite: bool
-) -> dict[str, Any]:
-    """Write the map of uncertainty: its figures for the report."""
-    from srgan.upscaler.uncertainty import THRESHOLD, write_uncertainty
-
-    if os.path.realpath(map_file) == os.path.realpath(target):
-        raise InvalidConfig(f"{map_file}: is the name of the output; give the map another")
-    maps = options.open_models(settings, disagreement=True)
-    limits = options.limits_of(settings)
-    with Progress("uncertainty") as progress:
-        found = write_uncertainty(maps, given, map_file, limits=limits, overwrite=overwrite, progress=progress, **size)
-    return {
-        "path": str(map_file),
-        "mean": round(found.mean, 3),
-        "much": round(found.much, 4),
-        "threshold": THRESHOLD,
-    }
-
-
-def _enlarge(
-    given: FileSource, target: str, settings: Settings, size: Size, *, overwrite: bool
-) -> tuple[Enlarged, int]:
-    """Do it: what was made, and the bytes of its file."""
-    from srgan.upscaler.files import enlarge_bytes, enlarge_file
-
-    models = options.open_models(settings)
-    saving = options.saving_of(settings, overwrite=overwrite)
-    limits = options.limits_of(settings)
-    with Progress("upscaling") as progress:
-        resample = settings.upscale.resample
-        if target != STREAM:
-            made = enlarge_file(
-                models,
-                given,
-                target,
-                saving=saving,
-                resample=resample,
-                limits=limits,
-                progress=progress,
-                announce=_announce,
-                **size,
-            )
-            return made, os.stat(target).st_size
-        data, made = enlarge_bytes(
-            models, given, saving=saving, resample=resample, limits=limits, progress=progress, **size
-        )
-    emit_bytes(data)
-    return made, len(data)
-
-
-def _announce(expected: Forecast) -> None:
-    """Tell what a large picture will take, before it does."""
-    height, width = expected.size
-    minutes = expected.seconds / 60
-    length = f"{minutes:.0f} minutes" if minutes >= 2 else f"{expected.seconds:.0f} seconds"
-    say(f"{width}x{height} pixels: about {length}, and at most about {expected.file_bytes / 1e6:.0f} MB on the disk")
-
-
-def _side(path: str, size: tuple[int, int], format: str) -> dict[str, Any]:
-    return {"path": path, "width": size[1], "height": size[0], "format": format}
-
-
-def _sentence(report: dict[str, Any]) -> str:
+def _sentence(report: Mapping[str, Any]) -> str:
     """One line for each file that was written, whatever it is called."""
     from srgan.imaging.inputs import name_of
 
     before, after = report["input"], report["output"]
-    name = "standard output" if after["path"] == STREAM else name_of(after["path"])
+    name = "standard output" if after["path"] == "-" else name_of(after["path"])
     several = "pages" if after["format"] == "TIFF" else "frames"
     frames = f", {report['frames']} {several}" if report["frames"] > 1 else ""
     strategy = f" ({report['strategy']})" if "strategy" in report else ""

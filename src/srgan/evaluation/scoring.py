@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -42,13 +42,13 @@ from srgan.metrics.judges import (
     open_collector,
     open_judge,
 )
+from srgan.progress import Report, Step, Stop, stoppable
 from srgan.runtime.session import Session
 from srgan.upscaler import Upscaler
 
 _LEAST_SIDE = 11
 """Pixels inside the border that SSIM needs."""
 Pixels = NDArray[np.float32]
-Progress = Callable[[int, int], None]
 Float = TypeVar("Float", np.float32, np.float64)
 
 
@@ -56,7 +56,8 @@ def evaluate(
     model: Session | Upscaler | Results,
     hr_folder: str | os.PathLike[str],
     *,
-    progress: Progress | None = None,
+    report: Report | None = None,
+    stop: Stop | None = None,
     save: str | os.PathLike[str] | None = None,
     limits: Limits | None = None,
     first: int | None = None,
@@ -66,7 +67,7 @@ def evaluate(
 ) -> EvaluationReport:
     """Score ``model`` on the pictures that lie directly in ``hr_folder``: `Trial.score` of a `Trial` of one model."""
     trial = Trial(hr_folder, limits=limits, first=first, metrics=metrics, inputs=inputs)
-    return trial.score(model, progress=progress, save=save, trained_with=trained_with)
+    return trial.score(model, report=report, stop=stop, save=save, trained_with=trained_with)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,28 +116,28 @@ class Trial:
         self,
         model: Session | Upscaler | Results,
         *,
-        progress: Progress | None = None,
+        report: Report | None = None,
+        stop: Stop | None = None,
         save: str | os.PathLike[str] | None = None,
         trained_with: Collection[str] = (),
     ) -> EvaluationReport:
         """Score ``model``: an `Upscaler` at its own scale, a session at its network's, or finished results.
 
-        ``progress`` is called with the pictures done and in all, before each and at the end; what it raises stops the
-        work. ``save`` is a folder that is made to hold the enlarged pictures, see `target`; those of an earlier run are
-        replaced. The features in ``trained_with`` were a loss in the model's training: figures with the same features
-        get a warning. A picture that cannot be read, is too small or cannot be enlarged ends in ``failures``. Raises
-        `InvalidDataset` when none could be scored, `InvalidConfig` for a scale that is not a whole number of at least
-        2, and `CannotWrite`.
+        ``report`` is told of the pictures, before each and at the end; ``stop`` is asked there. ``save`` is a folder
+        that is made to hold the enlarged pictures, see `target`; those of an earlier run are replaced. The features in
+        ``trained_with`` were a loss in the model's training: figures with the same features get a warning. A picture
+        that cannot be read, is too small or cannot be enlarged ends in ``failures``. Raises `InvalidDataset` when none
+        could be scored, `InvalidConfig` for a scale that is not a whole number of at least 2, and `CannotWrite`.
         """
         enlarger = _Stored(model, self._limits) if isinstance(model, Results) else _Running(model)
         scale = whole_scale(enlarger.scale)
         if save is not None:
             self.make_folders([Path(save)], [model.folder] if isinstance(model, Results) else [])
+        tell = stoppable(report, stop)
         patches = _Patches()
         scores, failures = [], []
         for done, path in enumerate(self.paths):
-            if progress is not None:
-                progress(done, len(self.paths))
+            tell(Step(done, len(self.paths), "pictures"))
             try:
                 score, result = self._score(enlarger, path, scale, patches)
             except Cancelled:
@@ -147,8 +148,7 @@ class Trial:
             scores.append(score)
             if save is not None:
                 write_picture(Picture(pixels=result), self.target(Path(save), path, scale), overwrite=True)
-        if progress is not None:
-            progress(len(self.paths), len(self.paths))
+        tell(Step(len(self.paths), len(self.paths), "pictures"))
         if not scores:
             first = failures[0].reason
             raise InvalidDataset(f"{self._folder}: none of {len(self.paths)} pictures could be scored; {first}")

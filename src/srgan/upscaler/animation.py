@@ -24,7 +24,8 @@ from srgan.imaging import (
     write_animation,
 )
 from srgan.imaging.inputs import DEFAULT_LIMITS
-from srgan.upscaler.pipeline import Progress, Upscaler
+from srgan.progress import Report, Step, Stop, part, silent
+from srgan.upscaler.pipeline import Upscaler
 from srgan.upscaler.sizes import Size
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def enlarge_animation(
     overwrite: bool = False,
     resample: Kernel = "lanczos",
     limits: Limits = DEFAULT_LIMITS,
-    progress: Progress | None = None,
+    report: Report | None = None,
+    stop: Stop | None = None,
     describe: Callable[[Picture], Picture] = lambda like: like,
     **size: Unpack[Size],
 ) -> Path:
@@ -52,9 +54,9 @@ def enlarge_animation(
     two or three are in memory at a time. ``describe`` changes what is written beside the pixels: it gets and returns a
     picture that has `blank` pixels. ``size`` is as in `Upscaler.upscale`.
 
-    ``progress`` is called as there, with the work of all frames in all; what it raises stops the work, and nothing is
-    left behind. Raises `InvalidConfig` for a ``target`` of a format without animation (save the first frame with
-    `srgan.upscale` instead), and what `open_animation`, `Upscaler.upscale` and `write_animation` raise.
+    ``report`` is told of the frames, ``stop`` is asked as there. Raises `InvalidConfig` for a ``target`` of a format
+    without animation (save the first frame with `srgan.upscale` instead), and what `open_animation`,
+    `Upscaler.upscale` and `write_animation` raise.
     """
     kind = animated_format_of(target, format)
     check_target(target, overwrite=overwrite)
@@ -63,7 +65,7 @@ def enlarge_animation(
         channels = animation.like.pixels.shape[2]
         check_format(kind, width, height, channels)
         return write_animation(
-            _enlarged(upscaler, animation, resample, progress or (lambda done, total: None), size),
+            _enlarged(upscaler, animation, resample, report or silent, stop, size),
             target,
             size=(height, width),
             like=replace(describe(animation.like), pixels=blank(height, width, channels)),
@@ -76,21 +78,15 @@ def enlarge_animation(
 
 
 def _enlarged(
-    upscaler: Upscaler, animation: Animation, resample: Kernel, progress: Progress, size: Size
+    upscaler: Upscaler, animation: Animation, resample: Kernel, report: Report, stop: Stop | None, size: Size
 ) -> Iterator[Frame]:
     before: Picture | None = None
     after: Picture | None = None
-    work = 1
     for number, frame in enumerate(animation.frames):
-
-        def tell(done: int, total: int, number: int = number) -> None:
-            nonlocal work
-            work = total
-            progress(number * total + done, animation.count * total)
-
+        tell = part(report, number, 1, animation.count, unit="frames")
         if before is None or after is None or not np.array_equal(frame.picture.pixels, before.pixels):
             before = frame.picture
-            after = upscaler.upscale(before, resample=resample, progress=tell, **size)
+            after = upscaler.upscale(before, resample=resample, report=tell, stop=stop, **size)
         else:
-            tell(work, work)
+            tell(Step(1, 1))
         yield replace(frame, picture=after)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Unpack
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, Unpack
 
 import numpy as np
 
@@ -38,9 +38,10 @@ from srgan.imaging import (
     write_strips,
 )
 from srgan.imaging.inputs import name_of, opened
+from srgan.progress import Report, Step, Stop, part, silent
 from srgan.runtime.session import SessionInfo
-from srgan.upscaler.forecast import WORTH_TELLING, Forecast, forecast
-from srgan.upscaler.pipeline import Pixels, Progress, Upscaler
+from srgan.upscaler.forecast import WORTH_TELLING, forecast
+from srgan.upscaler.pipeline import Pixels, Upscaler, options_of
 from srgan.upscaler.sizes import Size, needed_scale, output_size
 
 if TYPE_CHECKING:
@@ -99,6 +100,11 @@ class Opener(Protocol):
     looks: bool
     """Whether it looks at the pixels, or only at the size."""
 
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What it was made with, by the names of the options of `Upscaler`; without ``model`` when that has no name."""
+        ...
+
     def __call__(self, picture: Picture, size: Size) -> Upscaler: ...
 
 
@@ -116,6 +122,24 @@ class Models:
         self._opening = opening
         self._open: dict[str, Upscaler] = {}
         self._lock = threading.Lock()
+
+    @property
+    def info(self) -> SessionInfo | None:
+        """That of an open session or Upscaler; a model by name has none before it is opened."""
+        return getattr(self._model, "info", None) if "model" not in self.options else None
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it was made with; without ``model`` for an open session or Upscaler, which has no name to find it by."""
+        return options_of(self._model, scale=self._scale, **self._opening)
 
     def __call__(self, picture: Picture, size: Size) -> Upscaler:
         """Raises what `Upscaler` and `output_size` raise."""
@@ -154,8 +178,8 @@ def enlarge_file(
     saving: Saving = _AS_USUAL,
     resample: Kernel = "lanczos",
     limits: Limits = _LIMITS,
-    progress: Progress | None = None,
-    announce: Callable[[Forecast], None] | None = None,
+    report: Report | None = None,
+    stop: Stop | None = None,
     **size: Unpack[Size],
 ) -> Enlarged:
     """Enlarge the picture or animation in ``source`` and write it to ``target``, strip by strip, whole or not at all.
@@ -165,15 +189,15 @@ def enlarge_file(
 
     Profile, depth, transparency, metadata and animation are kept as far as the target's format has room for them (see
     `srgan.imaging.encode_picture`). That the format can hold the result and the disk has room for it is checked before
-    the work; ``announce`` is then told what a large still picture will take. ``resample``, ``progress`` and ``size``
-    are those of `Upscaler.upscale`. Raises `SrganError`.
+    the work; ``report`` is then told, as news, what a large still picture will take. ``resample``, ``report``,
+    ``stop`` and ``size`` are those of `Upscaler.upscale`. Raises `SrganError`.
     """
     kind = format_of(target, saving.format)
     check_target(target, overwrite=saving.overwrite)
     source = kept(source, limits)
     if (frames := pictures_in(source, limits)) > 1:
         several = _enlarge_pages if probe_picture(source, limits=limits).format == "TIFF" else _enlarge_frames
-        return several(upscaler, source, target, kind, saving, resample, limits, progress, size, frames)
+        return several(upscaler, source, target, kind, saving, resample, limits, report, stop, size, frames)
     with single_scan(source, limits) as scan:
         opened, scan, after = begin(upscaler, scan, size)
         channels = scan.like.pixels.shape[2]
@@ -181,10 +205,10 @@ def enlarge_file(
         needed = estimate_bytes(after, channels, scan.like.bit_depth, kind)
         check_space(target, needed)
         before = scan.like.height, scan.like.width
-        if announce is not None and before[0] * before[1] >= WORTH_TELLING:
-            announce(forecast(opened, before, after, needed))
+        if report is not None and before[0] * before[1] >= WORTH_TELLING:
+            report(Step(0, before[0] * before[1], "pixels", news=str(forecast(opened, before, after, needed))))
         like = _describer(opened, saving, size)(scan.like)
-        strips = opened.strips(scan, resample=resample, progress=progress, **size)
+        strips = opened.strips(scan, resample=resample, report=report, stop=stop, **size)
         write_strips(
             strips,
             after,
@@ -205,7 +229,8 @@ def enlarge_bytes(
     saving: Saving = _AS_USUAL,
     resample: Kernel = "lanczos",
     limits: Limits = _LIMITS,
-    progress: Progress | None = None,
+    report: Report | None = None,
+    stop: Stop | None = None,
     **size: Unpack[Size],
 ) -> tuple[bytes, Enlarged]:
     """`enlarge_file` into the bytes of a file, of the source's format where none is asked for (PNG where that cannot be
@@ -223,7 +248,8 @@ def enlarge_bytes(
                 saving=replace(saving, format=kind),
                 resample=resample,
                 limits=limits,
-                progress=progress,
+                report=report,
+                stop=stop,
                 **size,
             )
             return target.read_bytes(), made
@@ -233,7 +259,7 @@ def enlarge_bytes(
         kind = format_of(None, saving.format or (found if found in WRITABLE else "PNG"))
         check_format(kind, *after[::-1], scan.like.pixels.shape[2])
         like = _describer(opened, saving, size)(scan.like)
-        strips = opened.strips(scan, resample=resample, progress=progress, **size)
+        strips = opened.strips(scan, resample=resample, report=report, stop=stop, **size)
         data = encode_strips(strips, after, kind, like=like, quality=saving.quality)
         return data, _account(opened, found, (scan.like.height, scan.like.width), kind, after, 1)
 
@@ -246,7 +272,8 @@ def _enlarge_frames(
     saving: Saving,
     resample: Kernel,
     limits: Limits,
-    progress: Progress | None,
+    report: Report | None,
+    stop: Stop | None,
     size: Size,
     frames: int,
 ) -> Enlarged:
@@ -262,7 +289,8 @@ def _enlarge_frames(
         overwrite=saving.overwrite,
         resample=resample,
         limits=limits,
-        progress=progress,
+        report=report,
+        stop=stop,
         describe=_describer(opened, saving, size),
         **size,
     )
@@ -279,7 +307,8 @@ def _enlarge_pages(
     saving: Saving,
     resample: Kernel,
     limits: Limits,
-    progress: Progress | None,
+    report: Report | None,
+    stop: Stop | None,
     size: Size,
     count: int,
 ) -> Enlarged:
@@ -299,9 +328,10 @@ def _enlarge_pages(
         def enlarged() -> Iterator[Page]:
             begun = chain([first], (begin(upscaler, scan, size) for scan in pages.scans))
             for number, (opened, scan, after) in enumerate(begun):
-                tell = _part_of(progress, sum(pixels[:number]), pixels[number], sum(pixels))
+                before_it, note = sum(pixels[:number]), f"page {number + 1} of {count}"
+                tell = part(report or silent, before_it, pixels[number], sum(pixels), note=note)
                 yield Page(
-                    strips=opened.strips(scan, resample=resample, progress=tell, **size),
+                    strips=opened.strips(scan, resample=resample, report=tell, stop=stop, **size),
                     size=after,
                     like=_describer(opened, saving, size)(scan.like),
                 )
@@ -332,13 +362,6 @@ def _most_bytes(headers: tuple[Header, ...], upscaler: Upscaler, size: Size) -> 
         height, width = upscaler.output_size((header.height, header.width), **size)
         total += height * width * (header.channels + 1) * header.bit_depth // 8
     return total
-
-
-def _part_of(progress: Progress | None, before: int, own: int, total: int) -> Progress | None:
-    """``progress`` of all the work, told of a part of it that has the weight ``own``."""
-    if progress is None:
-        return None
-    return lambda done, of: progress(before + own * done // of, total)
 
 
 class _Held(bytes):

@@ -25,6 +25,12 @@ class Forecast:
     file_bytes: int
     """About the size of the file, rather too much, see `srgan.imaging.estimate_bytes`."""
 
+    def __str__(self) -> str:
+        height, width = self.size
+        minutes = self.seconds / 60
+        length = f"{minutes:.0f} minutes" if minutes >= 2 else f"{self.seconds:.0f} seconds"
+        return f"{width}x{height} pixels: about {length}, and at most about {self.file_bytes / 1e6:.0f} MB on the disk"
+
 
 def forecast(upscaler: Upscaler, before: tuple[int, int], after: tuple[int, int], file_bytes: int) -> Forecast:
     """The forecast for a picture of size ``before`` (height, width) that becomes ``after``.

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,10 @@ from srgan.imaging import (
     from_uint16,
     open_scan,
 )
+from srgan.progress import Report, Stop
 from srgan.runtime.session import Session
 from srgan.upscaler.files import Models, Saving, enlarge_bytes, enlarge_file
-from srgan.upscaler.pipeline import Alpha, Progress, Upscaler, join
+from srgan.upscaler.pipeline import Opening, Upscaler, join
 from srgan.upscaler.sizes import Size, output_size
 
 if TYPE_CHECKING:
@@ -38,27 +39,12 @@ if TYPE_CHECKING:
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-class Opening(TypedDict, total=False):
-    """How the model is opened; see `Upscaler`."""
-
-    backend: str
-    device: str
-    precision: str
-    threads: int
-    tile: int | None
-    memory_limit: int | None
-    tta: bool
-    fix_colour: bool
-    alpha: Alpha
-    strategy: str | None
-    trust: float
-
-
 class Options(Size, Opening, total=False):
     """The options of `upscale`; see there."""
 
     resample: Kernel
-    progress: Progress | None
+    report: Report | None
+    stop: Stop | None
     limits: Limits
     quality: int | None
     metadata: bool
@@ -105,10 +91,10 @@ def upscale(
     ``model`` is all that `Upscaler` takes, or ``auto`` to choose by the kind of picture, or an `Upscaler`, which saves
     opening the model anew for every call.
 
-    Options: ``scale``, ``width``, ``height``, ``long_side``, ``resample`` and ``progress`` as in `Upscaler.upscale`;
-    ``backend``, ``device``, ``precision``, ``threads``, ``tile``, ``memory_limit``, ``tta``, ``fix_colour``, ``alpha``,
-    ``strategy`` and ``trust`` as in `Upscaler`, unless ``model`` is one; for files ``limits`` (`Limits`), and
-    ``quality``, ``metadata`` and ``provenance`` as in `Saving`. Raises `SrganError`.
+    Options: ``scale``, ``width``, ``height``, ``long_side``, ``resample``, ``report`` and ``stop`` as in
+    `Upscaler.upscale`; ``backend``, ``device``, ``precision``, ``threads``, ``tile``, ``memory_limit``, ``tta``,
+    ``fix_colour``, ``alpha``, ``strategy`` and ``trust`` as in `Upscaler`, unless ``model`` is one; for files
+    ``limits`` (`Limits`), and ``quality``, ``metadata`` and ``provenance`` as in `Saving`. Raises `SrganError`.
     """
     call = _Call.of(model, options)
     if isinstance(x, str | os.PathLike):
@@ -134,7 +120,8 @@ class _Call:
     models: Upscaler | Models
     size: Size
     resample: Kernel
-    progress: Progress | None
+    report: Report | None
+    stop: Stop | None
     limits: Limits
     saving: Saving
 
@@ -150,7 +137,8 @@ class _Call:
             models=model if isinstance(model, Upscaler) else Models(model, **cast("Any", opening)),
             size=cast(Size, {name: value for name, value in options.items() if name in Size.__annotations__}),
             resample=options.get("resample", "lanczos"),
-            progress=options.get("progress"),
+            report=options.get("report"),
+            stop=options.get("stop"),
             limits=options.get("limits", Limits()),
             saving=Saving(
                 quality=options.get("quality"),
@@ -171,7 +159,8 @@ class _Call:
             saving=replace(self.saving, overwrite=overwrite),
             resample=self.resample,
             limits=self.limits,
-            progress=self.progress,
+            report=self.report,
+            stop=self.stop,
             **self.size,
         )
         return target
@@ -194,12 +183,15 @@ class _Call:
             saving=self.saving,
             resample=self.resample,
             limits=self.limits,
-            progress=self.progress,
+            report=self.report,
+            stop=self.stop,
             **self.size,
         )[0]
 
     def picture(self, picture: Picture) -> Picture:
-        return self._opened(picture).upscale(picture, resample=self.resample, progress=self.progress, **self.size)
+        return self._opened(picture).upscale(
+            picture, resample=self.resample, report=self.report, stop=self.stop, **self.size
+        )
 
     def array(self, values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim not in (2, 3) or not values.size or (values.ndim == 3 and values.shape[2] > 4):
@@ -229,7 +221,7 @@ class _Call:
         return self.models if isinstance(self.models, Upscaler) else self.models(picture, self.size)
 
     def _strips(self, upscaler: Upscaler, pixels: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        return upscaler.strips(pixels, resample=self.resample, progress=self.progress, **self.size)
+        return upscaler.strips(pixels, resample=self.resample, report=self.report, stop=self.stop, **self.size)
 
 
 def _to_float(values: NDArray[Any]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeGuard, TypeVar, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeGuard, TypeVar, Unpack, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from srgan import tiling
 from srgan.errors import InvalidConfig, InvalidImage, OutOfMemory, UnsupportedModel
 from srgan.hardware import available_memory
 from srgan.imaging import Kernel, Picture, Scan, resize, resize_strips, to_uint8, to_uint16
+from srgan.progress import Report, Step, Stop, stoppable
 from srgan.runtime.session import Session, SessionInfo
 from srgan.upscaler.alpha import bound_alpha, extend_colour, unweigh, weigh
 from srgan.upscaler.attempts import Attempts, Reopen, is_cpu, place
@@ -33,7 +34,6 @@ Made = TypeVar("Made")
 
 Alpha = Literal["network", "resample"]
 Pixels = NDArray[np.float32]
-Progress = Callable[[int, int], None]
 
 MOST_BY_DEFAULT = 640 << 20
 """Bytes that tiles may use when no limit is given: five times as much would make tiled work a few percent faster."""
@@ -41,6 +41,22 @@ ON_A_DEVICE = 4 << 30
 """Likewise on a GPU, whose free memory is not known; tiles that do not fit are halved."""
 UNKNOWN_MEMORY = 1 << 30
 """Bytes that tiles may use when nobody knows how much memory is free."""
+
+
+class Opening(TypedDict, total=False):
+    """How the model is opened; see `Upscaler`."""
+
+    backend: str
+    device: str
+    precision: str
+    threads: int
+    tile: int | None
+    memory_limit: int | None
+    tta: bool
+    fix_colour: bool
+    alpha: Alpha
+    strategy: str | None
+    trust: float
 
 
 class Upscaler:
@@ -85,6 +101,7 @@ class Upscaler:
         disagreement: bool = False,
         reopen: Reopen | None = None,
     ) -> None:
+        self._given = {name: value for name, value in locals().items() if name != "self"}
         if alpha not in get_args(Alpha):
             raise InvalidConfig(f"alpha is enlarged by one of: {', '.join(get_args(Alpha))}; not by {alpha!r}")
         for name, value in (("tile", tile), ("memory_limit", memory_limit)):
@@ -117,6 +134,19 @@ class Upscaler:
         self._memory_limit = memory_limit
         self._turn = threading.Lock()
 
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What it was made with; without ``model`` for an open session, which has no name to find it by."""
+        return options_of(**self._given)
+
     @property
     def info(self) -> SessionInfo:
         """What runs, and where."""
@@ -148,7 +178,8 @@ class Upscaler:
         height: int | None = None,
         long_side: int | None = None,
         resample: Kernel = "lanczos",
-        progress: Progress | None = None,
+        report: Report | None = None,
+        stop: Stop | None = None,
     ) -> Picture:
         """Enlarge ``picture``; what belongs to it (profile, metadata, depth) goes with it.
 
@@ -156,9 +187,8 @@ class Upscaler:
         network runs as often as that takes, then ``resample`` makes the exact size in one step. A picture that does not
         grow is only resampled, unless the model is one that restores without enlarging.
 
-        ``progress`` is called with the work done so far and in all (in pixels the network has to look at) before every
-        run and at the end, perhaps from another thread, never from two at once; what it raises stops the work, and
-        nothing is left behind.
+        ``report`` is told of the work before every run of the network and at the end, in pixels that the network has to
+        look at; ``stop`` is asked there, see `srgan.progress`.
 
         Every tile is checked. One that the engine could not make, or that came out with NaN, of a wrong shape, black or
         flat, is made again in fp32, then in smaller tiles, then on the CPU; one that does not fit into memory in
@@ -166,7 +196,7 @@ class Upscaler:
         `InvalidConfig` for an impossible size.
         """
         wanted = Size(scale=scale, width=width, height=height, long_side=long_side)
-        strips = self.strips(picture.pixels, resample=resample, progress=progress, **wanted)
+        strips = self.strips(picture.pixels, resample=resample, report=report, stop=stop, **wanted)
         size = self.output_size((picture.height, picture.width), **wanted)
         return replace(picture, pixels=join(strips, (*size, picture.pixels.shape[2]), np.dtype(np.float32)))
 
@@ -175,7 +205,8 @@ class Upscaler:
         source: Pixels | Scan,
         *,
         resample: Kernel = "lanczos",
-        progress: Progress | None = None,
+        report: Report | None = None,
+        stop: Stop | None = None,
         **wanted: Unpack[Size],
     ) -> Iterator[Pixels]:
         """`upscale` for pixels alone, as finished strips of rows, top to bottom.
@@ -195,7 +226,7 @@ class Upscaler:
         target = self.output_size((height, width), **wanted)
         if resample not in get_args(Kernel):
             raise InvalidConfig(f"There is no filter {resample!r}. Choose one of: {', '.join(get_args(Kernel))}")
-        return self._strips(strips, (height, width, channels), target, resample, progress or (lambda done, total: None))
+        return self._strips(strips, (height, width, channels), target, resample, stoppable(report, stop))
 
     def _strips(
         self,
@@ -203,7 +234,7 @@ class Upscaler:
         shape: tuple[int, int, int],
         target: tuple[int, int],
         resample: Kernel,
-        progress: Progress,
+        report: Report,
     ) -> Iterator[Pixels]:
         height, width, channels = shape
         factor = self.info.scale
@@ -211,7 +242,7 @@ class Upscaler:
         runs = count_runs(factor, needed_scale((height, width), target)) if self.info.picture else 1
         grown = [(height * factor**run, width * factor**run) for run in range(runs)]
         margin = self.info.margin
-        work = _Work(sum((high + 2 * margin) * (wide + 2 * margin) for high, wide in grown), progress)
+        work = _Work(sum((high + 2 * margin) * (wide + 2 * margin) for high, wide in grown), report)
         attempts = Attempts(self._session, self._open_again if self._reopen else None, self._turn, work.tell)
         for _ in range(runs):
             around = (height + 2 * margin, width + 2 * margin, channels)
@@ -353,13 +384,13 @@ def _ahead(work: Callable[[Job], Made], jobs: Iterator[Job]) -> Iterator[tuple[J
 class _Work:
     """How much of the work is done."""
 
-    def __init__(self, total: int, progress: Progress) -> None:
+    def __init__(self, total: int, report: Report) -> None:
         self.done = 0
         self.total = max(total, 1)
-        self._progress = progress
+        self._report = report
 
     def tell(self) -> None:
-        self._progress(self.done, self.total)
+        self._report(Step(self.done, self.total, "pixels"))
 
     def finish(self) -> None:
         self.done = self.total
@@ -411,6 +442,14 @@ def _resampled(
         made = map(unweigh, weighed)
     for strip in made:
         yield np.clip(strip, 0, 1)
+
+
+def options_of(model: object, **options: Any) -> dict[str, Any]:
+    """The options of `Upscaler` that say something, with the name or path of ``model`` when it has one."""
+    path = getattr(model, "path", model)  # that of a bundle
+    known = {"scale", *Opening.__annotations__}
+    said = {name: value for name, value in options.items() if name in known and value is not None}
+    return {"model": os.fspath(path), **said} if isinstance(path, str | os.PathLike) else said
 
 
 def is_session(model: object) -> TypeGuard[Session]:

@@ -18,8 +18,9 @@ from srgan.atomic import check_target
 from srgan.errors import InvalidConfig
 from srgan.imaging import Limits, Picture, blank, check_format, format_of, write_strips
 from srgan.imaging.inputs import name_of
+from srgan.progress import Report, Stop
 from srgan.upscaler.files import FileSource, Opener, begin, pictures_in, single_scan
-from srgan.upscaler.pipeline import Pixels, Progress
+from srgan.upscaler.pipeline import Pixels
 from srgan.upscaler.sizes import Size
 
 FULL_SCALE = 32.0
@@ -64,7 +65,8 @@ def write_uncertainty(
     *,
     limits: Limits,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    report: Report | None = None,
+    stop: Stop | None = None,
     **size: Unpack[Size],
 ) -> Uncertainty:
     """Write the heat map of the enlarged picture in ``source`` (no stream, since it is read twice) to ``target``.
@@ -81,7 +83,7 @@ def write_uncertainty(
     with single_scan(source, limits) as scan:
         upscaler, scan, (height, width) = begin(maps, scan, size)
         check_format(kind, width, height, 3)
-        strips = upscaler.strips(scan, progress=progress, **size)
+        strips = upscaler.strips(scan, report=report, stop=stop, **size)
         like = Picture(pixels=blank(height, width, 3))
         write_strips(_coloured(strips, found), (height, width), target, like=like, format=kind, overwrite=overwrite)
     return found

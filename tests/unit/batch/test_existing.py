@@ -151,11 +151,11 @@ def test_without_its_journal_an_output_merely_exists(run: Run, tmp_path: Path) -
 
 
 def test_overwrite_makes_everything_again_but_goes_on_where_it_was_cut_off(run: Run) -> None:
-    def cut(outcome: object, done: int, total: int) -> None:
+    def cut(outcome: object) -> None:
         raise Cancelled
 
     run()
-    report = run(existing="overwrite", workers=1, progress=cut)
+    report = run(existing="overwrite", workers=1, each=cut)
     assert report.interrupted
     done = [name for name, (state, _) in told(report).items() if state == "done"]
 
@@ -224,5 +224,5 @@ def test_a_failure_before_the_work_is_tried_again_too(run: Run, source: Path) ->
 
 
 def test_a_policy_that_is_none_is_refused(run: Run) -> None:
-    with pytest.raises(InvalidConfig, match="skip, overwrite, rename"):
+    with pytest.raises(InvalidConfig, match="must be 'skip', 'overwrite' or 'rename'"):
         run(existing="replace")

@@ -8,15 +8,37 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from srgan.batch import BatchJob, Identity, Pictures
 from srgan.batch.plan import NAME_FIELDS, Naming, Selection, numbered, same_name_key
 from srgan.errors import InvalidConfig
+from srgan.imaging import PICTURE_SUFFIXES, format_of
 
 
 def found(top: Path, **choice: object) -> list[str]:
     def unreadable(name: str, reason: str) -> None:
         raise AssertionError(name, reason)
 
-    return sorted(Selection(**choice).find(top, unreadable))  # type: ignore[arg-type]
+    return sorted(Selection(suffixes=PICTURE_SUFFIXES, **choice).find(top, unreadable))  # type: ignore[arg-type]
+
+
+class Making(Pictures):
+    """Pictures whose model and size are known beforehand."""
+
+    def __init__(self, scale: float | None = None, model: str = "", measured: tuple[int, int, float] | None = None):
+        super().__init__(BatchJob(source=Path("in"), target=Path("out")))
+        self.__dict__.update(identity=Identity(model=model, settings=""), known=scale, measured=measured)
+
+    @property
+    def scale(self) -> float | None:
+        return self.__dict__["known"]
+
+    def measure(self, source: Path) -> tuple[int, int, float]:
+        assert self.__dict__["measured"] is not None, "nobody needs it"
+        return self.__dict__["measured"]
+
+
+def named(format: str | None) -> str | None:
+    return None if format is None else format_of(None, format)
 
 
 @pytest.fixture
@@ -68,7 +90,7 @@ def test_an_unreadable_folder_is_told_and_a_vanished_one_is_not(tree: Path, monk
         return scan(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    names = sorted(Selection().find(tree, lambda name, reason: told.append((name, reason))))
+    names = sorted(Selection(suffixes=PICTURE_SUFFIXES).find(tree, lambda name, reason: told.append((name, reason))))
 
     assert names == ["a.png", "b.JPG"]
     assert told == [("deep", "Permission denied")]
@@ -92,7 +114,7 @@ def test_an_unreadable_folder_is_told_and_a_vanished_one_is_not(tree: Path, monk
     ],
 )
 def test_a_template_names_the_output(template: str | None, format: str | None, output: tuple[str, str]) -> None:
-    naming = Naming(template=template, format=format, scale=2.5, model="fast-x4", measure=lambda path: (30, 20, 2.5))
+    naming = Naming(make=Making(2.5, "fast-x4", (30, 20, 2.5)), template=template, format=named(format))
 
     assert naming.output("deep/a.JPG", Path("in/deep/a.JPG")) == output
 
@@ -102,27 +124,23 @@ def test_an_animation_stays_gif_and_a_still_gif_becomes_png(tmp_path: Path) -> N
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "still.gif")
 
-    assert Naming().output("moving.gif", tmp_path / "moving.gif") == ("moving.gif", "GIF")
-    assert Naming().output("still.gif", tmp_path / "still.gif") == ("still.png", "PNG")
-    assert Naming(format="gif").output("still.gif", tmp_path / "still.gif") == ("still.gif", "GIF")
-    assert Naming().output("none.gif", tmp_path / "none.gif") == ("none.png", "PNG")
+    naming = Naming(make=Making())
+    assert naming.output("moving.gif", tmp_path / "moving.gif") == ("moving.gif", "GIF")
+    assert naming.output("still.gif", tmp_path / "still.gif") == ("still.png", "PNG")
+    assert Naming(make=Making(), format="GIF").output("still.gif", tmp_path / "still.gif") == ("still.gif", "GIF")
+    assert naming.output("none.gif", tmp_path / "none.gif") == ("none.png", "PNG")
 
 
 def test_a_template_with_the_folder_works_at_the_top_too() -> None:
-    naming = Naming(template="{parent}/{stem}/{parent}/large", scale=2)
+    naming = Naming(make=Making(2), template="{parent}/{stem}/{parent}/large")
 
     assert naming.output("a.png", Path("a.png")) == ("a/large.png", "PNG")
 
 
 def test_the_size_is_asked_only_when_it_is_named() -> None:
-    def measure(path: Path) -> tuple[int, int, float]:
-        if path.name == "a.png":
-            raise AssertionError
-        return 8, 6, 1.5
-
-    naming = Naming(template="{stem}_{scale}", scale=2, measure=measure)
+    naming = Naming(make=Making(2), template="{stem}_{scale}")
     assert naming.output("a.png", Path("a.png")) == ("a_2.png", "PNG")
-    naming = Naming(template="{stem}_{scale}", measure=measure)
+    naming = Naming(make=Making(measured=(8, 6, 1.5)), template="{stem}_{scale}")
     assert naming.output("b.png", Path("b.png")) == ("b_1.5.png", "PNG")
 
 
@@ -151,27 +169,27 @@ def test_the_size_is_asked_only_when_it_is_named() -> None:
 )
 def test_a_template_that_cannot_be_used_is_refused_before_the_work(template: str, named: str) -> None:
     with pytest.raises(InvalidConfig) as caught:
-        Naming(template=template, format="png", in_pixels=True)
+        Naming(make=Making(), template=template, format="PNG", in_pixels=True)
 
     assert named in str(caught.value)
 
 
 def test_a_name_that_becomes_impossible_is_that_files_own_failure() -> None:
-    naming = Naming(template="{stem}{stem}")
+    naming = Naming(make=Making(), template="{stem}{stem}")
 
     assert naming.output("a.png", Path("a.png"))[0] == "aa.png"
     with pytest.raises(InvalidConfig, match="longer than 255 bytes"):
         naming.output("ä" * 65 + ".png", Path("a.png"))
     with pytest.raises(InvalidConfig, match="does not lie in the output folder"):
-        Naming(template="{parent}/../{stem}/x").output("a/b.png", Path("b.png"))
+        Naming(make=Making(), template="{parent}/../{stem}/x").output("a/b.png", Path("b.png"))
     with pytest.raises(InvalidConfig, match="does not lie"):
-        Naming(template="{stem}/x").output("...png", Path("...png"))
+        Naming(make=Making(), template="{stem}/x").output("...png", Path("...png"))
 
 
 def test_all_fields_are_described() -> None:
     everything = "".join(f"{{{name}}}" for name in NAME_FIELDS)
 
-    assert Naming(template=everything, scale=2).named == set(NAME_FIELDS)
+    assert Naming(make=Making(2), template=everything).named == set(NAME_FIELDS)
 
 
 def test_numbers_go_before_the_suffix() -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from srgan.batch import BatchReport, FileOutcome, process_folder
 from srgan.errors import Cancelled, CannotWrite, InvalidConfig
 from srgan.imaging import Limits, probe_picture
+from srgan.progress import Step
 from srgan.testing import FaultySession, NearestSession
 from srgan.upscaler import Upscaler
 
@@ -187,7 +188,11 @@ def test_two_inputs_for_one_output_are_found(folder: Any, tmp_path: Path, upscal
     report = process_folder(source, tmp_path / "out", upscaler, format="png")
 
     assert states(report) == {"a.gif": "done", "a.jpg": "failed", "a.png": "failed", "deep/a.png": "done"}
-    assert report.outcomes[1].reason == "its output would replace that of a.gif"
+    assert report.outcomes[1].reason.startswith("its output would replace that of a.gif; rename outputs")
+    assert "{stem}_{input}" in report.outcomes[1].reason
+    apart = process_folder(source, tmp_path / "apart", upscaler, format="png", name="{stem}_{input}")
+    assert files(tmp_path / "apart") == ["a_gif.png", "a_jpg.png", "a_png.png", "deep/a_png.png"]
+    assert apart.ok
     assert size_of(tmp_path / "out/a.png") == (8, 6)
 
 
@@ -284,7 +289,7 @@ def test_folders_that_cannot_be_used_are_refused_at_once(folder: Any, tmp_path: 
     with pytest.raises(CannotWrite, match=r"a\.png"):
         process_folder(source, source / "a.png", upscaler)
     with pytest.raises(CannotWrite, match="does not exist"):
-        process_folder(source, tmp_path / "out", upscaler, report=tmp_path / "none/report.json")
+        process_folder(source, tmp_path / "out", upscaler, reports=tmp_path / "none/report.json")
     with pytest.raises(InvalidConfig, match="workers"):
         process_folder(source, tmp_path / "out", upscaler, workers=0)
     with pytest.raises(InvalidConfig, match="Give only one"):
@@ -307,7 +312,7 @@ def test_the_report_tells_everything_in_json(folder: Any, tmp_path: Path, upscal
     path = tmp_path / "report.json"
     path.write_text("an older report")
 
-    report = process_folder(source, tmp_path / "out", upscaler, report=path)
+    report = process_folder(source, tmp_path / "out", upscaler, reports=path)
 
     told = json.loads(path.read_text("utf-8"))
     assert told["ok"] is False
@@ -325,7 +330,7 @@ def test_the_report_is_a_table_for_csv_and_both_may_be_wanted(folder: Any, tmp_p
     (source / "b.png").write_bytes(b"bad")
 
     paths = [tmp_path / "report.CSV", tmp_path / "report.json"]
-    process_folder(source, tmp_path / "out", upscaler, report=paths)
+    process_folder(source, tmp_path / "out", upscaler, reports=paths)
 
     with open(paths[0], encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -343,7 +348,7 @@ def test_a_name_that_is_not_unicode_can_be_reported(folder: Any, tmp_path: Path,
         pytest.skip("this file system takes Unicode names only")
     path = tmp_path / "report.json"
 
-    report = process_folder(source, tmp_path / "out", upscaler, report=path)
+    report = process_folder(source, tmp_path / "out", upscaler, reports=path)
 
     assert report.ok
     assert json.loads(path.read_bytes())["outcomes"][0]["source"] == "\udcff.png"
@@ -353,17 +358,19 @@ def test_progress_is_told_of_each_file_in_the_calling_thread(folder: Any, tmp_pa
     source = folder("a.png", "b.png", "c.png")
     (tmp_path / "out").mkdir()
     (tmp_path / "out/b.png").touch()
-    told: list[tuple[str, int, int]] = []
+    told: list[str] = []
+    steps: list[Step] = []
 
-    def progress(outcome: FileOutcome, done: int, total: int) -> None:
+    def tell(outcome: FileOutcome) -> None:
         assert threading.current_thread() is threading.main_thread()
-        told.append((outcome.source, done, total))
+        told.append(outcome.source)
 
-    process_folder(source, tmp_path / "out", upscaler, progress=progress)
+    process_folder(source, tmp_path / "out", upscaler, each=tell, report=steps.append)
 
-    assert told[0] == ("b.png", 1, 3)
-    assert sorted(name for name, _, _ in told) == ["a.png", "b.png", "c.png"]
-    assert [(done, total) for _, done, total in told] == [(1, 3), (2, 3), (3, 3)]
+    assert told[0] == "b.png"
+    assert sorted(told) == ["a.png", "b.png", "c.png"]
+    assert [(step.done, step.total, step.unit) for step in steps] == [(2, 3, "files"), (3, 3, "files")]
+    assert {step.note for step in steps} == {"a.png", "c.png"}
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, Cancelled])
@@ -372,13 +379,16 @@ def test_a_run_that_is_stopped_leaves_no_half_file_and_reports(
 ) -> None:
     source = folder(*(f"{i:02}.png" for i in range(20)))
 
-    def progress(outcome: FileOutcome, done: int, total: int) -> None:
-        if done == 3:
+    told: list[FileOutcome] = []
+
+    def progress(outcome: FileOutcome) -> None:
+        told.append(outcome)
+        if len(told) == 3:
             raise stop
 
     path = tmp_path / "report.json"
     report = process_folder(
-        source, tmp_path / "out", Upscaler(NearestSession()), workers=1, progress=progress, report=path
+        source, tmp_path / "out", Upscaler(NearestSession()), workers=1, each=progress, reports=path
     )
 
     done = [outcome.target for outcome in report.outcomes if outcome.state == "done"]
@@ -401,7 +411,7 @@ def test_a_picture_under_way_is_given_up_at_the_next_tile(folder: Any, tmp_path:
             time.sleep(0.05)
             return super().run(batch)
 
-    def stop(outcome: FileOutcome, done: int, total: int) -> None:
+    def stop(outcome: FileOutcome) -> None:
         begun.wait(10)
         raise Cancelled
 
@@ -409,7 +419,7 @@ def test_a_picture_under_way_is_given_up_at_the_next_tile(folder: Any, tmp_path:
     Image.new("L", (64, 64)).save(source / "large.png")
     (source / "bad.png").write_bytes(b"bad")  # its outcome comes first, and stops the run
 
-    report = process_folder(source, tmp_path / "out", Upscaler(session, tile=16), progress=stop)
+    report = process_folder(source, tmp_path / "out", Upscaler(session, tile=16), each=stop)
 
     assert states(report) == {"bad.png": "failed", "large.png": "stopped"}
     assert 1 <= len(session.shapes) < 16
@@ -419,12 +429,12 @@ def test_a_picture_under_way_is_given_up_at_the_next_tile(folder: Any, tmp_path:
 def test_a_mistake_in_progress_is_not_hidden_and_the_report_is_written(
     folder: Any, tmp_path: Path, upscaler: Upscaler
 ) -> None:
-    def progress(outcome: FileOutcome, done: int, total: int) -> None:
+    def progress(outcome: FileOutcome) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         process_folder(
-            folder("a.png", "b.png"), tmp_path / "out", upscaler, progress=progress, report=tmp_path / "report.json"
+            folder("a.png", "b.png"), tmp_path / "out", upscaler, each=progress, reports=tmp_path / "report.json"
         )
     assert json.loads((tmp_path / "report.json").read_text())["interrupted"] is True
 

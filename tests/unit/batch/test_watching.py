@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from srgan.batch import BatchReport, FileOutcome, process_folder, run
+from srgan.progress import Stop
 from srgan.testing import NearestSession
 from srgan.upscaler import Upscaler
 
@@ -20,7 +21,7 @@ class Watched:
 
     def __init__(self, source: Path, target: Path) -> None:
         self.told: list[FileOutcome] = []
-        self.stop = threading.Event()
+        self.stop = Stop()
         self.report: BatchReport | None = None
         self._thread = threading.Thread(target=self._run, args=(source, target))
         self._thread.start()
@@ -32,7 +33,7 @@ class Watched:
             Upscaler(NearestSession(2)),
             watch=True,
             settle=0.05,
-            progress=lambda outcome, done, total: self.told.append(outcome),
+            each=self.told.append,
             stop=self.stop,
         )
 

@@ -7,15 +7,16 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from PIL import Image
 
-from srgan.batch import BatchReport, process_folder, run, worker
+from srgan.batch import BatchReport, pictures, process_folder, run, worker
 from srgan.errors import CannotWrite
 from srgan.imaging import Picture
 from srgan.journal import FOLDER, JOURNAL
+from srgan.runtime import SessionInfo
 from srgan.testing import NearestSession
 from srgan.upscaler import Size, Upscaler
 
@@ -49,14 +50,14 @@ def events(tmp_path: Path) -> list[tuple[str, str]]:
 
 def failing(monkeypatch: pytest.MonkeyPatch, wanted: Callable[[Path], bool], fault: Callable[[], Exception]) -> None:
     """Writing a picture fails for the sources that are ``wanted``."""
-    enlarge = worker.enlarge_file
+    enlarge = pictures.enlarge_file
 
     def enlarging(upscaler: Upscaler, source: Path, target: Path, **more: Any) -> Any:
         if wanted(source):
             raise fault()
         return enlarge(upscaler, source, target, **more)
 
-    monkeypatch.setattr(worker, "enlarge_file", enlarging)
+    monkeypatch.setattr(pictures, "enlarge_file", enlarging)
 
 
 def no_room() -> CannotWrite:
@@ -129,14 +130,14 @@ def test_a_disk_that_is_full_for_the_journal_only_loses_nothing(process: Any, mo
 def test_an_output_that_appears_meanwhile_is_left_as_it_is(
     process: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    enlarge = worker.enlarge_file
+    enlarge = pictures.enlarge_file
 
     def enlarging(upscaler: Upscaler, source: Path, target: Path, **more: Any) -> Any:
         if source.name == "00.png":
             (tmp_path / "out/00.png").write_text("somebody else's")
         return enlarge(upscaler, source, target, **more)
 
-    monkeypatch.setattr(worker, "enlarge_file", enlarging)
+    monkeypatch.setattr(pictures, "enlarge_file", enlarging)
     report = process()
 
     assert [report.count(state) for state in ("done", "failed")] == [11, 1]
@@ -151,7 +152,7 @@ def test_messages_name_the_output_and_no_file_that_nobody_knows(
     def enlarging(upscaler: Upscaler, source: Path, target: Path, **more: Any) -> None:
         raise CannotWrite(f"{target}: Input/output error")
 
-    monkeypatch.setattr(worker, "enlarge_file", enlarging)
+    monkeypatch.setattr(pictures, "enlarge_file", enlarging)
 
     assert process().outcomes[0].reason == f"{tmp_path / 'out/00.png'}: Input/output error"
 
@@ -188,27 +189,30 @@ def test_metadata_and_provenance_are_kept_or_left_out_and_count_as_settings(
 def test_an_opener_gives_each_picture_its_model(source: Path, tmp_path: Path) -> None:
     class Opener:
         looks = False
+        options: ClassVar[dict[str, Any]] = {}
+        info = SessionInfo(model="both", version="1", scale=2)
 
         def __call__(self, picture: Picture, size: Size) -> Upscaler:
             return Upscaler(NearestSession(2 if picture.width < 10 else 3))
 
     opener = Opener()
-    report = process_folder(source, tmp_path / "out", opener, model="both 1", name="{stem}_{scale}_{model}")
+    report = process_folder(source, tmp_path / "out", opener, name="{stem}_{scale}_{model}")
 
     assert report.ok
     assert report.model == "both"
     assert [report.outcomes[i].target for i in (0, 11)] == ["00_2_both.png", "11_3_both.png"]
     assert [report.outcomes[i].width for i in (0, 11)] == [8, 45]
     assert {outcome.model for outcome in report.outcomes} == {"nearest"}
-    again = process_folder(source, tmp_path / "out", opener, model="both 2", name="{stem}_{scale}_{model}")
+    opener.info = SessionInfo(model="both", version="2", scale=2)
+    again = process_folder(source, tmp_path / "out", opener, name="{stem}_{scale}_{model}")
     assert {outcome.reason for outcome in again.outcomes} == {"made again: the model changed"}
 
 
 def test_a_file_that_vanishes_before_its_turn_is_its_own_failure(process: Any, source: Path) -> None:
-    def take_away(outcome: object, done: int, total: int) -> None:
+    def take_away(outcome: object) -> None:
         (source / "11.png").unlink(missing_ok=True)
 
-    report = process(workers=1, progress=take_away)
+    report = process(workers=1, each=take_away)
 
     assert [report.count(state) for state in ("done", "failed")] == [11, 1]
     assert report.outcomes[-1].reason.endswith("11.png: no such file")
@@ -217,7 +221,7 @@ def test_a_file_that_vanishes_before_its_turn_is_its_own_failure(process: Any, s
 def test_an_input_that_changes_while_it_is_worked_on_is_made_again(
     process: Any, source: Path, monkeypatch: Any
 ) -> None:
-    enlarge = worker.enlarge_file
+    enlarge = pictures.enlarge_file
 
     def enlarging(upscaler: Upscaler, source: Path, target: Path, **more: Any) -> Any:
         done = enlarge(upscaler, source, target, **more)
@@ -225,7 +229,7 @@ def test_an_input_that_changes_while_it_is_worked_on_is_made_again(
             Image.new("RGB", (30, 20)).save(source)
         return done
 
-    monkeypatch.setattr(worker, "enlarge_file", enlarging)
+    monkeypatch.setattr(pictures, "enlarge_file", enlarging)
     process()
     monkeypatch.undo()
 
@@ -251,8 +255,8 @@ def test_nothing_unfinished_is_left_whatever_fails(process: Any, monkeypatch: An
     def fails(*arguments: Any) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(worker.os, "link", fails)
-    monkeypatch.setattr(worker.os, "rename", fails)
+    monkeypatch.setattr(os, "link", fails)
+    monkeypatch.setattr(os, "rename", fails)
     report = process()
 
     assert {outcome.reason.rpartition(": ")[2] for outcome in report.outcomes} == {"Input/output error"}
@@ -262,7 +266,7 @@ def test_nothing_unfinished_is_left_whatever_fails(process: Any, monkeypatch: An
 
 def test_on_another_disk_a_picture_is_made_beside_its_place(process: Any, monkeypatch: Any, tmp_path: Path) -> None:
     parts = []
-    enlarge = worker.enlarge_file
+    enlarge = pictures.enlarge_file
 
     def enlarging(upscaler: Upscaler, source: Path, target: Path, **more: Any) -> Any:
         parts.append(target.parent)
@@ -273,7 +277,7 @@ def test_on_another_disk_a_picture_is_made_beside_its_place(process: Any, monkey
 
     stat = os.stat
     folder = str(tmp_path / "out" / FOLDER)
-    monkeypatch.setattr(worker, "enlarge_file", enlarging)
+    monkeypatch.setattr(pictures, "enlarge_file", enlarging)
     monkeypatch.setattr(worker.os, "stat", lambda path, **o: Elsewhere() if str(path) == folder else stat(path, **o))
     assert process().ok
     assert set(parts) == {tmp_path / "out"}
@@ -294,10 +298,10 @@ def test_every_name_a_file_system_takes_goes_through(process: Any, source: Path,
         Image.new("RGB", (4, 3)).save(source / name)
     reports = [tmp_path / "r.json", tmp_path / "r.csv"]
 
-    report = process(report=reports, contact_sheet=tmp_path / "r.html")
+    report = process(reports=reports, contact_sheet=tmp_path / "r.html")
 
     assert report.ok, [outcome for outcome in report.outcomes if outcome.state != "done"]
-    assert process(report=reports).count("skipped") == 23
+    assert process(reports=reports).count("skipped") == 23
     assert len(json.loads(reports[0].read_bytes())["outcomes"]) == 23
 
 
@@ -310,7 +314,7 @@ def test_names_that_differ_in_capitals_only_do_not_replace_each_other(
 
     told = {outcome.source: outcome.reason for outcome in process().outcomes}
     assert told["A.png"] == ""
-    assert told["a.png"] == "its output would replace that of A.png"
+    assert told["a.png"].startswith("its output would replace that of A.png")
     told = {outcome.source: outcome.target for outcome in process(existing="rename").outcomes}
     assert (told["A.png"], told["a.png"]) == ("A.png", "a (2).png")
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from srgan.progress import Step
+
 
 class Report:
     """A report with two forms."""
@@ -27,7 +29,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, dict[str, Any]]]:
 
     def run_benchmark(models: Any, **options: Any) -> Report:
         made.append((models, options))
-        options.pop("progress")(1, 2)
+        options.pop("report")(Step(1, 2, "rows"))
         return Report()
 
     monkeypatch.setattr("srgan.benchmark.run_benchmark", run_benchmark)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srgan.cli import options
 from srgan.errors import CannotWrite
 from srgan.metrics.judges import FIGURES
 from srgan.models import Bundle, Provenance, write_bundle
@@ -86,12 +85,12 @@ def test_a_picture_that_cannot_be_scored_is_named_and_gives_exit_code_1(
         (["bicubic", "nothing"], 3, "nothing: cannot be read"),
         (["bicubic", "reference", "--scale", "2.5"], 2, "whole scale"),
         (["none-such", "reference"], 4, "none-such"),
-        (["bicubic", "reference", "--record"], 2, "--record"),
-        (["fast", "reference", "--record", "--limit", "1"], 2, "leave out --limit"),
+        (["bicubic", "reference", "--record"], 2, "record: "),
+        (["fast", "reference", "--record", "--limit", "1"], 2, "record: the means of a part"),
         (["fast", "reference", "--record", "--set", "upscale.tta=true"], 2, "upscale.tta"),
         (["fast", "reference", "--record", "--set", "upscale.strategy=soup"], 2, "upscale.strategy would"),
-        (["fast", "turbo", "reference", "--record"], 2, "--record: only one model"),
-        (["fast", "reference", "--record", "--degrade", "jpeg"], 2, "--record: only one model"),
+        (["fast", "turbo", "reference", "--record"], 2, "record: only one model"),
+        (["fast", "reference", "--record", "--degrade", "jpeg"], 2, "record: only one model"),
         (["reference"], 2, "name a model, or give the folder of finished pictures"),
         (["bicubic", "reference", "--degrade", "rain"], 2, "Choose one of: blur, noise, jpeg, mixed"),
         (["bicubic", "reference", "--degrade", "jpeg", "--low-dir", "reference"], 2, "contradict each other"),
@@ -130,7 +129,7 @@ def test_the_means_can_be_recorded_in_the_bundle(
             super().__init__(scale)
             self.info = type(self.info)(**{**vars(self.info), "model": name})
 
-    monkeypatch.setattr(options, "open_upscaler", lambda settings, scale, model: Upscaler(Named("mine-x2", 2)))
+    monkeypatch.setattr("srgan.evaluation.job.Upscaler", lambda model, **_: Upscaler(Named("mine-x2", 2)))
     done = srgan("evaluate", "mine-x2", folder, "--record")
     assert done.code == 0, done.err
     qualities = {quality.dataset: quality for quality in Bundle.open(bundles["mine-x2"].path).info.quality}
@@ -222,7 +221,7 @@ def test_finished_results_are_never_replaced(
     for path in folder.iterdir():
         (results / f"{path.stem}_x2.png").write_bytes(path.read_bytes())
     before = {path: path.read_bytes() for path in results.iterdir()}
-    monkeypatch.setattr("srgan.cli.evaluate._reports", lambda *_: pytest.fail("scored"))
+    monkeypatch.setattr("srgan.evaluation.job._reports", lambda *_: pytest.fail("scored"))
     arguments = ("bicubic", folder, "--scale", "2", "--results", f"mine={results}")
     done = srgan("evaluate", *arguments, kept.format(tmp_path / "peer"))
     assert (done.code, done.out) == (7, "")
@@ -236,7 +235,7 @@ def test_figures_are_shown_even_when_the_page_fails(
     def fail(*_: Any, **__: Any) -> str:
         raise CannotWrite("the disk is full")
 
-    monkeypatch.setattr("srgan.evaluation.comparison_page", fail)
+    monkeypatch.setattr("srgan.evaluation.job.comparison_page", fail)
     done = srgan("evaluate", "bicubic", folder, "--scale", "2", "--html", tmp_path / "p.html")
     assert done.code == 7
     assert done.err == "srgan: error: the disk is full\n"
@@ -246,9 +245,8 @@ def test_figures_are_shown_even_when_the_page_fails(
 def test_a_model_that_only_calls_itself_bicubic_goes_by_its_path(
     srgan: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = options.open_upscaler
-    monkeypatch.setattr(options, "open_upscaler", lambda settings, scale, _: real(settings, scale, "bicubic"))
-    monkeypatch.setattr("srgan.cli.evaluate._loss_features", lambda model, scale: ())
+    monkeypatch.setattr("srgan.evaluation.job.Upscaler", lambda model, **opening: Upscaler("bicubic", **opening))
+    monkeypatch.setattr("srgan.evaluation.job._loss_features", lambda model, scale: ())
     done = srgan("evaluate", "runs/1/bundle", "bicubic", folder, "--scale", "2")
     assert [line.split()[0] for line in done.out.splitlines()[2:4]] == ["runs/1/bundle", "bicubic"]
     done = srgan("evaluate", "original", folder, "--scale", "2")
@@ -259,8 +257,8 @@ def test_a_model_that_only_calls_itself_bicubic_goes_by_its_path(
 def test_two_models_of_one_name_are_told_apart_by_their_paths(
     srgan: Callable[..., Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(options, "open_upscaler", lambda settings, scale, model: Upscaler(NearestSession(2)))
-    monkeypatch.setattr("srgan.cli.evaluate._loss_features", lambda model, scale: ())
+    monkeypatch.setattr("srgan.evaluation.job.Upscaler", lambda model, **_: Upscaler(NearestSession(2)))
+    monkeypatch.setattr("srgan.evaluation.job._loss_features", lambda model, scale: ())
     done = srgan("evaluate", "runs/1/bundle", "runs/2/bundle", folder)
     assert [line.split()[0] for line in done.out.splitlines()[2:4]] == ["runs/1/bundle", "runs/2/bundle"]
 
@@ -293,9 +291,8 @@ def test_a_figure_that_was_a_loss_is_warned_of_by_what_the_bundle_says(
 ) -> None:
     monkeypatch.setattr("srgan.evaluation.scoring.open_judge", lambda name: lambda a, b: 0.5)
     monkeypatch.setattr(
-        options,
-        "open_upscaler",
-        lambda settings, scale, model: Upscaler(NearestSession(2 if model == "mine-x2" else 4)),
+        "srgan.evaluation.job.Upscaler",
+        lambda model, **_: Upscaler(NearestSession(2 if model == "mine-x2" else 4)),
     )
     features = FIGURES["lpips-unweighted"].features
     bundle = bundles["mine-x4"]

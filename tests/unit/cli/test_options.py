@@ -164,7 +164,7 @@ class Library:
         print(option, value)
 
 ctypes.CDLL = lambda name: Library()
-options._share_freed_memory()
+options.share_freed_memory()
 """
 
 

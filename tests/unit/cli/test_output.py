@@ -15,6 +15,7 @@ from srgan.cli import output
 from srgan.cli.failures import OutputClosed
 from srgan.cli.output import Progress, bytes_text, emit, emit_bytes, emit_json, say, set_verbosity, start_logging, table
 from srgan.errors import CannotWrite
+from srgan.progress import Step
 
 
 @pytest.fixture(autouse=True)
@@ -157,9 +158,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_short_work_shows_no_progress(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("upscaling") as progress:
-        progress(1, 2)
+        progress(Step(1, 2))
         clock.now += 0.9
-        progress(2, 2)
+        progress(Step(2, 2))
     assert capsys.readouterr() == ("", "")
 
 
@@ -168,14 +169,14 @@ def test_without_a_terminal_progress_is_a_line_now_and_then_with_the_time_left(
 ) -> None:
     with Progress("upscaling", every=10) as progress:
         for done in range(0, 101, 10):
-            progress(done, 100, f"file {done}")
+            progress(Step(done, 100, "files", f"file {done}"))
             clock.now += 5
     assert capsys.readouterr().err.splitlines() == [
-        "upscaling: 10 of 100, file 10, about 45 s left",
-        "upscaling: 30 of 100, file 30, about 35 s left",
-        "upscaling: 50 of 100, file 50, about 25 s left",
-        "upscaling: 70 of 100, file 70, about 15 s left",
-        "upscaling: 90 of 100, file 90, about 5 s left",
+        "upscaling: 10 of 100 files, file 10, about 45 s left",
+        "upscaling: 30 of 100 files, file 30, about 35 s left",
+        "upscaling: 50 of 100 files, file 50, about 25 s left",
+        "upscaling: 70 of 100 files, file 70, about 15 s left",
+        "upscaling: 90 of 100 files, file 90, about 5 s left",
     ]
 
 
@@ -184,9 +185,9 @@ def test_the_time_left_is_said_in_fitting_units(
     seconds: float, said: str, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Progress("training", delay=0, every=0) as progress:
-        progress(0, 2)
+        progress(Step(0, 2))
         clock.now += seconds
-        progress(1, 2)
+        progress(Step(1, 2))
     assert f"about {said} left" in capsys.readouterr().err
 
 
@@ -194,9 +195,9 @@ def test_the_time_left_counts_from_where_the_work_was_taken_up(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Progress("training", delay=0, every=0) as progress:
-        progress(900, 1000)
+        progress(Step(900, 1000))
         clock.now += 10
-        progress(910, 1000)
+        progress(Step(910, 1000))
     assert capsys.readouterr().err.splitlines() == [
         "training: 900 of 1000",
         "training: 910 of 1000, about 2 min left",
@@ -207,7 +208,7 @@ def test_quiet_work_shows_no_progress(clock: Clock, capsys: pytest.CaptureFixtur
     set_verbosity(0, quiet=True)
     with Progress("upscaling", delay=0) as progress:
         clock.now += 60
-        progress(1, 2)
+        progress(Step(1, 2))
     assert capsys.readouterr() == ("", "")
 
 
@@ -217,10 +218,10 @@ def test_on_a_terminal_there_is_a_bar_that_leaves_nothing_behind(
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")
     with Progress("upscaling", delay=0) as progress:
-        progress(1, 4, "cat.png")
-        progress(2, 4, "[/dog].png")
+        progress(Step(1, 4, note="cat.png"))
+        progress(Step(2, 4, note="[/dog].png"))
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "upscaling" in captured.err
-    assert "2/4" in captured.err
+    assert "2 of 4" in captured.err
     assert "[/dog].png" in captured.err, "a file name is never markup"

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srgan.cli.batch import _identity
+from srgan.batch import BatchJob, Pictures
 from srgan.imaging.metadata.enlarged import provenance_of
 from srgan.imaging.reading import read_picture
 from srgan.models import ModelInfo, write_bundle
-from srgan.settings import Settings
 from srgan.testing import EnsembleSession
 
 Srgan = Callable[..., Any]
@@ -155,7 +154,9 @@ def test_what_cannot_be_is_said_and_nothing_is_left(
 
 def test_a_batch_is_done_again_with_another_strategy(several: Path) -> None:
     def identity(**changes: Any) -> str:
-        return _identity(Settings.model_validate({"upscale": {"model": str(several), **changes}}))
+        upscale = {"model": str(several), **changes}
+        identity = Pictures(BatchJob.model_validate({"source": "a", "target": "b", "upscale": upscale})).identity
+        return f"{identity.model} {identity.settings}"
 
     all_of_them = [identity(), identity(strategy="mean"), identity(strategy="median"), identity(trust=0.5)]
     assert len(set(all_of_them)) == 4

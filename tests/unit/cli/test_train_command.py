@@ -57,7 +57,7 @@ def test_the_file_is_trained_as_it_says_and_the_bundle_is_the_result(
     assert done.out == f"{trainer.bundle.path}\n"
     assert trainer.config == TrainConfig.model_validate({"steps": 10, "data": {"folders": ["photos"], "batch": 4}})
     assert trainer.resume is True
-    assert done.err.startswith("training: 0 of 10, 1.0 steps/s\n"), "no figure before there is one"
+    assert done.err.startswith("training: 0 of 10 steps, 1.0 steps/s\n"), "no figure before there is one"
 
 
 def test_progress_shows_loss_quality_and_speed(
@@ -65,7 +65,7 @@ def test_progress_shows_loss_quality_and_speed(
 ) -> None:
     monkeypatch.setattr("srgan.cli.train.Progress", lambda label, delay: Progress(label, delay=delay, every=0))
     err = srgan("train", "-c", file).err
-    assert "training: 5 of 10, loss 0.125, PSNR 30.50 dB, 2.0 steps/s, about " in err
+    assert "training: 5 of 10 steps, loss 0.125, PSNR 30.50 dB, 2.0 steps/s, about " in err
 
 
 def test_variables_and_sets_win_over_the_file_and_fresh_begins_anew(

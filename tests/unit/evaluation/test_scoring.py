@@ -18,6 +18,7 @@ from srgan.imaging import Limits, Picture, from_uint8, read_picture, resize, to_
 from srgan.metrics import psnr, ssim
 from srgan.metrics.distribution import frechet_distance, kernel_distance
 from srgan.models import Bundle, ModelInfo, Quality, write_bundle
+from srgan.progress import Step
 from srgan.runtime import open_session
 from srgan.testing import FaultySession, NearestSession
 from srgan.upscaler import Upscaler
@@ -161,15 +162,15 @@ def test_folders_without_a_usable_picture_are_refused(tmp_path: Path) -> None:
 
 def test_progress_counts_pictures_and_can_stop_the_work(folder: Path) -> None:
     seen: list[tuple[int, int]] = []
-    evaluate(NearestSession(2), folder, progress=lambda done, total: seen.append((done, total)))
+    evaluate(NearestSession(2), folder, report=lambda step: seen.append((step.done, step.total)))
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
-    def stop(done: int, total: int) -> None:
-        if done == 1:
+    def stop(step: Step) -> None:
+        if step.done == 1:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        evaluate(NearestSession(2), folder, progress=stop)
+        evaluate(NearestSession(2), folder, report=stop)
     with pytest.raises(Cancelled):
         evaluate(Watching(2, stop=True), folder)
 

@@ -15,6 +15,7 @@ from srgan.errors import CannotWrite, InvalidConfig, InvalidImage
 from srgan.imaging import Picture, open_pages
 from srgan.imaging.encoders import tiff as tiff_writing
 from srgan.imaging.metadata.enlarged import provenance_of
+from srgan.progress import Step
 from srgan.testing import NearestSession
 from srgan.upscaler import Upscaler
 from srgan.upscaler.files import Saving, enlarge_bytes, enlarge_file
@@ -104,7 +105,7 @@ def test_one_page_among_smaller_copies_is_a_picture(tmp_path: Path) -> None:
 
 def test_progress_is_that_of_all_pages(scan: Path, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    enlarge_file(nearest(), scan, tmp_path / "out.tif", progress=lambda done, total: told.append((done, total)))
+    enlarge_file(nearest(), scan, tmp_path / "out.tif", report=lambda step: told.append((step.done, step.total)))
     total = 35 + 48 + 9
     assert {whole for _, whole in told} == {total}
     assert [done for done, _ in told] == sorted(done for done, _ in told)
@@ -112,12 +113,12 @@ def test_progress_is_that_of_all_pages(scan: Path, tmp_path: Path) -> None:
 
 
 def test_what_progress_raises_leaves_nothing(scan: Path, tmp_path: Path) -> None:
-    def stop(done: int, total: int) -> None:
-        if done > 40:
+    def stop(step: Step) -> None:
+        if step.done > 40:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        enlarge_file(nearest(), scan, tmp_path / "out.tif", progress=stop)
+        enlarge_file(nearest(), scan, tmp_path / "out.tif", report=stop)
     assert list(tmp_path.iterdir()) == [scan]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -18,10 +19,11 @@ import srgan
 from srgan.errors import CannotWrite, InvalidConfig, InvalidImage, LimitExceeded
 from srgan.imaging import Picture, Scan, blank, encode_picture, read_picture
 from srgan.imaging.metadata.enlarged import provenance_of
+from srgan.progress import Step
 from srgan.testing import NearestSession
 from srgan.upscaler import Upscaler
 from srgan.upscaler.files import Enlarged, Models, Saving, enlarge_bytes, enlarge_file
-from srgan.upscaler.forecast import Forecast, forecast
+from srgan.upscaler.forecast import forecast
 
 
 def nearest(**options: Any) -> Upscaler:
@@ -319,21 +321,22 @@ def test_an_account_is_plain_data() -> None:
 def test_a_large_picture_is_announced_before_the_work(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Forecast] = []
+    told: list[Step] = []
 
-    def announce(expected: Forecast) -> None:
-        assert not (tmp_path / "out.png").exists()
-        told.append(expected)
+    def tell(step: Step) -> None:
+        if step.news:
+            assert not (tmp_path / "out.png").exists()
+            told.append(step)
 
-    enlarge_file(nearest(), photo, tmp_path / "small.png", announce=announce)
+    enlarge_file(nearest(), photo, tmp_path / "small.png", report=tell)
     assert told == []  # too small to be worth the trial
 
     monkeypatch.setattr("srgan.upscaler.files.WORTH_TELLING", 1)
-    enlarge_file(nearest(), photo, tmp_path / "out.png", announce=announce, scale=3)
+    enlarge_file(nearest(), photo, tmp_path / "out.png", report=tell, scale=3)
 
-    assert [expected.size for expected in told] == [(60, 36)]
-    assert told[0].seconds > 0
-    assert told[0].file_bytes > 60 * 36
+    (step,) = told
+    assert re.fullmatch(r"36x60 pixels: about \d+ seconds, and at most about \d+ MB on the disk", step.news)
+    assert (step.done, step.total, step.unit) == (0, 20 * 12, "pixels")
 
 
 def test_a_forecast_grows_with_the_picture_and_with_the_time_of_a_run() -> None:

@@ -376,7 +376,7 @@ def test_the_resampler_can_be_chosen() -> None:
 
 def test_progress_is_told() -> None:
     told: list[tuple[int, int]] = []
-    srgan.upscale(noise(9, 9), nearest(), progress=lambda done, total: told.append((done, total)))
+    srgan.upscale(noise(9, 9), nearest(), report=lambda step: told.append((step.done, step.total)))
 
     assert told == [(0, 81), (81, 81)]
 

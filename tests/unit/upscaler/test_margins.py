@@ -75,7 +75,11 @@ def test_progress_ends_at_the_whole_with_a_margin() -> None:
     session = NearestSession(2, radius=4)
     session.info = replace(session.info, margin=3)
 
-    list(Upscaler(session, tile=16).strips(np.zeros((40, 30, 3), np.float32), progress=lambda *at: told.append(at)))
+    list(
+        Upscaler(session, tile=16).strips(
+            np.zeros((40, 30, 3), np.float32), report=lambda step: told.append((step.done, step.total))
+        )
+    )
 
     assert told[0] == (0, 46 * 36)
     assert told[-1] == (46 * 36, 46 * 36)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from srgan.errors import Cancelled, InvalidConfig, InvalidImage, OutOfMemory, UnsupportedModel, UpscaleFailed
 from srgan.imaging import Picture, resize
+from srgan.progress import Step
 from srgan.runtime.session import SessionInfo
 from srgan.testing import BlurSession, FaultySession, NearestSession
 from srgan.upscaler import Upscaler, pipeline
@@ -291,7 +292,7 @@ def test_progress_counts_up_to_all_the_work() -> None:
     told: list[tuple[int, int]] = []
 
     Upscaler(NearestSession(2), tile=8).upscale(
-        Picture(pixels=pixels(20, 10, 3)), scale=3.5, progress=lambda done, total: told.append((done, total))
+        Picture(pixels=pixels(20, 10, 3)), scale=3.5, report=lambda step: told.append((step.done, step.total))
     )
 
     done = [entry[0] for entry in told]
@@ -304,7 +305,7 @@ def test_progress_counts_up_to_all_the_work() -> None:
 def test_progress_is_told_even_when_the_network_is_not_needed() -> None:
     told = []
     Upscaler(NearestSession()).upscale(
-        Picture(pixels=pixels(4, 4, 3)), scale=0.5, progress=lambda *entry: told.append(entry)
+        Picture(pixels=pixels(4, 4, 3)), scale=0.5, report=lambda step: told.append((step.done, step.total))
     )
 
     assert told == [(1, 1)]
@@ -314,12 +315,12 @@ def test_progress_may_stop_the_work() -> None:
     session = NearestSession()
     upscaler = Upscaler(session, tile=8)
 
-    def stop(done: int, total: int) -> None:
-        if done:
+    def stop(step: Step) -> None:
+        if step.done:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        upscaler.upscale(Picture(pixels=pixels(32, 32, 3)), progress=stop)
+        upscaler.upscale(Picture(pixels=pixels(32, 32, 3)), report=stop)
     assert len(session.shapes) <= 2  # the next one is under way
     assert upscaler.upscale(Picture(pixels=pixels(2, 2, 3))).width == 4
 

@@ -15,6 +15,7 @@ from srgan.errors import CannotWrite, InvalidConfig, InvalidImage, LimitExceeded
 from srgan.imaging import Limits, Picture, to_uint8
 from srgan.imaging.animation.reading import Frame, open_animation
 from srgan.imaging.animation.writing import encode_animation
+from srgan.progress import Step
 from srgan.testing import BlurSession, NearestSession
 from srgan.upscaler import Upscaler
 from srgan.upscaler.animation import enlarge_animation
@@ -163,11 +164,11 @@ def test_progress_covers_all_frames(tmp_path: Path) -> None:
         Upscaler(NearestSession(2)),
         source_of("PNG"),
         tmp_path / "a.png",
-        progress=lambda done, total: told.append((done, total)),
+        report=lambda step: told.append((step.done, step.total)),
     )
 
     assert told == sorted(told)
-    assert {total for _, total in told} == {12 * 15 * len(TIMES)}
+    assert {total for _, total in told} == {len(TIMES)}
     assert told[-1][0] == told[-1][1]
 
 
@@ -175,12 +176,12 @@ def test_stopping_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "a.gif"
     target.write_bytes(b"before")
 
-    def stop(done: int, total: int) -> None:
-        if done * 2 > total:
+    def stop(step: Step) -> None:
+        if step.done * 2 > step.total:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        enlarge_animation(Upscaler(NearestSession(2)), source_of("GIF"), target, overwrite=True, progress=stop)
+        enlarge_animation(Upscaler(NearestSession(2)), source_of("GIF"), target, overwrite=True, report=stop)
 
     assert target.read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]

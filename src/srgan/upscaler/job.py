@@ -1,0 +1,239 @@
+"""Enlarging a picture as a value: what is done to it, from which file to which, and the way to do it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
+
+from pydantic import Field, model_validator
+
+from srgan.atomic import check_target
+from srgan.config import checked
+from srgan.errors import InvalidConfig
+from srgan.imaging import Limits, format_of
+from srgan.models import find_model, list_models
+from srgan.runtime import RESIZE_MODELS
+from srgan.settings import Job, LimitSettings, Outcome, RuntimeSettings, Section, UpscaleSettings
+from srgan.upscaler.files import AUTO, FileSource, Models, Opener, Saving, enlarge_bytes, enlarge_file, kept
+from srgan.upscaler.pipeline import Opening, Upscaler
+from srgan.upscaler.sizes import MAX_SIDE, Size
+
+if TYPE_CHECKING:
+    from srgan.progress import Report, Stop
+
+STREAM = Path("-")
+"""Stands for standard input or output."""
+
+
+class PixelSize(Section):
+    """The size of a result in pixels, instead of an enlargement."""
+
+    width: int | None = Field(
+        default=None, ge=1, le=MAX_SIDE, description="Width of the output. Without a height, the shape is kept."
+    )
+    height: int | None = Field(
+        default=None, ge=1, le=MAX_SIDE, description="Height of the output. Without a width, the shape is kept."
+    )
+    long_side: int | None = Field(
+        default=None, ge=1, le=MAX_SIDE, description="Longer side of the output; the shape is kept."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> PixelSize:
+        if self.long_side is not None and (self.width, self.height) != (None, None):
+            raise ValueError("long_side and width or height contradict each other; give one of them")
+        return self
+
+    def given(self) -> Size:
+        """What is asked for, as `Upscaler.upscale` takes it; empty for an enlargement."""
+        return cast("Size", {name: value for name, value in self.model_dump().items() if value is not None})
+
+
+class Modelled(Section):
+    """A model as it is to be opened and used."""
+
+    APART: ClassVar[frozenset[str]] = frozenset({"runtime", "upscale.tile", "upscale.model", "limits"})
+    """The model counts by what it is, not by its name: see `identify`."""
+
+    upscale: UpscaleSettings = Field(default_factory=UpscaleSettings, description="What a picture is enlarged with.")
+    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="What the work runs on.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="How large an input may be.")
+
+    def opening(self) -> Opening:
+        """How the model is opened, as `Upscaler` takes it."""
+        wanted, runtime = self.upscale, self.runtime
+        return Opening(
+            backend=runtime.backend,
+            device=runtime.device,
+            precision=runtime.precision,
+            threads=runtime.threads,
+            tile=wanted.tile,
+            memory_limit=runtime.memory_limit,
+            tta=wanted.tta,
+            fix_colour=wanted.fix_colour,
+            alpha=wanted.alpha,
+            strategy=wanted.strategy,
+            trust=wanted.trust,
+        )
+
+    def limited(self) -> Limits:
+        """How large an input may be."""
+        return Limits(**self.limits.model_dump())
+
+
+class Enlarging(Modelled):
+    """What is done to a picture, whichever it is."""
+
+    size: PixelSize = Field(default_factory=PixelSize, description="A size in pixels instead of an enlargement.")
+
+    def models(self, *, disagreement: bool = False) -> Models:
+        """What opens the model for each picture, or with ``disagreement`` the maps of an ensemble."""
+        return Models(self.upscale.model, scale=self.upscale.scale, disagreement=disagreement, **self.opening())
+
+    def saving(self, *, overwrite: bool = False) -> Saving:
+        """How results are written."""
+        wanted = self.upscale
+        return Saving(
+            format=wanted.format,
+            quality=wanted.quality,
+            overwrite=overwrite,
+            metadata=wanted.metadata,
+            provenance=wanted.provenance,
+        )
+
+    def wanted(self) -> Size:
+        """The size to ask an `Upscaler` for: one in pixels, or else the enlargement, if any."""
+        size = self.size.given()
+        return size if size or self.upscale.scale is None else Size(scale=self.upscale.scale)
+
+
+class UpscaleJob(Enlarging, Job):
+    """One picture, all pages of a TIFF or an animation, enlarged from file to file."""
+
+    APART: ClassVar[frozenset[str]] = Enlarging.APART | {"source", "target", "overwrite", "uncertainty"}
+
+    kind: Literal["upscale"] = "upscale"
+    source: Path = Field(description="The picture to enlarge; - is standard input, for the command line.")
+    target: Path = Field(description="The file to write; - is standard output, for the command line.")
+    overwrite: bool = Field(default=False, description="Replace the output if it exists.")
+    uncertainty: Path | None = Field(
+        default=None, description="Also a picture that shows where the members of an ensemble disagree."
+    )
+
+
+Kind = TypeVar("Kind", bound=Enlarging)
+
+
+def sorted_options(kind: type[Kind], options: Mapping[str, Any], **fields: Any) -> Kind:
+    """The value of ``kind`` with ``fields``, and with ``options`` put into the groups of settings that know them.
+
+    Raises TypeError for an option that none knows, and `InvalidConfig` for values that make no sense.
+    """
+    groups: dict[str, type[Section]] = {"size": PixelSize, "upscale": UpscaleSettings, "runtime": RuntimeSettings}
+    homes = {name: group for group, section in groups.items() for name in section.model_fields}
+    sections: dict[str, dict[str, Any]] = {group: {} for group in groups}
+    for name, value in options.items():
+        if name == "limits":
+            sections["limits"] = asdict(value)
+        elif name in homes:
+            sections[homes[name]][name] = value
+        else:
+            raise TypeError(f"there is no option {name!r}")
+    return checked(kind, {**sections, **fields})
+
+
+def identify(how: Enlarging, opener: Upscaler | Opener | None = None) -> str:
+    """The model of ``how``: its name, then what tells it from others; of a family or a choice, all that may be taken.
+
+    ``opener`` has it open already. A model without a name there is known by its session. Raises what `find_model` does.
+    """
+    if opener is not None and "model" not in opener.options:
+        info = getattr(opener, "info", None)
+        if info is None:
+            raise InvalidConfig("this opener must say with which options it was made, or have the info of its session")
+        return " ".join(filter(None, (info.model, info.version, info.sha256)))
+    wanted = how.upscale
+    name = Path(wanted.model).name.replace(" ", "_")
+    if wanted.model in RESIZE_MODELS:
+        return name
+    infos = [bundle.info for bundle in list_models() if wanted.model in (AUTO, bundle.info.name, bundle.info.family)]
+    infos = infos or [find_model(wanted.model, wanted.scale).info]
+    listed = sorted(f"{info.name} {info.version} {info.digest}" for info in infos)
+    return f"{name} {hashlib.blake2b(chr(10).join(listed).encode(), digest_size=16).hexdigest()}"
+
+
+def run_upscale(
+    job: UpscaleJob, *, report: Report | None = None, stop: Stop | None = None, source: FileSource | None = None
+) -> Outcome:
+    """Carry out ``job``; the result is an `Enlarged`, for the target ``-`` with the bytes of the file beside it.
+
+    ``source`` stands for the input in place of a file: bytes, or a stream. Raises `SrganError`.
+    """
+    began = time.perf_counter()
+    to_stream = job.target == STREAM
+    if source is None and (job.source == STREAM or to_stream):
+        raise InvalidConfig("- stands for standard input or output, which only the command line has; name a file")
+    size, limits = job.size.given(), job.limited()
+    if not to_stream:
+        format_of(job.target, job.upscale.format)  # refuses a suffix that says nothing, before the input is read
+        check_target(job.target, overwrite=job.overwrite, source=None if job.source == STREAM else job.source)
+    given = kept(source if source is not None else job.source, limits)
+    doubts = _doubts(job, given, report, stop)
+    result: Any
+    more: Any = {"resample": job.upscale.resample, "limits": limits, "report": report, "stop": stop, **size}
+    with job.models() as models:
+        if to_stream:
+            data, made = enlarge_bytes(models, given, saving=job.saving(), **more)
+            count, result = len(data), (made, data)
+        else:
+            made = enlarge_file(models, given, job.target, saving=job.saving(overwrite=job.overwrite), **more)
+            count, result = os.stat(job.target).st_size, made
+    told = {
+        "input": _side(job.source, made.source_size, made.source_format),
+        "output": {**_side(job.target, made.size, made.format), "bytes": count},
+        "frames": made.frames,
+        "model": made.info.model,
+        **({"strategy": made.info.outputs[0]} if made.info.outputs else {}),
+        "backend": made.info.backend,
+        "device": made.info.device,
+        "precision": made.info.precision,
+        **({"uncertainty": doubts} if doubts else {}),
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    return Outcome(state="done", report=told, result=result)
+
+
+def _doubts(job: UpscaleJob, given: FileSource, report: Report | None, stop: Stop | None) -> dict[str, Any] | None:
+    """Write the map of uncertainty, if one is wanted: its figures for the report."""
+    if job.uncertainty is None:
+        return None
+    from srgan.upscaler.uncertainty import THRESHOLD, write_uncertainty
+
+    if os.path.realpath(job.uncertainty) == os.path.realpath(job.target):
+        raise InvalidConfig(f"{job.uncertainty}: is the name of the output; give the map another")
+    with job.models(disagreement=True) as maps:
+        found = write_uncertainty(
+            maps,
+            given,
+            job.uncertainty,
+            limits=job.limited(),
+            overwrite=job.overwrite,
+            report=report,
+            stop=stop,
+            **job.size.given(),
+        )
+    return {
+        "path": str(job.uncertainty),
+        "mean": round(found.mean, 3),
+        "much": round(found.much, 4),
+        "threshold": THRESHOLD,
+    }
+
+
+def _side(path: Path, size: tuple[int, int], format: str) -> dict[str, Any]:
+    return {"path": str(path), "width": size[1], "height": size[0], "format": format}
