@@ -114,7 +114,7 @@ def config_page() -> str:
 def _keys(model: Any) -> str:
     rows = []
     for key, field in list_keys(model):
-        default = "**must be given**" if field.is_required() else _code(field.get_default(call_default_factory=True))
+        default = "**required**" if field.is_required() else _code(field.get_default(call_default_factory=True))
         rows.append((f"`{key}`", _values(field), default, field.description or ""))
     return _table(("Key", "Values", "Default", "Meaning"), rows)
 

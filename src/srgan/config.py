@@ -227,7 +227,7 @@ def _complaint(fault: ErrorDetails, model_class: type[BaseModel], path: tuple[st
     if fault["type"] == "extra_forbidden":
         return f"unknown key{_suggestion(model_class, path)}", ""
     if fault["type"] == "missing":
-        return "is needed, but nobody gave it", ""
+        return "is required", ""
     if fault["type"] == "model_type":
         return "must be a section with keys of its own", f", not {_short(fault['input'])}"
     if fault["type"] in ("tuple_type", "list_type"):
@@ -331,7 +331,7 @@ def to_toml(config: BaseModel, *, comments: bool = False) -> str:
 
 
 def template(model_class: type[BaseModel]) -> str:
-    """A commented TOML file with every key at its default; keys that must be given are commented out."""
+    """A commented TOML file with every key at its default; required keys are commented out."""
     return to_toml(model_class.model_construct(), comments=True)
 
 
@@ -352,7 +352,7 @@ def _toml_section(config: BaseModel, path: tuple[str, ...], comments: bool) -> s
         elif value is not None:
             plain.append(f"{note}{name} = {_toml_value(value)}\n")
         elif comments:
-            plain.append(f"{note}# {name} ={' # must be given' if field.is_required() else ''}\n")
+            plain.append(f"{note}# {name} ={' # required' if field.is_required() else ''}\n")
     return "".join(plain + later)
 
 

@@ -88,107 +88,117 @@ class UpscaleSettings(Section):
 
     model: str = Field(
         default="fast",
-        description="Model: a name or family that `srgan models list` shows, the path of a bundle, or a plain "
-        "resampler: bicubic, lanczos, bilinear, nearest. `auto` chooses by the kind of picture.",
+        description="Model: a name or family from `srgan models list`, the path of a model bundle, or plain "
+        "resampling: "
+        "bicubic, lanczos, bilinear, nearest. `auto` picks a model by the content of the picture.",
     )
     scale: float | None = Field(
         default=None,
         gt=0,
         le=64,
-        description="Enlargement, also a fraction such as 2.5. Without it, that of the model.",
+        description="Scale factor, fractions such as 2.5 included. Default: the model's own factor.",
     )
     tile: int | None = Field(
-        default=None, ge=1, description="Side of a tile in input pixels. Without it, as large as memory allows."
+        default=None, ge=1, description="Tile size in input pixels. Default: as large as memory allows."
     )
     resample: Literal["lanczos", "bicubic", "bilinear", "nearest", "box"] = Field(
-        default="lanczos", description="Filter for the last step, from the model's own scale to the size asked for."
+        default="lanczos",
+        description="Resampling filter for the last step, from the network's output to the requested size.",
     )
     format: Annotated[
         Literal["png", "jpeg", "webp", "tiff", "bmp", "gif", "ppm", "pfm", "avif", "heic", "jxl"] | None,
         BeforeValidator(_format_name),
     ] = Field(
         default=None,
-        description="File format of the output (heic and jxl take the extra `formats`). Without it, by the suffix of "
-        "the output's name.",
+        description="Output file format (heic and jxl need the extra `formats`). Default: by the suffix of the "
+        "output's name.",
     )
     quality: int | None = Field(
         default=None,
         ge=1,
         le=100,
-        description="Quality of JPEG, WebP, AVIF, HEIC and JPEG XL output. Without it, that of the format.",
+        description="Quality for JPEG, WebP, AVIF, HEIC and JPEG XL. Default: depends on the format.",
     )
     alpha: Literal["network", "resample"] = Field(
-        default="network", description="What enlarges transparency: the network, or the filter of the last step."
+        default="network", description="How the alpha channel is upscaled: by the network, or by the resampling filter."
     )
     tta: bool = Field(
-        default=False, description="Take the mean over eight orientations: a little better, eight times the work."
+        default=False,
+        description="Test-time augmentation: average over eight rotations and flips. Slightly better, eight times "
+        "slower.",
     )
     fix_colour: bool = Field(
-        default=False, description="Keep the colours of areas as they were, should the model shift them."
+        default=False, description="Correct colour shifts of the model by matching low frequencies to the input."
     )
     strategy: str | None = Field(
         default=None,
-        description="What an ensemble makes of its members' pictures: a name that `srgan models show` lists, such as "
-        "mean or soup. Without it, the first of them.",
+        description="How an ensemble combines its members: a name from `srgan models show`, such as mean or soup. "
+        "Default: "
+        "the first one listed.",
     )
     trust: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="For an ensemble: how far the result leans towards the member trained for PSNR where the members "
-        "disagree.",
+        description="For an ensemble: how strongly to prefer the PSNR-trained member where the members disagree.",
     )
-    metadata: bool = Field(default=True, description="Keep EXIF with GPS, XMP, IPTC and texts.")
+    metadata: bool = Field(default=True, description="Keep metadata: EXIF (with GPS), XMP, IPTC and text comments.")
     provenance: bool = Field(
-        default=True, description="Write into the result, as XMP, which model made it and with which settings."
+        default=True, description="Record the model and its settings in the output's XMP metadata."
     )
 
 
 class RuntimeSettings(Section):
     """What the work runs on."""
 
-    backend: str = Field(default="auto", description="Engine: auto, ncnn, onnx, torch or one that a plug-in adds.")
-    device: str = Field(
-        default="auto", description="Device that `srgan devices` shows, such as cpu, vulkan:0 or cuda:0."
+    backend: str = Field(
+        default="auto", description="Inference engine: auto, ncnn, onnx, torch, or one from a plug-in."
     )
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(default="auto", description="Arithmetic of the network.")
+    device: str = Field(default="auto", description="Device from `srgan devices`, such as cpu, vulkan:0 or cuda:0.")
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field(
+        default="auto", description="Numeric precision of the network."
+    )
     threads: int = Field(
-        default=0, ge=0, le=1024, description="Processor threads of the network; 0 for all physical cores."
+        default=0, ge=0, le=1024, description="CPU threads for the network; 0 means all physical cores."
     )
     memory_limit: int | None = Field(
         default=None,
         ge=1 << 20,
-        description="Memory in bytes that tiles may use. Without it, half of what is free, 640 MiB at most.",
+        description="Memory for tiles, in bytes. Default: half of the free memory, at most 640 MiB.",
     )
 
 
 class LimitSettings(Section):
     """How large an input may be. It is refused before it is decoded."""
 
-    max_bytes: int = Field(default=1 << 30, ge=1, description="Largest input file, in bytes.")
-    max_pixels: int = Field(default=250_000_000, ge=1, description="Largest input picture, in pixels.")
-    max_side: int = Field(default=200_000, ge=1, description="Largest width and height of an input picture.")
-    max_frames: int = Field(default=10_000, ge=1, description="Most frames of an animation.")
+    max_bytes: int = Field(default=1 << 30, ge=1, description="Largest accepted input file, in bytes.")
+    max_pixels: int = Field(default=250_000_000, ge=1, description="Largest accepted picture, in pixels.")
+    max_side: int = Field(default=200_000, ge=1, description="Largest accepted width or height, in pixels.")
+    max_frames: int = Field(default=10_000, ge=1, description="Largest accepted number of animation frames.")
 
 
 class BatchSettings(Section):
     """How a folder of pictures is worked through."""
 
-    workers: int = Field(default=2, ge=1, le=256, description="Pictures worked on at the same time.")
-    recursive: bool = Field(default=True, description="Go into sub-folders and keep their tree.")
+    workers: int = Field(default=2, ge=1, le=256, description="Files processed at the same time.")
+    recursive: bool = Field(
+        default=True, description="Include sub-folders; the output keeps the same folder structure."
+    )
     existing: Literal["skip", "overwrite", "rename"] = Field(
         default="skip",
-        description="What becomes of outputs that exist. `skip` leaves them, but makes those again that were made here "
-        "and whose input, model or settings have changed; `overwrite` replaces them; `rename` numbers the new ones.",
+        description="What to do when an output file exists. `skip`: keep it, unless srgan made it and the input, "
+        "model or settings "
+        "have changed since. `overwrite`: replace it. `rename`: write the new file under a numbered name.",
     )
     name: str | None = Field(
         default=None,
         min_length=1,
-        description="Template for the names of outputs, such as {stem}_x{scale}{suffix}; also {parent}, {model}, "
-        "{width}, {height}. Without it, the name of the input.",
+        description="Template for output names, such as {stem}_x{scale}{suffix}; also {input} (suffix of the input), "
+        "{parent}, "
+        "{model}, {width}, {height}. Default: the name of the input.",
     )
     settle: float = Field(
-        default=2.0, ge=0, description="Seconds that a file in a watched folder must rest before it is taken."
+        default=2.0, ge=0, description="For --watch: process a file once it has not changed for this many seconds."
     )
 
 

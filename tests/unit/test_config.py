@@ -227,8 +227,8 @@ def test_the_complaints_about_one_value_are_one_line() -> None:
 
 
 def test_a_missing_key_and_a_rule_over_several_keys_are_explained() -> None:
-    assert mistakes_of(Run) == ["data: is needed, but nobody gave it"]
-    assert mistakes_of(Run, sets=["data.betas=[1, 1]"]) == ["data.folder: is needed, but nobody gave it"]
+    assert mistakes_of(Run) == ["data: is required"]
+    assert mistakes_of(Run, sets=["data.betas=[1, 1]"]) == ["data.folder: is required"]
     assert mistakes_of(Run, sets=["data.folder=a", "name=a"]) == ["name and data.folder must differ"]
 
 
@@ -318,11 +318,9 @@ def test_the_template_of_the_settings_is_the_defaults_and_describes_every_key(tm
 
 def test_the_template_marks_what_must_be_given(tmp_path: Path) -> None:
     text = template(Run)
-    assert "# folder = # must be given" in text
-    assert mistakes_of(Run, write(tmp_path, "run.toml", text)) == [
-        "data.folder: is needed, but nobody gave it (run.toml)"
-    ]
-    text = text.replace("# folder = # must be given", 'folder = "x"')
+    assert "# folder = # required" in text
+    assert mistakes_of(Run, write(tmp_path, "run.toml", text)) == ["data.folder: is required (run.toml)"]
+    text = text.replace("# folder = # required", 'folder = "x"')
     assert load_config(Run, write(tmp_path, "run.toml", text)) == Run(data=Data(folder=Path("x")))
 
 

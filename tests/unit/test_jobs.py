@@ -131,7 +131,7 @@ def test_a_job_that_is_stopped_leaves_nothing(picture: Path, tmp_path: Path) -> 
         ('{"kind": 3}', "job: kind must be a name such as upscale, not 3"),
         ('{"kind": "upscal"}', "There is no kind of job 'upscal'. Did you mean 'upscale'?"),
         ('{"kind": "upscale", "version": 2}', "job: is of version 2 of upscale; this srgan knows version 1"),
-        ('{"kind": "upscale", "source": "a"}', "job: target: is needed"),
+        ('{"kind": "upscale", "source": "a"}', "job: target: is required"),
         ('{"kind": "upscale", "source": "a", "target": "b", "sorce": 1}', "did you mean 'source'?"),
         (
             '{"kind": "upscale", "source": "a", "target": "b", "upscale": {"tta": 3}, "limits": {"max_side": 0}}',

@@ -25,41 +25,41 @@ Examples:
   srgan batch-process inbox outbox --watch --report today.csv
 """
 
-Source = Annotated[Path, typer.Argument(metavar="IN_DIR", help="Folder of pictures to enlarge.", show_default=False)]
+Source = Annotated[Path, typer.Argument(metavar="IN_DIR", help="Input folder.", show_default=False)]
 Target = Annotated[
-    Path, typer.Argument(metavar="OUT_DIR", help="Folder to write into; made where it is missing.", show_default=False)
+    Path, typer.Argument(metavar="OUT_DIR", help="Output folder; created if missing.", show_default=False)
 ]
 Include = Annotated[
     list[str] | None,
     typer.Option(
         "--include",
         metavar="PATTERN",
-        help="Only files whose name, or path in IN_DIR, matches; can be given again. Without it, all pictures.",
+        help="Only files whose name or path in IN_DIR matches; repeatable. Default: all pictures.",
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(
-        "--exclude", metavar="PATTERN", help="No files and folders whose name or path matches; can be given again."
-    ),
+    typer.Option("--exclude", metavar="PATTERN", help="Skip files and folders whose name or path matches; repeatable."),
 ]
 Report = Annotated[
     list[Path] | None,
     typer.Option(
         "--report",
         metavar="FILE",
-        help="Write what became of each file, whatever happens: as a table for .csv, else as JSON. Can be given again.",
+        help="Write a report with the outcome of every file: CSV for .csv, else JSON; repeatable.",
     ),
 ]
 ContactSheet = Annotated[
     Path | None,
     typer.Option(
-        "--contact-sheet", metavar="FILE", help="Write a web page with every picture before and after, worst first."
+        "--contact-sheet",
+        metavar="FILE",
+        help="Write an HTML page with every picture before and after, most different first.",
     ),
 ]
-Watch = Annotated[bool, typer.Option("--watch", help="Go on with what is new or changed, until Ctrl-C.")]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Only files that failed the last time.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="The same as --existing overwrite.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Keep running and process new and changed files until Ctrl-C.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Process only files that failed in the last run.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Same as --existing overwrite.")]
 ExistingOutputs = Annotated[str | None, options.setting("batch.existing")]
 Name = Annotated[str | None, options.setting("batch.name", metavar="TEMPLATE")]
 Settle = Annotated[float | None, options.setting("batch.settle", metavar="SECONDS")]
@@ -109,28 +109,15 @@ def batch(
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Enlarge all pictures in a folder.
+    """Upscale all pictures in a folder.
 
-    The tree of folders is kept. A journal in OUT_DIR knows what was done: the same command goes on after an
-    interruption of any kind and makes nothing twice. A bad file does not stop the others: it is named, and the exit
-    code is 1 at the end.
+    The folder structure is kept. Progress is recorded in OUT_DIR: after any interruption the same command continues
+    where it stopped and does no file twice. A bad file does not stop the others; it is reported, and the exit code is
+    1.
     """
-    size = options.read_size(ctx)
     from srgan.batch.job import BatchJob
 
-    job = options.read_job(
-        ctx,
-        BatchJob,
-        source=source,
-        target=target,
-        size=size,
-        include=include or (),
-        exclude=exclude or (),
-        retry_failed=retry_failed,
-        watch=watch,
-        reports=report or (),
-        contact_sheet=contact_sheet,
-    )
+    job = options.read_job(ctx, BatchJob, reports=report or ())
     if overwrite:
         job = _overwriting(job, existing)
     conclude(job, as_json=as_json, print_job=print_job, print_command=print_command)

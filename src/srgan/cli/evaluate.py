@@ -38,64 +38,70 @@ Models = Annotated[
 Folder = Annotated[
     Path, typer.Argument(metavar="HR_DIR", help="Folder of high-resolution pictures.", show_default=False)
 ]
-Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write a line for each picture as CSV.")]
+Csv = Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write one line per picture as CSV.")]
 Html = Annotated[
     Path | None,
     typer.Option(
-        "--html", metavar="FILE", help="Also write a page with the pictures of all models, the worst ten on top."
+        "--html", metavar="FILE", help="Also write an HTML page with the pictures of all models, the ten worst first."
     ),
 ]
 WorstBy = Annotated[
-    str, typer.Option("--worst-by", metavar="NAME", help="The figure, of the first model, that orders the page.")
+    str, typer.Option("--worst-by", metavar="NAME", help="Metric of the first model that sorts the page.")
 ]
 SaveDir = Annotated[
     Path | None,
     typer.Option(
-        "--save-dir", metavar="DIR", help="Keep the enlarged pictures here, those of several models in a folder each."
+        "--save-dir", metavar="DIR", help="Keep the upscaled pictures here; several models get a folder each."
     ),
 ]
 First = Annotated[
     int | None,
-    typer.Option(
-        "--limit", metavar="NUMBER", min=1, help="Score only the first so many pictures, by name: a quick look."
-    ),
+    typer.Option("--limit", metavar="NUMBER", min=1, help="Use only the first N pictures, by name."),
 ]
 Metrics = Annotated[
     str,
     typer.Option(
         "--metrics",
         metavar="NAMES",
-        help="Figures, separated by commas: psnr, ssim, consistency, colour-shift, grid, niqe-photos, "
-        "lpips-unweighted, dists-squeeze, stlpips-alex, fd-squeeze, kid-squeeze. Those that look at features of a "
-        "network need srgan[train].",
+        help="Comma-separated metrics: psnr, ssim, consistency, colour-shift, grid, niqe-photos, "
+        "lpips-unweighted, dists-squeeze, stlpips-alex, fd-squeeze, kid-squeeze. Metrics based on network features "
+        "need srgan[train].",
     ),
 ]
 Degrade = Annotated[
     str | None,
-    typer.Option("--degrade", metavar="NAME", help="Spoil the small pictures: blur, noise, jpeg, or mixed for all."),
+    typer.Option(
+        "--degrade",
+        metavar="NAME",
+        help="Degrade the low-resolution inputs: blur, noise, jpeg, or mixed (all of them).",
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, metavar="NUMBER", help="Of --degrade: how strongly each.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, metavar="NUMBER", help="Random seed of --degrade.")]
 LowDir = Annotated[
     Path | None,
     typer.Option(
-        "--low-dir", metavar="DIR", help="Enlarge these small pictures, NAME or NAMEx4, instead of making them."
+        "--low-dir",
+        metavar="DIR",
+        help="Use these low-resolution pictures (NAME or NAMEx4) instead of downscaling the references.",
     ),
 ]
 SaveInputs = Annotated[
     Path | None,
-    typer.Option("--save-inputs", metavar="DIR", help="Keep the small pictures here, for another program to enlarge."),
+    typer.Option(
+        "--save-inputs", metavar="DIR", help="Keep the low-resolution inputs here, for use with other programs."
+    ),
 ]
 Finished = Annotated[
     list[str] | None,
     typer.Option(
         "--results",
         metavar="[LABEL=]DIR",
-        help="Also score pictures that another program has enlarged: NAME, NAMEx4 or NAME_x4. Can be given again.",
+        help="Also score pictures upscaled by another program (NAME, NAMEx4 or NAME_x4); repeatable.",
     ),
 ]
 Record = Annotated[
     bool,
-    typer.Option("--record", help="Write the means into the bundle's model.toml, where `srgan models` shows them."),
+    typer.Option("--record", help="Store the mean scores in the bundle's model.toml, where `srgan models` shows them."),
 ]
 
 
@@ -130,32 +136,16 @@ def evaluate(
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Score models against reference pictures: PSNR and SSIM, beside plain bicubic enlargement.
+    """Measure the quality of models on reference pictures: PSNR and SSIM, next to bicubic as the baseline.
 
-    Each picture is made small by MATLAB's bicubic, enlarged by the model and compared with itself: Y channel, 8 bit,
-    as many pixels of border left out as the scale. The figures of --metrics see the whole picture. Brackets hold the
-    95 % interval of a mean over the pictures. Several models are compared on the pictures that all could be scored on.
+    Each reference is downscaled (MATLAB-style bicubic), upscaled by the model and compared with the original: Y
+    channel, 8 bit, ignoring a border of as many pixels as the scale. The other metrics use the whole RGB picture.
+    Brackets show the 95 % confidence interval of the mean. Several models are compared on the pictures that all of
+    them could process.
     """
     from srgan.evaluation.job import EvaluateJob
 
-    job = options.read_job(
-        ctx,
-        EvaluateJob,
-        models=models or (),
-        folder=folder,
-        results=results or (),
-        limit=limit,
-        metrics=metrics.split(","),
-        degrade=degrade,
-        seed=seed,
-        low_dir=low_dir,
-        csv=csv,
-        html=html,
-        worst_by=worst_by,
-        save_dir=save_dir,
-        save_inputs=save_inputs,
-        record=record,
-    )
+    job = options.read_job(ctx, EvaluateJob, metrics=metrics.split(","))
     conclude(job, as_json=as_json, print_job=print_job, print_command=print_command)
 
 
@@ -265,7 +255,7 @@ def _side_by_side(comparison: Comparison) -> str:
             value = mean if mean is None or isinstance(mean, float) else mean.value
             cells.append("-" if value is None else f"{value:.{FIGURES[name].digits}f}")
         rows.append((line.label, *cells, "-" if line.seconds is None else f"{line.seconds:.3f}"))
-    better = ("BETTER", *(FIGURES[name].better for name in figures), "less")
+    better = ("BETTER", *(FIGURES[name].better for name in figures), "lower")
     first = comparison.first
     return "\n".join(
         [

@@ -96,28 +96,26 @@ def _describe(option: Any, key: str) -> None:
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", help="Settings in TOML, YAML or JSON; without it those in $SRGAN_CONFIG, if any."
+        "--config", metavar="FILE", help="Settings file (TOML, YAML or JSON). Default: $SRGAN_CONFIG, if set."
     ),
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Any setting, such as limits.max_pixels=1000000. Can be given again."
-    ),
+    typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as limits.max_pixels=1000000; repeatable."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 PrintJob = Annotated[
     bool,
-    typer.Option("--print-job", help="Do nothing but print the job as JSON, which `srgan run` carries out."),
+    typer.Option("--print-job", help="Only print the job as JSON, for `srgan run`."),
 ]
 PrintCommand = Annotated[
     bool,
     typer.Option(
         "--print-command",
-        help="Do nothing but print a command with all settings written out, those of file and environment too.",
+        help="Only print the equivalent command line, with values from settings file and environment written out.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 Verbose = Annotated[
     int,
     typer.Option(
@@ -125,10 +123,10 @@ Verbose = Annotated[
         "-v",
         count=True,
         show_default=False,
-        help="Say what is done; -vv also shows details and tracebacks.",
+        help="More output; -vv adds debug details and tracebacks.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the result.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and the result.")]
 
 Model = Annotated[str | None, setting("upscale.model", "--model", "-m", metavar="MODEL")]
 Scale = Annotated[float | None, setting("upscale.scale", "--scale", "-s", metavar="FACTOR")]
@@ -152,15 +150,15 @@ Recursive = Annotated[bool | None, setting("batch.recursive", "--recursive/--no-
 
 Width = Annotated[
     int | None,
-    typer.Option("--width", metavar="PIXELS", help="Width of the output. Without --height, the shape is kept."),
+    typer.Option("--width", metavar="PIXELS", help="Output width. Without --height the aspect ratio is kept."),
 ]
 Height = Annotated[
     int | None,
-    typer.Option("--height", metavar="PIXELS", help="Height of the output. Without --width, the shape is kept."),
+    typer.Option("--height", metavar="PIXELS", help="Output height. Without --width the aspect ratio is kept."),
 ]
 LongSide = Annotated[
     int | None,
-    typer.Option("--long-side", metavar="PIXELS", help="Longer side of the output; the shape is kept."),
+    typer.Option("--long-side", metavar="PIXELS", help="Longer side of the output; the aspect ratio is kept."),
 ]
 
 
@@ -202,9 +200,15 @@ def read_size(ctx: typer.Context) -> dict[str, int]:
 
 
 def read_job(ctx: typer.Context, kind: type[Kind], **fields: Any) -> Kind:
-    """The job of the settings and of the command's own ``fields``. Raises `InvalidConfig`."""
+    """The job of the settings and of the command's own options, and of ``fields``, which are not called as there.
+
+    Raises `InvalidConfig`.
+    """
     from srgan.config import checked
 
     settings = read_settings(ctx)
-    own = {name: getattr(settings, name) for name in type(settings).model_fields if name in kind.model_fields}
-    return checked(kind, {**own, **fields})
+    sections = {name: getattr(settings, name) for name in type(settings).model_fields if name in kind.model_fields}
+    own = {name: value for name, value in ctx.params.items() if name in kind.model_fields and value is not None}
+    if "size" in kind.model_fields:
+        sections["size"] = read_size(ctx)
+    return checked(kind, {**sections, **own, **fields})

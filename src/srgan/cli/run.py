@@ -23,7 +23,9 @@ Examples:
 MOST_BYTES = 16 << 20
 """Largest job that is read."""
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="Job in JSON, or - for standard input.", show_default=False)]
+File = Annotated[
+    str, typer.Argument(metavar="FILE", help="Job file (JSON), or - for standard input.", show_default=False)
+]
 
 
 def run(
@@ -34,10 +36,10 @@ def run(
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Carry out a job, as the command does that printed it with --print-job.
+    """Run a job that a command printed with --print-job.
 
-    A job holds everything that decides the result: settings files and environment are not looked at. Paths in it are
-    relative to the current folder.
+    The job contains everything that determines the result, so settings files and environment variables are ignored.
+    Relative paths start from the current folder.
     """
     from srgan.jobs import load
 

@@ -27,13 +27,13 @@ Examples:
 """
 
 Source = Annotated[
-    str, typer.Argument(metavar="IN", help="Picture to enlarge, or - for standard input.", show_default=False)
+    str, typer.Argument(metavar="IN", help="Input picture, or - for standard input.", show_default=False)
 ]
 Target = Annotated[
     str,
     typer.Argument(
         metavar="OUT",
-        help="Picture to write, or - for standard output. Its suffix says the format.",
+        help="Output picture, or - for standard output. The suffix selects the format.",
         show_default=False,
     ),
 ]
@@ -42,8 +42,9 @@ UncertaintyMap = Annotated[
     typer.Option(
         "--uncertainty",
         metavar="MAP",
-        help="For an ensemble: also write a heat map of where its members disagree, black to yellow for 0 to 32 levels "
-        "of 255, and report how much. It takes another run of the members.",
+        help="For an ensemble: also write a heat map of where its members disagree (black to yellow: 0 to 32 of 255) "
+        "and "
+        "report by how much. Runs the members a second time.",
     ),
 ]
 
@@ -82,18 +83,15 @@ def upscale(
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Enlarge one picture, all pages of a TIFF, or an animation frame by frame.
+    """Upscale a picture, a multi-page TIFF or an animation.
 
-    Any size from 1x1 goes in, and any size comes out: the network's own factor first, then a good resampler. Colour
-    profile, depth, transparency and metadata are kept. The output appears when it is complete and checked, or not at
-    all.
+    Works for any input size and any output size: the network enlarges by its own factor, a resampling filter does the
+    rest. Colour profile, bit depth, alpha channel and metadata are kept. The output file is written completely and
+    checked, or not at all.
     """
-    size = options.read_size(ctx)
     from srgan.upscaler.job import UpscaleJob
 
-    job = options.read_job(
-        ctx, UpscaleJob, source=source, target=target, size=size, overwrite=overwrite, uncertainty=uncertainty
-    )
+    job = options.read_job(ctx, UpscaleJob)
     conclude(job, as_json=as_json, print_job=print_job, print_command=print_command)
 
 

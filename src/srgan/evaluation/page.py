@@ -177,7 +177,7 @@ def _table(figures: list[str], rows: list[tuple[str, dict[str, float]]], models:
 def _heads(figures: list[str]) -> str:
     heads = ""
     for name in figures:
-        better = {"more": "↑", "less": "↓"}.get(FIGURES[name].better, FIGURES[name].better)
+        better = {"higher": "↑", "lower": "↓"}.get(FIGURES[name].better, FIGURES[name].better)
         heads += f'<th scope="col" title="{as_text(FIGURES[name].says)}">{name} {better}</th>'
     return heads
 

@@ -53,10 +53,10 @@ class Figure:
 
     @property
     def better(self) -> str:
-        """The word for tables: `more`, `less` or what to come near."""
+        """The word for tables: `higher`, `lower` or the value to come near."""
         if self.aim is not None:
             return f"near {self.aim:g}"
-        return "more" if self.more_is_better else "less"
+        return "higher" if self.more_is_better else "lower"
 
     def fault(self, value: float) -> float:
         """A number by which values can be ordered: the less, the better."""

@@ -147,7 +147,7 @@ def test_several_models_are_shown_in_one_table(srgan: Callable[..., Any], folder
     assert [line[0] for line in lines[2:]] == ["nearest", "bilinear", "bicubic", "BETTER"]
     alone = srgan("evaluate", "nearest", folder, "--scale", "2").out
     assert f"  {lines[2][1]} [" in alone, "the same mean"
-    assert lines[-1] == ["BETTER", "more", "more", "more", "less"]
+    assert lines[-1] == ["BETTER", "higher", "higher", "higher", "lower"]
 
 
 def test_files_of_several_models(srgan: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_further_figures_are_shown_with_which_way_is_better(srgan: Callable[...,
     assert lines[0].split()[-2:] == ["CONSISTENCY", "SECONDS"]
     assert lines[-2].split()[-1] == "BETTER"
     assert lines[-1].startswith("consistency ")
-    assert lines[-1].endswith("more")
+    assert lines[-1].endswith("higher")
 
 
 def test_what_must_be_known_of_figures_is_said_beside_them(

@@ -76,7 +76,7 @@ def test_every_figure_says_what_it_is_and_a_blind_one_names_whose_photographs() 
 
 @pytest.mark.parametrize(
     ("name", "best_first", "better"),
-    [("psnr", [31.0, 30.0], "more"), ("lpips-unweighted", [0.1, 0.2], "less"), ("grid", [1.1, 0.7, 9.0], "near 1")],
+    [("psnr", [31.0, 30.0], "higher"), ("lpips-unweighted", [0.1, 0.2], "lower"), ("grid", [1.1, 0.7, 9.0], "near 1")],
 )
 def test_values_of_a_figure_have_an_order(name: str, best_first: list[float], better: str) -> None:
     shuffled = [*best_first[1:], best_first[0]]

@@ -168,7 +168,7 @@ def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     message = str(caught.value)
     assert "steps: must be a valid integer" in message
     assert "data.folder: unknown key; did you mean 'folders'?" in message
-    assert "data.folders: is needed" in message
+    assert "data.folders: is required" in message
     assert "optimizer: unknown key; did you mean 'optimiser'?" in message
 
 
@@ -276,7 +276,7 @@ def test_the_starting_example_says_where_it_leaves_the_defaults() -> None:
         value = getattr(getattr(loaded, section) if section else loaded, name)
         default = find_key(TrainConfig, key).get_default(call_default_factory=True)
         (line,) = re.findall(rf"^(?:# )?{name} = .*$", _part(text, section), re.MULTILINE)
-        says_so = "# default " in line or "must be given" in line
+        says_so = "# default " in line or "required" in line
         assert says_so == (value != default or line.startswith("#")), line
 
 
