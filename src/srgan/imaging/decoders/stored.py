@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from srgan.errors import InvalidImage
+
 Rows = Callable[[int], Iterator[NDArray[Any]]]
 """From a number of rows: strips of that many rows (the last has what is left) x width x channels, top to bottom.
 Starts anew with each call. Raises whatever the decoder raises on damaged data."""
@@ -29,6 +31,24 @@ class Metadata:
     def count(self) -> int:
         """Bytes of the blocks."""
         return sum(len(block) for block in (self.icc_profile, self.exif, self.xmp, self.iptc) if block)
+
+
+@dataclass
+class Faults:
+    """What is found damaged in the pixels of a picture, as they are read. Each fault is noted once."""
+
+    kind: str
+    """Format of the file."""
+    keep: bool = False
+    """Whether pixels are given in spite of damage."""
+    found: list[str] = field(default_factory=list)
+
+    def report(self, fault: str) -> None:
+        """Note ``fault``. Raises `InvalidImage` unless damage is kept."""
+        if not self.keep:
+            raise InvalidImage(f"damaged or truncated {self.kind}: {fault}; --damaged keep reads what is left of it")
+        if fault not in self.found:
+            self.found.append(fault)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +73,8 @@ class Stored:
     orientation: int | None = None
     """Where the format itself states it, whatever EXIF and XMP say; None: they decide."""
     metadata: Metadata = field(default_factory=Metadata)
+    faults: Faults | None = None
+    """Filled while ``rows`` are gone through, where the decoder can tell damage and go on."""
     pages_follow: bool = False
     """Whether the file has more pages after this one, or frames that nobody here reads."""
 
