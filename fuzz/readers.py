@@ -142,6 +142,24 @@ XMP = (
 )
 
 
+OME = (
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image><Pixels SizeX="10" SizeY="12" Type="uint8" '
+    'PhysicalSizeX="0.5" BigEndian="true"/></Image><ROI ID="ROI:0"/></OME>'
+)
+
+
+def _map() -> list[tuple[int, int, int, Any, bool]]:
+    """Tags of TIFF that say where a map lies."""
+    return [
+        (33550, 12, 3, (10.0, 10.0, 0.0), True),
+        (33922, 12, 6, (0.0, 0.0, 0.0, 5.0, 6.0, 0.0), True),
+        (34264, 12, 16, tuple(map(float, range(16))), True),
+        (34735, 3, 8, (1, 1, 0, 1, 1025, 0, 1, 2), True),
+        (50844, 12, 92, tuple(map(float, range(92))), True),
+        (42112, 2, 0, '<GDALMetadata><Item name="STATISTICS_MEAN">1</Item></GDALMetadata>', True),
+    ]
+
+
 def _pngs() -> Iterator[bytes]:
     from PIL import Image, PngImagePlugin
 
@@ -161,6 +179,10 @@ def _jpegs() -> Iterator[bytes]:
     for mode in ("RGB", "L", "CMYK"):
         yield _saved(mode, "JPEG")
     yield _saved("RGB", "JPEG", progressive=True, exif=_exif(), icc_profile=_profile(), xmp=XMP, comment=b"word")
+    long = XMP.replace(b"/></rdf", b" xmlns:c='http://ns.google.com/photos/1.0/camera/' c:MotionPhoto='1'><c:a>%s</c:a>"
+                       b"</rdf:Description></rdf" % (b"x" * 70_000))  # fmt: skip
+    picture = Picture(pixels=_pixels(12, 10, 3) / np.float32(255), xmp=long)
+    yield encode_picture(picture, "JPEG") + encode_picture(picture, "JPEG") + b"\0\0\0\x18ftypmp42" + bytes(12)
 
 
 def _tiffs() -> Iterator[bytes]:
@@ -178,6 +200,12 @@ def _tiffs() -> Iterator[bytes]:
         (_pixels(12, 10, 3).astype(np.float16) / 256, {}),
         (_pixels(12, 10).astype(np.int16), {}),
         (_pixels(12, 16) > 127, {}),
+        (
+            _pixels(12, 10),
+            {"description": "ImageJ=1\nimages=2\nunit=um\nxorigin=3\n", "resolution": (5, 5), "resolutionunit": 1},
+        ),
+        (_pixels(12, 10), {"description": OME, "resolution": (9, 4), "resolutionunit": 5}),
+        (_pixels(12, 10), {"description": '{"shape": [12, 10]}', "extratags": _map()}),
     ]
     for values, how in plain:
         ways: tuple[dict[str, Any], ...] = ({}, {"bigtiff": True, "byteorder": ">"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import struct
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,15 +13,14 @@ import numpy as np
 from srgan.atomic import reason
 from srgan.errors import CannotWrite, InvalidConfig, MissingDependency
 from srgan.imaging import icc
+from srgan.imaging.encoders.jpeg import jpeg_options, state_ratio
 from srgan.imaging.encoders.png import PngWriter
 from srgan.imaging.encoders.pnm import write_netpbm
 from srgan.imaging.formats import FORMATS, Format, check_format, format_of
-from srgan.imaging.metadata.enlarged import jpeg_comments
-from srgan.imaging.metadata.exif import fit_exif
-from srgan.imaging.metadata.iptc import photoshop_of_iptc
-from srgan.imaging.metadata.provenance import HISTORY
-from srgan.imaging.metadata.xmp import fit_xmp
-from srgan.imaging.picture import to_uint8, to_uint16
+from srgan.imaging.metadata.descriptions import states_scale
+from srgan.imaging.metadata.exif import description_of
+from srgan.imaging.metadata.georeference import GEOREFERENCE
+from srgan.imaging.picture import Density, to_uint8, to_uint16
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,8 +37,6 @@ _log = logging.getLogger(__name__)
 _STRIP_VALUES = 1 << 20
 """Values made ready at a time."""
 _QUALITY = {"JPEG": 95, "WEBP": 90, "AVIF": 80, "HEIC": 85, "JXL": 90}
-_SEGMENT = 65_533
-"""Most bytes in a segment of JPEG. IPTC and comments that are longer are left out, EXIF and XMP shortened."""
 _SIGNATURES = {"GRAY": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}
 _FROM_SRGB = np.array(
     [[0.43607, 0.22249, 0.01392], [0.38515, 0.71687, 0.09708], [0.14307, 0.06061, 0.71410]], np.float64
@@ -120,6 +116,8 @@ def encode(
     plan = _plan(like, format)
     check_format(format, size[1], size[0], plan.samples)
     _check_installed(format)
+    if format != "TIFF":
+        _tell_of_tags(like, format)
     rows = plan.rows(strips)
     if format == "PNG":
         _encode_png(rows, size, plan, like, stream)
@@ -252,7 +250,8 @@ def _encode_png(
         xmp=like.xmp,
         iptc=like.iptc,
         text=like.text,
-        dpi=like.dpi,
+        dpi=like.per_inch,
+        shape_of_a_pixel=like.density and like.density.ratio,
     )
     # A portion is compressed while the next one is made: by the network, or at least turned into integers.
     with ThreadPoolExecutor(1, thread_name_prefix="srgan-png") as pool:
@@ -315,7 +314,8 @@ def _add_page(
         exif=like.exif,
         xmp=like.xmp,
         iptc=like.iptc,
-        dpi=like.dpi,
+        tags=like.tags,
+        density=like.density if like.dpi is None else Density(*like.dpi, 2),
     )
 
 
@@ -333,7 +333,9 @@ def _encode_by_pillow(
         image = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
     quality = quality or _QUALITY.get(format, 100)
     if format == "JPEG":
-        image.save(stream, "JPEG", quality=quality, subsampling="4:4:4", **_for_jpeg(plan, like))
+        start = stream.tell()
+        image.save(stream, "JPEG", quality=quality, subsampling="4:4:4", **jpeg_options(plan.profile, like))
+        state_ratio(stream, start, like.density and like.density.ratio)
     elif format == "WEBP":
         how = {"lossless": True, "exact": True} if quality == 100 else {"quality": quality}
         image.save(stream, "WEBP", **how, **_blocks(plan, like))
@@ -348,7 +350,7 @@ def _encode_by_pillow(
         comments = [text for keyword, text in like.text if keyword == "Comment"]
         image.save(stream, "GIF", **options, **({"comment": comments[0].encode()} if comments else {}))
     else:
-        image.save(stream, format, **({} if like.dpi is None else {"dpi": like.dpi}))
+        image.save(stream, format, **({} if (dpi := like.per_inch) is None else {"dpi": dpi}))
 
 
 def _blocks(plan: _Plan, like: Picture) -> dict[str, Any]:
@@ -361,32 +363,25 @@ def _blocks(plan: _Plan, like: Picture) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _for_jpeg(plan: _Plan, like: Picture) -> dict[str, Any]:
-    """What fits into JPEG's segments; IPTC in the place that Photoshop gave it, comments in their own."""
-    options: dict[str, Any] = {} if like.dpi is None else {"dpi": like.dpi}
-    blocks = _blocks(plan, like)
-    if like.exif is not None:
-        exif = fit_exif(like.exif, _SEGMENT - 6)[0]
-        blocks["exif"] = b"" if exif is None else b"Exif\0\0" + exif
-    if like.xmp is not None:
-        blocks["xmp"] = fit_xmp(like.xmp, _SEGMENT - 29, spare=HISTORY)[0] or b""
-    extra = b""
-    if like.iptc:
-        extra += _segment(0xED, "IPTC", photoshop_of_iptc(like.iptc))
-    for comment in jpeg_comments(like.text)[0]:
-        extra += _segment(0xFE, "a comment", comment)
-    return options | blocks | ({"extra": extra} if extra else {})
+def _tell_of_tags(like: Picture, format: str) -> None:
+    """What TIFF alone has a place for."""
+    lost = []
+    if any(tag in GEOREFERENCE for tag in like.tags):
+        lost.append("the georeference")
+    if any(tag not in GEOREFERENCE for tag in like.tags):
+        lost.append("the name or number of the page")
+    measures = like.density is not None and like.format == "TIFF" and (like.density.unit != 1 or _scaled(like))
+    if measures and (like.per_inch is None or format not in ("PNG", "JPEG", "BMP")):
+        lost.append("the scale in pixels per unit")
+    elif like.density is not None and like.density.ratio and format not in ("PNG", "JPEG"):
+        lost.append("the shape of a pixel")
+    if lost:
+        _log.warning("%s: %s has no place for %s", like.name or "the picture", format, "; ".join(lost))
 
 
-def _segment(marker: int, name: str, data: bytes) -> bytes:
-    if len(data) > _SEGMENT:
-        _left_out(name, len(data))
-        return b""
-    return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
-
-
-def _left_out(what: str, count: int) -> None:
-    _log.warning("%s of %d bytes does not fit into JPEG and is left out.", what, count)
+def _scaled(like: Picture) -> bool:
+    description = description_of(like.exif) if like.exif else None
+    return description is not None and states_scale(description)
 
 
 def _encode_heic(image: Image.Image, quality: int, blocks: dict[str, Any], stream: BinaryIO) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from srgan.errors import InvalidImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -18,6 +19,34 @@ if TYPE_CHECKING:
 
 _BLOCK_VALUES = 1 << 18
 """Values converted at a time: a block of float32 stays within the second-level cache."""
+
+
+_UNITS = {2: 1.0, 3: 2.54, 4: 25.4, 5: 25_400.0}
+"""How many of a unit of `Density` make an inch."""
+
+
+class Density(NamedTuple):
+    """How many pixels stand side by side in a length, as TIFF says it."""
+
+    x: float
+    y: float
+    unit: int = 1
+    """1: of a length that is not named, or that the description names; 2 inch, 3 cm, 4 mm, 5 micrometre."""
+
+    @property
+    def per_inch(self) -> tuple[float, float] | None:
+        """Pixels per inch; None where the length is not known."""
+        inch = _UNITS.get(self.unit)
+        return None if inch is None else (self.x * inch, self.y * inch)
+
+    @property
+    def ratio(self) -> tuple[int, int] | None:
+        """Pixels across and down in the same length, where that is all that is known, as numbers of at most 16 bits;
+        None where the length is known, or pixels are square."""
+        if self.unit in _UNITS:
+            return None
+        ratio = Fraction(self.x / self.y).limit_denominator(1000)
+        return None if ratio == 1 or not 0 < ratio.numerator < 1 << 16 else (ratio.numerator, ratio.denominator)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +79,15 @@ class Picture:
     """Keywords and texts as PNG has them, in order; a comment of JPEG or GIF has the keyword ``Comment``."""
     dpi: tuple[float, float] | None = None
     """Horizontal and vertical resolution in pixels per inch."""
+    density: Density | None = None
+    """In place of ``dpi``: the scale of a picture that measures something, or the shape of a pixel."""
+    tags: Mapping[int, tuple[int, bytes]] = field(default_factory=dict)
+    """Tags of a TIFF that have no place in EXIF (georeference, page): the type of the values, and those, little-endian.
+    """
+    lost: tuple[str, ...] = ()
+    """What else was in the file and is not in this object, in words."""
+    name: str = ""
+    """What messages call the picture."""
     format: str | None = None
     """Format of the source: `PNG`, `JPEG`, ..."""
 
@@ -62,6 +100,11 @@ class Picture:
     def __repr__(self) -> str:
         channels = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGBA"}[self.pixels.shape[2]]
         return f"<Picture {self.width} x {self.height}, {channels}, {self.bit_depth} bit, from {self.format}>"
+
+    @property
+    def per_inch(self) -> tuple[float, float] | None:
+        """Pixels per inch, whatever length the file counts by."""
+        return self.density.per_inch if self.dpi is None and self.density is not None else self.dpi
 
     @property
     def height(self) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage, LimitExceeded
 from srgan.imaging.colour import ColourSpace, space_of
+from srgan.imaging.decoders.besides import besides
 from srgan.imaging.decoders.stored import Stored
 from srgan.imaging.inputs import (
     DEFAULT_LIMITS,
@@ -33,8 +34,9 @@ from srgan.imaging.inputs import (
     translated,
     warn,
 )
-from srgan.imaging.metadata.exif import bare_exif, take_orientation
-from srgan.imaging.picture import Picture, Scan, blank
+from srgan.imaging.metadata.exif import bare_exif, take_orientation, turned_exif
+from srgan.imaging.metadata.second_pictures import without_second_pictures
+from srgan.imaging.picture import Density, Picture, Scan, blank
 
 __all__ = [
     "PICTURE_SUFFIXES",
@@ -50,6 +52,7 @@ __all__ = [
 
 _STRIP_PIXELS = 1 << 20
 """Pixels converted to float at a time: bounds the copies beside the decoded picture and the result."""
+_MOST_DENSITY = 1e8
 _MOST_SPAN = float(np.finfo(np.float32).max)
 
 
@@ -111,7 +114,7 @@ def open_scan(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Sc
     with opened(source, name, limits) as stream:
         kind = _kind(stream, name)
         with translated(name, kind, told):
-            stored = _open(stream, kind, limits)
+            stored = _with_besides(_open(stream, kind, limits), stream, kind)
         yield _scan(stored, name, told)
 
 
@@ -139,7 +142,7 @@ def open_pages(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[P
         if kind != "TIFF":
             told = Told(name)
             with translated(name, kind, told):
-                stored = _open(stream, kind, limits)
+                stored = _with_besides(_open(stream, kind, limits), stream, kind)
             yield Pages(headers=(_upright(stored, name),), scans=iter([_scan(stored, name, told)]))
             return
         yield _document(stream, name, limits)
@@ -171,7 +174,24 @@ def _document(stream: BinaryIO, name: str, limits: Limits) -> Pages:
         left -= stored.metadata.count
         if left < 0:  # pages may share what stands in the file once
             raise LimitExceeded(f"{page}: the metadata of the pages is larger than {limits.max_bytes:,} bytes")
-    return Pages(headers=tuple(headers), scans=scans())
+    return Pages(headers=tuple(headers), scans=_told_once(scans()))
+
+
+def _told_once(scans: Iterator[Scan]) -> Iterator[Scan]:
+    """``scans`` of pages, each without what was lost of an earlier one too: a stack has many of a kind."""
+    told: set[str] = set()
+    for scan in scans:
+        lost = tuple(what for what in scan.like.lost if what not in told)
+        told.update(lost)
+        yield replace(scan, like=replace(scan.like, lost=lost))
+
+
+def _with_besides(stored: Stored, stream: BinaryIO, kind: str) -> Stored:
+    """``stored``, and what else is in its file."""
+    found = besides(stream, kind)
+    if not found:
+        return stored
+    return replace(stored, metadata=replace(stored.metadata, lost=(*stored.metadata.lost, *found)))
 
 
 def _scan(stored: Stored, name: str, told: Told) -> Scan:
@@ -181,7 +201,7 @@ def _scan(stored: Stored, name: str, told: Told) -> Scan:
         orientation, like = _like(stored)
         if (fault := _misfit(stored)) is not None:
             warn(fault)
-        like = replace(like, levels=_levels(stored), space=_space(stored, like.icc_profile))
+        like = replace(like, levels=_levels(stored), space=_space(stored, like.icc_profile), name=name)
         if like.levels != (0, 1):
             like = replace(like, space=None)  # a profile knows no values beyond its range
     strips = _strips(stored, like, orientation, name, told)
@@ -261,6 +281,8 @@ def _like(stored: Stored) -> tuple[int, Picture]:
     exif = bare_exif(said.exif) if said.exif else None
     orientation, exif, xmp = take_orientation(exif, said.xmp)
     orientation = stored.orientation or orientation
+    exif = exif and turned_exif(exif, orientation, (stored.height, stored.width))
+    xmp, gone = without_second_pictures(xmp) if xmp else (xmp, [])
     height, width = (stored.width, stored.height) if orientation >= 5 else (stored.height, stored.width)
     channels = 3 + stored.alpha if stored.model == "CMYK" else stored.channels
     return orientation, Picture(
@@ -273,6 +295,9 @@ def _like(stored: Stored) -> tuple[int, Picture]:
         iptc=said.iptc,
         text=said.text,
         dpi=_dpi(said.dpi, turned=orientation >= 5),
+        density=_density(said.density, turned=orientation >= 5),
+        tags=said.tags,
+        lost=tuple(dict.fromkeys([*said.lost, *gone])),
         format=stored.format,
     )
 
@@ -281,6 +306,12 @@ def _dpi(dpi: tuple[float, float] | None, *, turned: bool) -> tuple[float, float
     if dpi is None or not all(math.isfinite(value) and 0 < value < 1e6 for value in dpi):
         return None
     return dpi[::-1] if turned else dpi
+
+
+def _density(density: Density | None, *, turned: bool) -> Density | None:
+    if density is None or not all(math.isfinite(value) and 0 < value < _MOST_DENSITY for value in density[:2]):
+        return None
+    return density._replace(x=density.y, y=density.x) if turned else density
 
 
 def _misfit(stored: Stored) -> str | None:

@@ -20,6 +20,7 @@ import numpy as np
 
 from srgan.errors import InvalidImage, LimitExceeded, OutOfMemory, SrganError
 from srgan.imaging.animation.frames import Blend, Disposal, Index, Part
+from srgan.imaging.decoders.besides import besides
 from srgan.imaging.inputs import DEFAULT_LIMITS, Limits, Source, Told, name_of, opened
 from srgan.imaging.picture import Picture, blank
 from srgan.imaging.reading import open_scan, read_picture
@@ -108,6 +109,7 @@ def open_animation(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterat
                 raise InvalidImage(f"not an animation of {', '.join(ANIMATED)}")
             _check(index, limits)
             like, turn = _like(stream, index, limits)
+            like = replace(like, name=name, lost=tuple(besides(stream, index.format)))
         yield Animation(
             count=len(index.parts),
             size=like.pixels.shape[:2],

@@ -197,7 +197,7 @@ class _Areas:
         still = encode_strips([area], area.shape[:2], self._format, like=self._like, quality=self._quality)
         self._sink(still, left, top, duration)
         # The file has its metadata now; it need not be made again for every frame.
-        self._like = replace(self._like, exif=None, xmp=None, iptc=None, text=(), dpi=None)
+        self._like = replace(self._like, exif=None, xmp=None, iptc=None, text=(), dpi=None, density=None)
 
 
 def _to_srgb(like: Picture) -> Callable[[Pixels], NDArray[np.uint8]]:

@@ -20,7 +20,9 @@ from srgan.imaging.decoders.stored import Faults, Metadata, Rows, Stored
 from srgan.imaging.decoders.vips import open_vips, rows_of
 from srgan.imaging.inputs import Limits
 from srgan.imaging.metadata.enlarged import comment_text
-from srgan.imaging.metadata.iptc import iptc_of_photoshop
+from srgan.imaging.metadata.iptc import iptc_of_photoshop, paths_of_photoshop
+from srgan.imaging.metadata.xmp_segments import joined
+from srgan.imaging.picture import Density
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -179,14 +181,22 @@ def metadata_of(info: dict[Any, Any], segments: Sequence[tuple[str, bytes]] = ()
         xmp = xmp.encode()
     comment = info.get("comment")
     comments = [data for kind, data in segments if kind == "COM"] or [comment if isinstance(comment, bytes) else b""]
-    iptc = iptc_of_photoshop(*(data for kind, data in segments if kind == "APP13"))
+    photoshop = [data for kind, data in segments if kind == "APP13"]
+    lost: list[str] = []
+    if isinstance(xmp, bytes):
+        xmp, lost = joined(xmp, [data for kind, data in segments if kind == "APP1"])
+    lost += paths_of_photoshop(*photoshop)
+    if icc is None and any(kind == "APP2" and data.startswith(b"ICC_PROFILE\0") for kind, data in segments):
+        lost.append("the colour profile, of which a part is missing")
     return Metadata(
         icc_profile=icc if isinstance(icc, bytes) else None,
         exif=exif if isinstance(exif, bytes) else None,
         xmp=xmp if isinstance(xmp, bytes) else None,
-        iptc=iptc,
+        iptc=iptc_of_photoshop(*photoshop),
         text=tuple(("Comment", comment_text(data)) for data in comments[:_MOST_COMMENTS] if data),
         dpi=_dpi(info),
+        density=_shape_of_a_pixel(info),
+        lost=tuple(lost),
     )
 
 
@@ -196,6 +206,12 @@ def _dpi(info: dict[Any, Any]) -> tuple[float, float] | None:
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
     return x, y
+
+
+def _shape_of_a_pixel(info: dict[Any, Any]) -> Density | None:
+    """Of JPEG, which can state a ratio without a unit."""
+    x, y = info.get("jfif_density", (0, 0)) if info.get("jfif_unit") == 0 else (0, 0)
+    return Density(x, y) if x and y and x != y else None
 
 
 def _deep_avif(stream: BinaryIO, stored: Stored) -> Stored:

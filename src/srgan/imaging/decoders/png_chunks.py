@@ -17,6 +17,7 @@ from srgan.errors import InvalidImage
 from srgan.imaging.decoders.stored import Metadata
 from srgan.imaging.inputs import warn
 from srgan.imaging.metadata.enlarged import MOST_TEXT_BYTES, sorted_texts
+from srgan.imaging.picture import Density
 
 _MOST_CHUNKS = 300_000
 _MOST_PACKET = 1 << 24
@@ -71,6 +72,7 @@ def read_header(stream: BinaryIO) -> PngHeader:
         iptc=said.iptc,
         text=said.text,
         dpi=_dpi(found.get(b"pHYs", b"")),
+        density=_shape_of_a_pixel(found.get(b"pHYs", b"")),
     )
     return PngHeader(
         width=width, height=height, bits=bits, colour_type=colour_type, interlaced=header[12] == 1, metadata=metadata
@@ -200,6 +202,12 @@ def _inflated(data: bytes, most: int) -> bytes | None:
     except zlib.error:
         return None
     return out if inflater.eof else None
+
+
+def _shape_of_a_pixel(content: bytes) -> Density | None:
+    """The ratio that stands in place of a resolution."""
+    x, y, unit = struct.unpack(">IIB", content) if len(content) == 9 else (0, 0, 1)
+    return Density(x, y) if unit == 0 and x and y and x != y else None
 
 
 def _dpi(content: bytes) -> tuple[float, float] | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage
+from srgan.imaging.picture import Density
 
 Rows = Callable[[int], Iterator[NDArray[Any]]]
 """From a number of rows: strips of that many rows (the last has what is left) x width x channels, top to bottom.
@@ -26,11 +27,19 @@ class Metadata:
     iptc: bytes | None = None
     text: tuple[tuple[str, str], ...] = ()
     dpi: tuple[float, float] | None = None
+    density: Density | None = None
+    """As in `Picture`, in place of ``dpi``."""
+    tags: Mapping[int, tuple[int, bytes]] = field(default_factory=dict)
+    """As in `Picture`."""
+    lost: tuple[str, ...] = ()
+    """What the file holds besides and nobody here keeps, in words."""
 
     @property
     def count(self) -> int:
         """Bytes of the blocks."""
-        return sum(len(block) for block in (self.icc_profile, self.exif, self.xmp, self.iptc) if block)
+        return sum(len(block) for block in (self.icc_profile, self.exif, self.xmp, self.iptc) if block) + sum(
+            len(data) for _, data in self.tags.values()
+        )
 
 
 @dataclass

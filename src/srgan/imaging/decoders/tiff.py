@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage, LimitExceeded
 from srgan.imaging.decoders.jpeg import check_jpeg
-from srgan.imaging.decoders.stored import Faults, Metadata, Rows, Stored
+from srgan.imaging.decoders.stored import Faults, Rows, Stored
 from srgan.imaging.decoders.tiff_directory import SIZES, Directory
+from srgan.imaging.decoders.tiff_metadata import metadata_of
 from srgan.imaging.decoders.tiff_segments import (
     FLOAT,
     SIGNED,
@@ -27,8 +28,6 @@ from srgan.imaging.decoders.tiff_segments import (
 )
 from srgan.imaging.decoders.vips import open_vips, rows_of
 from srgan.imaging.inputs import Limits, warn
-from srgan.imaging.metadata.exif import descriptive_exif
-from srgan.imaging.metadata.iptc import iptc_of_photoshop
 
 _MOST_IN_ALL = 1 << 20
 """Entries of all directories together, when pages are looked for."""
@@ -162,7 +161,7 @@ def open_tiff(stream: BinaryIO, limits: Limits, page: int | None = None) -> Stor
         premultiplied=layout.premultiplied,
         inverted=directory.number(262, 1) == 0 and (unpacked or not _turned_by_vips(layout)),
         orientation=directory.number(274, 1) if 1 <= directory.number(274, 1) <= 8 else 1,
-        metadata=_metadata(stream, directory),
+        metadata=metadata_of(directory, intact=_intact(layout, directory)),
         faults=faults,
         pages_follow=directory.next_page()[2] != 0,
     )
@@ -206,6 +205,11 @@ def _layout(directory: Directory) -> _Layout:
         palette=photometric == 3,
         planar=directory.number(284, 1) == 2,
     )
+
+
+def _intact(layout: _Layout, directory: Directory) -> bool:
+    """Whether all samples of a pixel come out as they are."""
+    return not layout.palette and layout.colours + (layout.alpha is not None) == directory.number(277, 1)
 
 
 def _check_compression(directory: Directory, layout: _Layout) -> None:
@@ -354,37 +358,11 @@ def _patches(directory: Directory, layout: _Layout) -> list[tuple[int, bytes]]:
     entry = directory.entries.get(262)
     if entry is not None and directory.number(262, 1) == 0 and not _turned_by_vips(layout):
         patches.append((entry.place, (1).to_bytes(SIZES[entry.kind], "little" if directory.order == "<" else "big")))
+    entry = directory.entries.get(296)
+    if entry is not None and directory.number(296, 1) not in (1, 2, 3):  # It would refuse millimetres.
+        none = (1).to_bytes(SIZES[entry.kind], "little" if directory.order == "<" else "big")
+        patches.append((entry.place, none))
     place, width, following = directory.next_page()
     if following:  # It would go through all the pages, however many there are or where they lead.
         patches.append((place, bytes(width)))
     return patches
-
-
-def _metadata(stream: BinaryIO, directory: Directory) -> Metadata:
-    unit = {2: 1.0, 3: 2.54}.get(directory.number(296, 2))
-    x, y = directory.ratio(282), directory.ratio(283)
-    iptc = directory.content(33723)
-    entry = directory.entries.get(33723)
-    if iptc is not None and entry is not None and entry.kind == 4 and directory.order == ">":
-        iptc = np.frombuffer(iptc, ">u4").astype("<u4").tobytes()  # bytes that were written as words
-    return Metadata(
-        icc_profile=directory.content(34675),
-        exif=_exif(stream, directory),
-        xmp=directory.content(700),
-        iptc=iptc or iptc_of_photoshop(directory.content(34377) or b""),
-        dpi=(x * unit, y * unit) if unit and x and y else None,
-    )
-
-
-def _exif(stream: BinaryIO, directory: Directory) -> bytes | None:
-    from PIL import Image
-
-    exif = Image.Exif()
-    exif.endian = directory.order
-    exif.bigtiff = directory.big
-    try:
-        exif.load_from_fp(stream, directory.place)
-        return descriptive_exif(exif)
-    except Exception as error:  # whatever is wrong with it, the picture can be read without
-        warn(f"the EXIF is damaged and was left out: {error}")
-        return None

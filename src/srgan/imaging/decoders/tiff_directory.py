@@ -15,7 +15,7 @@ import numpy as np
 
 from srgan.errors import InvalidImage
 
-SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8, 129: 1}
 """Bytes of one value of each type."""
 _WHOLE = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q"}
 _MOST_ENTRIES = 4096
@@ -91,6 +91,10 @@ class Directory:
         if count > _MOST_ENTRIES:
             raise InvalidImage(f"damaged or truncated TIFF: a directory of {count:,} entries")
         return range(place + width, place + width + step * count, step)
+
+    def elsewhere(self, place: int) -> Directory:
+        """The directory at another place of the same file. Raises `InvalidImage`."""
+        return Directory(self._stream, place)
 
     def next_page(self) -> tuple[int, int, int]:
         """Where the place of the next directory stands, in how many bytes, and what stands there; 0: no more."""

@@ -47,10 +47,10 @@ class PngWriter:
     """Writes one PNG picture to ``stream``, top to bottom, holding one strip of it at a time.
 
     ``channels`` is 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA; ``bit_depth`` 8 or 16. ``exif`` is a bare TIFF stream,
-    ``dpi`` pixels per inch, ``text`` keywords with their texts (those whose keyword is none in PNG are left out).
-    ``iptc`` goes where ImageMagick keeps it, for want of a place in the standard. Rows come by `write_rows`; `finish`
-    ends the picture. The stream is neither closed nor flushed; what it raises passes through. Raises ValueError for
-    what is no PNG picture or for rows that do not fit.
+    ``dpi`` pixels per inch, ``shape_of_a_pixel`` those across and down in the same length, ``text`` keywords with their
+    texts (those whose keyword is none in PNG are left out). ``iptc`` goes where ImageMagick keeps it, for want of a
+    place in the standard. Rows come by `write_rows`; `finish` ends the picture. The stream is neither closed nor
+    flushed; what it raises passes through. Raises ValueError for what is no PNG picture or for rows that do not fit.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class PngWriter:
         iptc: bytes | None = None,
         text: tuple[tuple[str, str], ...] = (),
         dpi: tuple[float, float] | None = None,
+        shape_of_a_pixel: tuple[int, int] | None = None,
     ) -> None:
         if not (0 < width < 2**31 and 0 < height < 2**31) or channels not in _COLOUR_TYPES or bit_depth not in (8, 16):
             raise ValueError(f"no PNG picture: {width} x {height}, {channels} channels of {bit_depth} bit")
@@ -85,6 +86,8 @@ class PngWriter:
         if dpi is not None:
             x, y = (min(max(round(value / 0.0254), 1), 2**31 - 1) for value in dpi)
             self._chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
+        elif shape_of_a_pixel is not None:
+            self._chunk(b"pHYs", struct.pack(">IIB", *shape_of_a_pixel, 0))
         if exif is not None:
             self._chunk(b"eXIf", exif)
         if xmp is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -15,10 +15,12 @@ import numpy as np
 
 from srgan.imaging.encoders.png import deflate
 from srgan.imaging.encoders.tiff_tags import little_endian_tree, write_directories
-from srgan.imaging.metadata.exif_directories import EXIF, GPS, Value
+from srgan.imaging.metadata.exif_directories import DESCRIPTIVE, EXIF, GPS, Value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from srgan.imaging.picture import Density
 
 _CLASSIC_BYTES = 3 << 30
 """Bytes of pixels from which on the file is a BigTIFF: classic TIFF ends at 4 GiB, and noise grows a little."""
@@ -26,13 +28,7 @@ _STRIP_BYTES = 1 << 20
 """Bytes of pixels in a strip, at least one row."""
 _WORKERS = 4
 """Most threads that compress."""
-_DESCRIPTIVE = frozenset(
-    {0x010D, 0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298}
-    | set(range(0x9C9B, 0x9CA0))
-)
-"""Tags of EXIF's first directory that say something of the picture, not of the layout of a file: document name,
-description, maker, model, software, date, artist, computer, rating, copyright, and those of the Windows Explorer."""
-_BYTE, _SHORT, _LONG, _UNDEFINED, _LONG8 = 1, 3, 4, 7, 16
+_BYTE, _ASCII, _SHORT, _LONG, _UNDEFINED, _LONG8, _UTF8 = 1, 2, 3, 4, 7, 16, 129
 _ORIENTATION, _PREDICTOR, _INK_SET, _XMP, _IPTC = 274, "Predictor", 332, 700, 33723
 _PHOTOMETRIC = {"GRAY": "minisblack", "RGB": "rgb", "CMYK": "separated"}
 _ONE_OF_SEVERAL = 2
@@ -70,19 +66,20 @@ class TiffWriter:
         exif: bytes | None = None,
         xmp: bytes | None = None,
         iptc: bytes | None = None,
-        dpi: tuple[float, float] | None = None,
+        tags: Mapping[int, tuple[int, bytes]] | None = None,
+        density: Density | None = None,
     ) -> None:
-        """Write a page as `write_tiff` says."""
+        """Write a page as `write_tiff` says. ``tags`` are as in `Picture.tags`."""
         height, width = size
         samples = _SAMPLES[model] + (alpha is not None)
         kind = np.dtype(dtype).newbyteorder("<")
         per_strip = max(1, min(height, _STRIP_BYTES // (width * samples * kind.itemsize)))
         strips = _strips(rows, size, samples, kind, per_strip)
-        tags = _metadata_tags(self._stream, exif, xmp, iptc, big=self._big)
+        written = _metadata_tags(self._stream, exif, xmp, iptc, tags, big=self._big)
         # by its name, since tifffile wants a library for the predictor of floating point that it has no use for here
-        tags.append((_PREDICTOR, _SHORT, 1, 3 if kind.kind == "f" else 2, True))
+        written.append((_PREDICTOR, _SHORT, 1, 3 if kind.kind == "f" else 2, True))
         if model == "CMYK":
-            tags.append((_INK_SET, _SHORT, 1, 1, True))
+            written.append((_INK_SET, _SHORT, 1, 1, True))
         self._writer.write(
             _compressed(strips),
             shape=(height, width) if samples == 1 else (height, width, samples),
@@ -93,12 +90,12 @@ class TiffWriter:
             rowsperstrip=per_strip,
             compression="zlib",
             iccprofile=icc_profile,
-            resolution=dpi,
-            resolutionunit=None if dpi is None else 2,
+            resolution=None if density is None else (density.x, density.y),
+            resolutionunit=None if density is None else density.unit,
             subfiletype=_ONE_OF_SEVERAL if self._several else None,
             metadata=None,
             software=False,
-            extratags=tags,
+            extratags=written,
         )
 
 
@@ -127,7 +124,13 @@ def write_tiff(
 
 
 def _metadata_tags(
-    stream: BinaryIO, exif: bytes | None, xmp: bytes | None, iptc: bytes | None, *, big: bool
+    stream: BinaryIO,
+    exif: bytes | None,
+    xmp: bytes | None,
+    iptc: bytes | None,
+    others: Mapping[int, tuple[int, bytes]] | None,
+    *,
+    big: bool,
 ) -> list[tuple[int | str, int, int, Any, bool]]:
     """Tags of a page's directory; the directories that some point to are written to the end of ``stream``, where it is
     left. tifffile takes pointers by their names only."""
@@ -141,10 +144,11 @@ def _metadata_tags(
             if tag in places:
                 tags.append((name, _LONG8 if big else _LONG, 1, places[tag], True))
         tags += [
-            (tag, value.kind, value.count, value.data, True)
+            (tag, _ASCII if value.kind == _UTF8 else value.kind, value.count, value.data, True)
             for tag, value in tree.items()
-            if tag in _DESCRIPTIVE and isinstance(value, Value) and value.data
+            if tag in DESCRIPTIVE and isinstance(value, Value) and value.data
         ]
+    tags += [(tag, kind, len(data), data, True) for tag, (kind, data) in (others or {}).items()]  # counted by tifffile
     if xmp:
         tags.append((_XMP, _BYTE, len(xmp), xmp, True))
     if iptc:

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import struct
 
-from srgan.imaging.metadata.exif_directories import EXIF, GPS, LONG, Tree, Value, byte_order, tree_of
+from srgan.imaging.metadata.exif_directories import EXIF, GPS, LONG, Tree, Value, byte_order, little_endian, tree_of
 
-_SWAPPED = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4}
-"""Bytes that change places with the byte order, by the kind of value: a fraction is two numbers."""
 _LONG8 = 16
 
 
@@ -21,8 +19,7 @@ def little_endian_tree(exif: bytes) -> Tree:
     left out, and all of it where there is no header."""
     if exif[:2] not in (b"II", b"MM"):
         return {}
-    tree = tree_of(exif)
-    return tree if byte_order(exif) == "<" else _swapped(tree)
+    return little_endian(tree_of(exif), byte_order(exif))
 
 
 def write_directories(tree: Tree, position: int, *, big: bool) -> tuple[bytes, dict[int, int]]:
@@ -34,18 +31,6 @@ def write_directories(tree: Tree, position: int, *, big: bool) -> tuple[bytes, d
         if isinstance(directory, dict) and directory:
             places[tag] = _put(block, directory, position, big=big)
     return bytes(block), places
-
-
-def _swapped(tree: Tree) -> Tree:
-    found: Tree = {}
-    for tag, value in tree.items():
-        if isinstance(value, dict):
-            found[tag] = _swapped(value)
-        else:
-            width = _SWAPPED[value.kind]
-            data = b"".join(value.data[at : at + width][::-1] for at in range(0, len(value.data), width))
-            found[tag] = Value(value.kind, value.count, value.data if width == 1 else data)
-    return found
 
 
 def _put(block: bytearray, tree: Tree, position: int, *, big: bool) -> int:

@@ -11,16 +11,19 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from srgan.imaging.metadata.exif import bare_exif, resized_exif
+from srgan.imaging.metadata.descriptions import enlarged
+from srgan.imaging.metadata.exif import bare_exif, description_of, resized_exif, with_description
+from srgan.imaging.metadata.georeference import enlarged_tags
 from srgan.imaging.metadata.iptc import iptc_of_photoshop
 from srgan.imaging.metadata.provenance import Provenance, history_in, with_provenance
-from srgan.imaging.metadata.xmp import resized_xmp
-from srgan.imaging.picture import Picture
+from srgan.imaging.metadata.xmp import parse, resized_xmp
+from srgan.imaging.picture import Density, Picture
 
 logger = logging.getLogger(__name__)
 
 MOST_TEXTS, MOST_TEXT_BYTES = 1024, 1 << 23
 """Texts that a picture keeps, and their bytes together in UTF-8. Workflows of image generators run to megabytes."""
+_LEAST_DENSITY, _MOST_DENSITY = 1e-9, 4e9
 _COMMENT = "Comment"
 _MOST_COMMENT = 65_533
 """Bytes of one comment of JPEG."""
@@ -32,23 +35,54 @@ _DROPPED = re.compile(r"Thumb::|Raw profile type ", re.IGNORECASE)
 def finished(like: Picture, size: tuple[int, int], provenance: Provenance | None) -> Picture:
     """``like`` with the metadata of the picture of ``size`` (height, width) that was made from it; pixels as given.
 
-    EXIF and XMP that state a size state the new one, are upright and hold no thumbnail of the old picture; a record of
-    ``provenance`` follows those in XMP, if it is given. Resolution, profile, IPTC, texts, GPS, maker notes and
-    everything else are byte for byte as they were.
+    EXIF, XMP, descriptions of science and georeference that state a size or a scale state the new one, are upright and
+    hold no thumbnail of the old picture; a record of ``provenance`` follows those in XMP, if it is given. Resolution,
+    profile, IPTC, texts, GPS, maker notes and everything else are byte for byte as they were. What was in the file and
+    could not be kept is said in one warning.
     """
-    exif = like.exif and resized_exif(like.exif, size)
-    xmp = like.xmp and resized_xmp(like.xmp, size)
-    if provenance is not None:
-        written = with_provenance(xmp or None, provenance)
-        if written is None:
-            logger.warning("no record of the model was written: the XMP packet cannot be read and is kept as it is")
-        xmp = written or xmp
-    return replace(like, exif=exif, xmp=xmp)
+    before = like.height, like.width
+    across, down = size[1] / like.width, size[0] / like.height
+    name = like.name or "the picture"
+    exif = like.exif and resized_exif(like.exif, size, before)
+    lost = list(like.lost)
+    if exif and (description := description_of(exif)) is not None:
+        text, gone = enlarged(description, before, size, like.bit_depth)
+        exif = exif if text == description else with_description(exif, text)
+        lost += gone
+    xmp = like.xmp and resized_xmp(like.xmp, size, before)
+    if xmp and parse(xmp) is None:
+        lack = "" if provenance is None else "no record of the model was written: "
+        logger.warning("%s: %sthe XMP packet cannot be read and is kept as it is", name, lack)
+    elif provenance is not None:
+        xmp = with_provenance(xmp or None, provenance)
+    density = like.density and _density(like.density, across, down, ratio=like.format != "TIFF")
+    if density and not all(_LEAST_DENSITY < value < _MOST_DENSITY for value in density[:2]):
+        density = None
+        lost.append("the scale, which is beyond what TIFF can state")
+    if lost:
+        logger.warning("%s: not in the enlarged picture: %s", name, "; ".join(lost))
+    return replace(
+        like,
+        exif=exif,
+        xmp=xmp,
+        tags=enlarged_tags(like.tags, across, down),
+        density=density,
+        lost=(),
+    )
+
+
+def _density(density: Density, across: float, down: float, *, ratio: bool) -> Density:
+    """Where the picture measures something, as many more pixels stand in a length as there are; a mere ratio stays
+    one of small numbers."""
+    if ratio:
+        across, down = 1.0, down / across
+    return density._replace(x=density.x * across, y=density.y * down)
 
 
 def strip(like: Picture) -> Picture:
-    """``like`` without EXIF, XMP, IPTC and texts. What is needed to show it right stays: profile, resolution, depth."""
-    return replace(like, exif=None, xmp=None, iptc=None, text=())
+    """``like`` without EXIF, XMP, IPTC, texts and georeference. What is needed to show it right stays: profile,
+    resolution, depth."""
+    return replace(like, exif=None, xmp=None, iptc=None, text=(), tags={})
 
 
 def provenance_of(picture: Picture) -> list[Provenance]:
@@ -133,7 +167,7 @@ def _of_profile(name: str, data: bytes) -> tuple[str, bytes | None]:
 
 def jpeg_comments(text: Iterable[tuple[str, str]]) -> tuple[list[bytes], list[str]]:
     """The comments that JPEG can hold of a picture's texts, in UTF-8, each at most 65,533 bytes; and the keywords of
-    the texts that it cannot, which are logged as a warning."""
+    the texts that it cannot."""
     comments: list[bytes] = []
     lost: list[str] = []
     for key, value in text:
@@ -142,8 +176,6 @@ def jpeg_comments(text: Iterable[tuple[str, str]]) -> tuple[list[bytes], list[st
             comments.append(data)
         else:
             lost.append(key)
-    if lost:
-        logger.warning("JPEG has no room for the texts %s", ", ".join(lost[:8]))
     return comments, lost
 
 

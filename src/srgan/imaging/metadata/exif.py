@@ -7,14 +7,12 @@ it, and nothing takes longer or grows larger than a few times the bytes that cam
 
 from __future__ import annotations
 
-import logging
 import struct
-from typing import TYPE_CHECKING
+from fractions import Fraction
 
 from srgan.imaging.metadata.exif_directories import (
     EXIF,
     GPS,
-    INTEROPERABILITY,
     KIND_BYTES,
     LONG,
     MAKER_NOTE,
@@ -32,21 +30,14 @@ from srgan.imaging.metadata.exif_directories import (
 )
 from srgan.imaging.metadata.xmp import take_xmp_orientation
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-logger = logging.getLogger(__name__)
-
-_DESCRIPTIVE = (
-    *(0x010D, 0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298),
-    *range(0x9C9B, 0x9CA0),
-)
-"""Document name, description, maker, model, software, date, artist, computer, rating, copyright, and the texts of the
-Windows Explorer."""
-EXIF_DIRECTORIES = (EXIF, GPS)
 _ORIENTATION = 0x0112
 _SIZES = {0: (0x0101, 0x0100), EXIF: (0xA003, 0xA002)}
 """Tags of height and width in the first directory and in that of EXIF."""
+_SUBJECT = (0x9214, 0xA214)
+"""Tags of the place of the subject: its middle, in pixels, and perhaps a diameter or width and height."""
+_ON_SENSOR = (0xA20E, 0xA20F)
+"""Tags of the pixels in a length on the sensor, across and down."""
+_SHORT, _RATIO = 3, 5
 _OF_A_FILE = (0x0111, 0x0117, 0x0144, 0x0145, 0x014A, 0x0201, 0x0202)
 """Tags that point to pixels."""
 _NAMES = {0x010E: "description", MAKER_NOTE: "maker note", 0x9286: "user comment", 0x9C9C: "comment"}
@@ -59,26 +50,6 @@ def bare_exif(exif: bytes) -> bytes | None:
     if exif.startswith(b"Exif\0"):
         exif = exif[6:]
     return exif if exif[:4] in (b"II*\0", b"MM\0*") else None
-
-
-def descriptive_exif(source: Image.Exif) -> bytes | None:
-    """What ``source`` says of the picture, without what it says of a file's layout, as a bare TIFF stream.
-
-    In TIFF the two share one directory: EXIF read from there must not bring strip offsets along, and EXIF written there
-    must not overwrite them.
-    """
-    from PIL import Image
-
-    kept = Image.Exif()
-    for tag in _DESCRIPTIVE:
-        if tag in source:
-            kept[tag] = source[tag]
-    for directory in EXIF_DIRECTORIES:
-        if found := dict(source.get_ifd(directory)):
-            if INTEROPERABILITY in found:  # a place in the other file
-                found[INTEROPERABILITY] = dict(source.get_ifd(INTEROPERABILITY))
-            kept[directory] = found
-    return bare_exif(kept.tobytes()[6:]) if len(kept) else None
 
 
 def take_orientation(exif: bytes | None, xmp: bytes | None) -> tuple[int, bytes | None, bytes | None]:
@@ -101,17 +72,97 @@ def take_orientation(exif: bytes | None, xmp: bytes | None) -> tuple[int, bytes 
     return orientation or 1, exif, xmp
 
 
-def resized_exif(exif: bytes, size: tuple[int, int]) -> bytes:
-    """``exif`` of a picture that now has ``size`` (height, width): where it states sizes they are the new ones, it is
-    upright, and the thumbnail is gone (see `without_thumbnail`). All else is byte for byte as it was."""
+def resized_exif(exif: bytes, size: tuple[int, int], before: tuple[int, int]) -> bytes:
+    """``exif`` of a picture that had ``before`` (height, width) and now has ``size``: where it states sizes they are
+    the new ones, pixels on the sensor and the place of the subject follow, it is upright, and the thumbnail is gone
+    (see `without_thumbnail`). All else is byte for byte as it was."""
     exif = take_orientation(exif, None)[1] or b""
     out = bytearray(exif)
+    down, across = size[0] / before[0], size[1] / before[1]
     for directory, _, here in directories(exif):
         wanted = dict(zip(_SIZES.get(directory, ()), size, strict=False))
         for entry in here:
             if entry.tag in wanted and number(exif, entry) is not None:
                 _put_number(out, entry, wanted[entry.tag])
+            if directory == EXIF and entry.tag in _SUBJECT and entry.kind == _SHORT:
+                factors = (across, down, across, down)
+                places = struct.unpack_from(f"{byte_order(exif)}{entry.count}H", exif, entry.start)
+                moved = [min(round(place * factor), 0xFFFF) for place, factor in zip(places, factors, strict=False)]
+                struct.pack_into(f"{byte_order(exif)}{len(moved)}H", out, entry.start, *moved)
+            elif directory == EXIF and entry.tag in _ON_SENSOR and entry.kind == _RATIO and entry.count == 1:
+                factor = across if entry.tag == _ON_SENSOR[0] else down
+                _scale_ratio(out, entry, factor)
     return without_thumbnail(bytes(out))
+
+
+def _scale_ratio(out: bytearray, entry: Entry, factor: float) -> None:
+    above, below = struct.unpack_from(f"{byte_order(out)}II", out, entry.start)
+    if not above or not below:
+        return
+    wanted = Fraction(above, below) * Fraction(factor).limit_denominator(1 << 16)
+    most = (1 << 32) - 1
+    found = wanted.limit_denominator(most if wanted < 1 else max(1, int(most / wanted)))
+    if found.numerator > most:
+        return
+    struct.pack_into(f"{byte_order(out)}II", out, entry.start, found.numerator, found.denominator)
+
+
+def turned_exif(exif: bytes, orientation: int, size: tuple[int, int]) -> bytes:
+    """``exif`` of a picture of ``size`` (height, width, as stored) that was turned upright from ``orientation``: the
+    place of the subject is where the subject is now. All else is byte for byte as it was."""
+    out = bytearray(exif)
+    order = byte_order(exif)
+    for directory, _, here in directories(exif) if orientation > 1 else ():
+        for entry in here:
+            if directory != EXIF or entry.tag not in _SUBJECT or entry.kind != _SHORT or not 2 <= entry.count <= 4:
+                continue
+            x, y, *sides = struct.unpack_from(f"{order}{entry.count}H", exif, entry.start)
+            if orientation in (3, 4, 6, 7):
+                y = max(size[0] - 1 - y, 0)
+            if orientation in (2, 3, 7, 8):
+                x = max(size[1] - 1 - x, 0)
+            turned = (y, x, *sides[::-1]) if orientation >= 5 else (x, y, *sides)
+            struct.pack_into(f"{order}{entry.count}H", out, entry.start, *turned)
+    return bytes(out)
+
+
+def description_of(exif: bytes) -> bytes | None:
+    """The description of the picture, as it stands in the first directory."""
+    entry = _description(exif)
+    return exif[entry.start : entry.stop] if entry else None
+
+
+def with_description(exif: bytes, text: bytes | None) -> bytes:
+    """``exif``, which has a description, with another one, or without. Nothing that stays is moved but entries of the
+    first directory."""
+    entry = _description(exif)
+    if entry is None:
+        return exif
+    order, out = byte_order(exif), bytearray(exif)
+    out[entry.start : entry.stop] = bytes(entry.stop - entry.start)
+    if text is not None:
+        text = text if text.endswith(b"\0") else text + b"\0"
+        start = entry.start if 4 < len(text) <= entry.stop - entry.start else len(out) + len(out) % 2
+        if len(text) <= 4:
+            start = entry.at + 8
+        else:
+            struct.pack_into(f"{order}I", out, entry.at + 8, start)
+        out += bytes(max(0, start + len(text) - len(out)))
+        out[start : start + len(text)] = text
+        struct.pack_into(f"{order}I", out, entry.at + 4, len(text))
+        return bytes(out)
+    directory = first_directory(exif)
+    (count,) = struct.unpack_from(f"{order}H", out, directory)
+    stop = min(directory + 2 + 12 * count + 4, len(out))
+    out[entry.at : stop] = out[entry.at + 12 : stop] + bytes(12)
+    struct.pack_into(f"{order}H", out, directory, count - 1)
+    return bytes(out)
+
+
+def _description(exif: bytes) -> Entry | None:
+    return next(
+        (e for e in entries(exif, first_directory(exif))[0] if e.tag == 0x010E and KIND_BYTES[e.kind] == 1), None
+    )
 
 
 def without_thumbnail(exif: bytes) -> bytes:
@@ -147,8 +198,7 @@ def fit_exif(exif: bytes, most: int) -> tuple[bytes | None, list[str]]:
     """``exif`` in at most ``most`` bytes, and what had to go for it, in words; None when nothing is left.
 
     The thumbnail goes first; then the stream is laid out anew without gaps, the maker note where it was if that can be;
-    then the maker note goes, then the largest value, one after the other, those of GPS last. The losses are logged
-    as a warning.
+    then the maker note goes, then the largest value, one after the other, those of GPS last.
     """
     if len(exif) <= most:
         return exif, []
@@ -163,8 +213,6 @@ def fit_exif(exif: bytes, most: int) -> tuple[bytes | None, list[str]]:
         fitting = _stream(tree, slim, most) if tree else None
     if len(lost) > 8:
         lost = [*lost[:8], f"{len(lost) - 8} more"]
-    if lost:
-        logger.warning("EXIF of %d bytes does not fit into %d: without %s", len(exif), most, ", ".join(lost))
     return fitting, lost
 
 

@@ -7,14 +7,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-KIND_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
-"""Bytes of one value of each kind."""
+KIND_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
+"""Bytes of one value of each kind; 129 is the text in UTF-8 of EXIF 3."""
+_SWAPPED = {**KIND_BYTES, 5: 4, 10: 4}
+"""Bytes that change places with the byte order: a fraction is two numbers."""
 WHOLE = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I"}
 """Kinds of whole numbers and how `struct` calls them."""
 LONG = 4
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 """Tags whose value is the place of a further directory."""
 MAKER_NOTE = 0x927C
+DESCRIPTIVE = frozenset(
+    {0x010D, 0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298}
+    | set(range(0x9C9B, 0x9CA0))
+)
+"""Tags of the first directory that say something of the picture, not of the layout of a file: document name,
+description, maker, model, software, date, artist, computer, rating, copyright, and those of the Windows Explorer."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,21 @@ def tree_of(exif: bytes) -> Tree:
         if trees.get(tag):
             trees[parent][tag] = trees[tag]
     return trees[0]
+
+
+def little_endian(tree: Tree, order: str) -> Tree:
+    """``tree``, whose values have the byte order ``order``, with little-endian values."""
+    if order == "<":
+        return tree
+    found: Tree = {}
+    for tag, value in tree.items():
+        if isinstance(value, dict):
+            found[tag] = little_endian(value, order)
+            continue
+        width = _SWAPPED[value.kind]
+        data = b"".join(value.data[at : at + width][::-1] for at in range(0, len(value.data), width))
+        found[tag] = Value(value.kind, value.count, value.data if width == 1 else data)
+    return found
 
 
 def lay_out(tree: Tree, order: str, avoid: tuple[int, int] = (0, 0)) -> bytes:

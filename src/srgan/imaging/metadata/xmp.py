@@ -9,13 +9,11 @@ in such packets, too: who turns the pixels must not leave word that they are sti
 from __future__ import annotations
 
 import codecs
-import logging
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from xml.parsers import expat
-
-logger = logging.getLogger(__name__)
 
 RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _TIFF, _EXIF, _XMP = (f"http://ns.adobe.com/{name}/1.0/" for name in ("tiff", "exif", "xap"))
@@ -23,6 +21,17 @@ _ORIENTATION = f"{_TIFF} Orientation"
 _HEIGHTS = (f"{_TIFF} ImageLength", f"{_EXIF} PixelYDimension")
 _WIDTHS = (f"{_TIFF} ImageWidth", f"{_EXIF} PixelXDimension")
 _THUMBNAILS = f"{_XMP} Thumbnails"
+_ON_SENSOR = (f"{_EXIF} FocalPlaneXResolution", f"{_EXIF} FocalPlaneYResolution")
+_RATIO = re.compile(rb"([0-9]{1,10})(?:/([0-9]{1,10}))?")
+_PANORAMA = "http://ns.google.com/photos/1.0/panorama/"
+_PANORAMA_PIXELS = re.compile("(?:FullPano|CroppedAreaImage)(?:Width|(Height))Pixels|CroppedArea(?:Left|(Top))Pixels")
+_REGIONS = ("http://www.metadataworkinggroup.com/schemas/regions/ Regions", "http://ns.acdsee.com/regions/ Regions")
+_IMAGE_REGION = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/ ImageRegion"
+_BOUNDARY = re.compile(rb"<([\w-]+:RegionBoundary)\b(?:[^<>]*/>|.*?</\1>)", re.DOTALL)
+_IN_PIXELS = re.compile(rb"\b[\w-]+:rbUnit(?:\s*=\s*[\"']|>)\s*pixel")
+_BOUND = re.compile(rb"\b[\w-]+:rb(X|Y|W|H|Rx)(?:\s*=\s*[\"']|>)\s*([0-9]{1,10}(?:\.[0-9]{1,20})?)(?=\s*[\"'<])")
+_APPLIED = re.compile(rb"<([\w-]+:AppliedToDimensions)\b(?:[^<>]*/>|.*?</\1>)", re.DOTALL)
+_SIDE = re.compile(rb"\b[\w-]+:(w|h)(?:\s*=\s*[\"']|>)\s*([0-9]{1,10})(?:\.[0-9]*)?(?=\s*[\"'<])")
 _MOST_BYTES, _MOST_ELEMENTS, _MOST_EQUALS, _MOST_NODES, _MOST_DEPTH = 1 << 24, 500_000, 200_000, 20_000, 200
 """Of a packet that is read; histories of Photoshop run to some megabytes. Signs of equality bound the attributes."""
 _UNSOUND_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([1-8])(?=\s*[\"'<])")
@@ -52,6 +61,8 @@ class Place:
     name: str
     start: int
     stop: int = 0
+    whole: tuple[int, int] = (0, 0)
+    """From where to where the property stands, with its name."""
 
 
 @dataclass
@@ -63,6 +74,8 @@ class Node(Place):
     properties: list[Node] = field(default_factory=list)
     plain: list[Place] = field(default_factory=list)
     """Of a description: properties that stand as attributes; the place is that of the value."""
+    scope: dict[str, str] = field(default_factory=dict)
+    """Of a description: the prefixes that hold in it and what they mean."""
 
 
 @dataclass(frozen=True)
@@ -81,17 +94,50 @@ class Packet:
     def values(self) -> list[Place]:
         """All properties that may be simple: their names and the places of their values."""
         plain = [place for node in self.descriptions for place in node.plain]
-        return plain + [Place(p.name, *p.inner) for node in self.descriptions for p in node.properties]
+        return plain + [
+            Place(p.name, *p.inner, whole=(p.start, p.stop)) for node in self.descriptions for p in node.properties
+        ]
+
+    def named(self, name: str) -> list[Place]:
+        """Those of `values` that are called ``name``."""
+        return [place for place in self.values if place.name == name]
+
+    def value(self, place: Place) -> bytes:
+        """What stands at a place, in UTF-8."""
+        return self.text[place.start : place.stop]
 
     def edited(self, edits: list[tuple[int, int, bytes]]) -> bytes:
         """The packet, in its own encoding, with other text (in UTF-8) in some places, which do not overlap."""
+        text = self.changed(self.text, edits)
+        return text if self.encoding == "utf-8" else text.decode().encode(self.encoding)
+
+    @staticmethod
+    def changed(whole: bytes, edits: list[tuple[int, int, bytes]]) -> bytes:
+        """``whole`` with other text in some places, which do not overlap."""
         parts, reached = [], 0
         for start, stop, text in sorted(edits):
-            parts += [self.text[reached:start], text]
+            parts += [whole[reached:start], text]
             reached = stop
-        parts.append(self.text[reached:])
-        text = b"".join(parts)
-        return text if self.encoding == "utf-8" else text.decode().encode(self.encoding)
+        return b"".join([*parts, whole[reached:]])
+
+    def descriptions_without(self, names: set[str]) -> Iterator[bytes]:
+        """Each description, in UTF-8, without the properties ``names``, fit to stand in another packet: with all
+        prefixes that hold in it declared by itself."""
+        for node in self.descriptions:
+            gone = [(*place.whole, b"") for place in node.plain if place.name in names]
+            gone += [(child.start, child.stop, b"") for child in node.properties if child.name in names]
+            tag = self.text[node.start : node.inner[0]]
+            name = len(tag.split(None, 1)[0].rstrip(b"/>"))
+            own = b"".join(
+                b' %s="%s"' % (declared, uri.replace("&", "&amp;").replace('"', "&quot;").encode())
+                for prefix, uri in node.scope.items()
+                if not re.search(
+                    rb"\s" + re.escape(declared := b"xmlns:" + prefix.encode() if prefix else b"xmlns") + rb"\s*=", tag
+                )
+            )
+            here = node.start + name
+            edits = [(at - node.start, end - node.start, text) for at, end, text in [*gone, (here, here, own)]]
+            yield b" " + self.changed(self.text[node.start : node.stop], edits) + b"\n "
 
 
 class _NoPacket(Exception):
@@ -167,6 +213,7 @@ class _Reader:
             if self.about is None:
                 self.about = attributes.get(f"{RDF} about")
             self._note_attributes(node)
+            node.scope = {prefix: bound[-1] for prefix, bound in self._namespaces.items() if bound and bound[-1]}
 
     def _opened(self, name: str) -> Node:
         start = self._parser.CurrentByteIndex
@@ -174,14 +221,14 @@ class _Reader:
         if tag is None:
             raise _NoPacket
         self._nodes += 1
-        return Node(name, start, tag.end(), (tag.end(), tag.end()))
+        return Node(name, start, tag.end(), inner=(tag.end(), tag.end()))
 
     def _note_attributes(self, node: Node) -> None:
         for found in _ATTRIBUTE.finditer(self.text, node.start, node.stop):
             prefix, _, local = found[1].decode().rpartition(":")
             if prefix and (bound := self._namespaces.get(prefix)):
                 group = 2 if found[2] is not None else 3
-                node.plain.append(Place(f"{bound[-1]} {local}", *found.span(group)))
+                node.plain.append(Place(f"{bound[-1]} {local}", *found.span(group), whole=found.span()))
 
     def _end(self, name: str) -> None:
         if self._open and self._depth == self._rdf_depth + len(self._open) - 1:
@@ -208,13 +255,13 @@ def take_xmp_orientation(xmp: bytes) -> tuple[int | None, bytes]:
     return stated, packet.edited(edits) if edits else xmp
 
 
-def resized_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
-    """The packet of a picture that now has ``size`` (height, width): where it states sizes they are the new ones, it
-    is upright, and thumbnails are gone. All else is as it was, byte for byte in UTF-8."""
+def resized_xmp(xmp: bytes, size: tuple[int, int], before: tuple[int, int]) -> bytes:
+    """The packet of a picture that had ``before`` (height, width) and now has ``size``: where it states sizes they are
+    the new ones, those of a panorama and pixels on the sensor have grown by as much, it is upright, and thumbnails are
+    gone. All else is as it was, byte for byte in UTF-8."""
     xmp = take_xmp_orientation(xmp)[1]
     packet = parse(xmp)
     if packet is None:
-        logger.warning("the XMP packet cannot be read and is kept as it is")
         return xmp
     edits = [(node.start, node.stop, b"") for node in _properties(packet) if node.name == _THUMBNAILS]
     for place in packet.values:
@@ -222,7 +269,54 @@ def resized_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
         for known, number in zip(names, size, strict=True):
             if place.name in known and packet.text[place.start : place.stop].strip().isdigit():
                 edits.append((place.start, place.stop, b"%d" % number))
+    edits += _grown(packet, size[1] / before[1], size[0] / before[0])
+    for node in _properties(packet):
+        if node.name in _REGIONS:
+            edits += _applied(packet.text, node, size)
+        elif node.name == _IMAGE_REGION:
+            edits += _bounded(packet.text, node, size[1] / before[1], size[0] / before[0])
     return packet.edited(edits) if edits else xmp
+
+
+def _grown(packet: Packet, across: float, down: float) -> list[tuple[int, int, bytes]]:
+    """The edits for what counts pixels of something other than the picture."""
+    edits = []
+    for place in packet.values:
+        namespace, _, local = place.name.rpartition(" ")
+        value = packet.value(place).strip()
+        if (
+            namespace == _PANORAMA
+            and (found := _PANORAMA_PIXELS.fullmatch(local))
+            and value.isdigit()
+            and len(value) < 10
+        ):
+            factor = down if found[1] or found[2] else across
+            edits.append((place.start, place.stop, b"%d" % round(int(value) * factor)))
+        elif place.name in _ON_SENSOR and (ratio := _RATIO.fullmatch(value)):
+            factor = across if place.name == _ON_SENSOR[0] else down
+            edits.append(
+                (place.start, place.stop, b"%d/%d" % (round(int(ratio[1]) * factor * 1000), int(ratio[2] or 1) * 1000))
+            )
+    return edits
+
+
+def _applied(text: bytes, node: Node, size: tuple[int, int]) -> list[tuple[int, int, bytes]]:
+    """The edits for the size of the picture that regions, whose own places are fractions of it, were drawn on."""
+    edits = []
+    for found in _APPLIED.finditer(text, node.start, node.stop):
+        for side in _SIDE.finditer(text, *found.span()):
+            edits.append((*side.span(2), b"%d" % size[side[1] == b"w"]))
+    return edits
+
+
+def _bounded(text: bytes, node: Node, across: float, down: float) -> list[tuple[int, int, bytes]]:
+    """The edits for the bounds of regions of IPTC that are counted in pixels."""
+    edits = []
+    for boundary in _BOUNDARY.finditer(text, node.start, node.stop):
+        for bound in _BOUND.finditer(text, *boundary.span()) if _IN_PIXELS.search(boundary[0]) else ():
+            value = float(bound[2]) * (down if bound[1] in (b"Y", b"H") else across)
+            edits.append((*bound.span(2), f"{value:.10g}".encode()))
+    return edits
 
 
 def with_property(xmp: bytes | None, name: str, text: bytes) -> bytes | None:
@@ -256,12 +350,11 @@ def _without(packet: Packet, name: str) -> list[tuple[int, int, bytes]]:
 def fit_xmp(xmp: bytes, most: int, *, spare: str | None = None) -> tuple[bytes | None, list[str]]:
     """A packet in at most ``most`` bytes, and what had to go for it, in words; None when it cannot be had.
 
-    Padding goes first, then the largest property, one after the other, but the one called ``spare`` last. The losses
-    are logged as a warning.
+    Padding goes first, then the largest property, one after the other, but the one called ``spare`` last.
     """
     if len(xmp) <= most:
         return xmp, []
-    total, lost = len(xmp), []
+    lost = []
     packet = parse(xmp)
     if packet is not None:
         end = packet.text.rfind(b"<?xpacket end=")
@@ -282,8 +375,6 @@ def fit_xmp(xmp: bytes, most: int, *, spare: str | None = None) -> tuple[bytes |
         lost = ["all of it"]
     if len(lost) > 8:
         lost = [*lost[:8], f"{len(lost) - 8} more"]
-    if lost:
-        logger.warning("XMP of %d bytes does not fit into %d: without %s", total, most, ", ".join(lost))
     return (xmp if len(xmp) <= most else None), lost
 
 

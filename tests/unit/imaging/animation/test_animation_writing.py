@@ -19,6 +19,7 @@ from srgan.imaging.animation.writing import (
     encode_animation,
     write_animation,
 )
+from srgan.imaging.picture import Density
 
 FORMATS = ("GIF", "PNG", "WEBP")
 TIMES = [Fraction(value) for value in (30, 0, 70, 1230, 10, 10, 655350)]
@@ -76,6 +77,15 @@ def assert_same(frames: list[np.ndarray], expected: list[np.ndarray]) -> None:
     assert len(frames) == len(expected)
     for number, (frame, wanted) in enumerate(zip(frames, expected, strict=True)):
         assert np.array_equal(as_seen(frame), as_seen(wanted)), f"frame {number}"
+
+
+def test_the_shape_of_a_pixel_is_kept_or_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    like = like_of(scenes(), density=Density(2, 1), name="in.png")
+    with open_animation(encoded(scenes(), "PNG", like=like)) as animation:
+        assert animation.like.density == Density(2, 1)
+    assert caplog.messages == []
+    encoded(scenes(), "WEBP", like=like)
+    assert caplog.messages == ["in.png: WEBP has no place for the shape of a pixel"]
 
 
 # ------------------------------------------------------------------------------------- frames, times and plays

@@ -17,6 +17,7 @@ from PIL import Image, ImageCms
 
 from srgan.imaging.encoders import tiff as tiff_writing
 from srgan.imaging.encoders.tiff import write_tiff
+from srgan.imaging.picture import Density
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SAMPLES = {"GRAY": 1, "RGB": 3, "CMYK": 4}
@@ -128,7 +129,9 @@ def test_profile_resolution_xmp_iptc_exif_and_gps_are_written(big: bool, monkeyp
     tags.get_ifd(0x8825)[2] = (48.0, 12.0, 30.5)
     iptc = b"\x1c\x02\x05\x00\x05title"
     rows = values(50, 60, 3, np.uint16)
-    data = tiff(rows, icc_profile=SRGB, dpi=(300, 150.5), xmp=b"<x:xmpmeta/>", iptc=iptc, exif=tags.tobytes()[6:])
+    data = tiff(
+        rows, icc_profile=SRGB, density=Density(300, 150.5, 2), xmp=b"<x:xmpmeta/>", iptc=iptc, exif=tags.tobytes()[6:]
+    )
     assert data[:4] == (b"II+\0" if big else b"II*\0")
     assert np.array_equal(by_vips(data), rows)
     with Image.open(io.BytesIO(data)) as image:

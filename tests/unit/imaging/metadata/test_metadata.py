@@ -26,6 +26,7 @@ from srgan.imaging.metadata.enlarged import (
 )
 from srgan.imaging.metadata.exif import bare_exif
 from srgan.imaging.metadata.provenance import Provenance
+from srgan.imaging.picture import Density
 
 RECORD = Provenance("photo", "1.2", "ab" * 32, {"scale": 4}, "0.9.1")
 XMP = (
@@ -64,6 +65,36 @@ def picture(**changes: object) -> Picture:
 # -------------------------------------------------------------------------------------------------------- finished
 
 
+def test_one_warning_names_the_picture_and_what_was_lost(caplog: pytest.LogCaptureFixture) -> None:
+    after = finished(picture(name="a.jpg", lost=("the gain map (HDR)", "another picture")), (16, 24), None)
+    assert caplog.messages == ["a.jpg: not in the enlarged picture: the gain map (HDR); another picture"]
+    assert after.lost == ()
+
+
+def test_the_shape_of_a_pixel_changes_only_if_the_sides_grow_by_different_factors() -> None:
+    wide = picture(dpi=None, density=Density(2, 1))
+    assert finished(wide, (32, 48), None).density == Density(2, 1)
+    assert finished(wide, (32, 24), None).density == Density(2, 2)
+    assert finished(picture(dpi=None, density=Density(2, 1), format="TIFF"), (32, 48), None).density == Density(4, 2)
+
+
+@pytest.mark.parametrize("value", [5e8, 5e-11])
+def test_a_scale_that_tiff_cannot_state_goes_with_a_warning(value: float, caplog: pytest.LogCaptureFixture) -> None:
+    after = finished(picture(dpi=None, density=Density(value, 1, 5), format="TIFF"), (160, 240), None)
+    assert after.density is None
+    assert "the scale, which is beyond what TIFF can state" in caplog.text
+
+
+def test_the_shape_and_the_scale_are_read_as_what_they_are() -> None:
+    assert Density(5, 4, 5).per_inch == (127_000, 101_600)
+    assert Density(10, 20, 3).per_inch == pytest.approx((25.4, 50.8))
+    assert (Density(5, 4).per_inch, Density(5, 4, 3).ratio, Density(7, 7).ratio) == (None, None, None)
+    assert Density(640, 480).ratio == (4, 3)
+    assert Density(1e7, 1e-7).ratio is None
+    assert picture().per_inch == (300, 150)
+    assert picture(dpi=None).per_inch is None
+
+
 def test_sizes_change_everywhere_and_nothing_else_does() -> None:
     before = picture()
     after = finished(before, (16, 24), None)
@@ -73,7 +104,7 @@ def test_sizes_change_everywhere_and_nothing_else_does() -> None:
     assert (tags[0x0100], tags[0x0101], tags[0x010F]) == (24, 16, "Maker")
     assert tags.get_ifd(0x8825) == {1: "N", 2: (48.0, 8.0, 12.5)}
     assert after.xmp == XMP.replace(b'"6"', b'"24"')
-    same = [name.name for name in dataclasses.fields(Picture) if name.name not in ("exif", "xmp")]
+    same = [name.name for name in dataclasses.fields(Picture) if name.name not in ("exif", "xmp", "tags")]
     assert all(getattr(after, name) is getattr(before, name) for name in same)
 
 
@@ -226,13 +257,11 @@ def test_any_texts_do_no_harm(pairs: list[tuple[str, str]]) -> None:
 # -------------------------------------------------------------------------------------------------------- comments
 
 
-def test_comments_of_jpeg_and_what_it_has_no_room_for(caplog: pytest.LogCaptureFixture) -> None:
+def test_comments_of_jpeg_and_what_it_has_no_room_for() -> None:
     texts = [("Comment", "Grüße"), ("Title", "A"), ("Comment", "two"), ("Comment", "x" * 65_534)]
-    with caplog.at_level(logging.WARNING):
-        comments, lost = jpeg_comments(texts)
+    comments, lost = jpeg_comments(texts)
     assert comments == ["Grüße".encode(), b"two"]
     assert lost == ["Title", "Comment"]
-    assert "JPEG has no room for the texts Title, Comment" in caplog.text
     assert jpeg_comments([("Comment", "x" * 65_533)]) == ([b"x" * 65_533], [])
 
 
