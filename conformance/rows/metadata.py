@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import zlib
@@ -246,6 +247,97 @@ def png_text(bench: Bench) -> None:
     found = decode(bench.upscale(files.write(bench.folder / "in.png", png(u8(scene()), extra=extra)))).info
     lost = [name for name, text in wanted.items() if str(found.get(name)) != text]
     bench.expect("texts lost", ", ".join(lost) or "none", "none")
+
+
+@row("metadata.tiff-text-bytes", "Texts of a TIFF keep their bytes", "TIFF with artist in UTF-8, rights in Latin-1",
+     "TIFF calls its texts ASCII, and people write names in every alphabet; lost is lost.")  # fmt: skip
+def tiff_text_bytes(bench: Bench) -> None:
+    import tifffile
+
+    texts = {315: "Jürgen Größe, 山田".encode(), 33432: "© Zoë".encode("latin-1")}
+    source = bench.folder / "in.tif"
+    tifffile.imwrite(source, u8(scene()), photometric="rgb", extratags=[(t, 2, 0, b, True) for t, b in texts.items()])
+    for name in ("out.tif", "out.jpg", "out.png"):
+        data = bench.upscale(source, name).read_bytes()
+        bench.expect(f"texts kept in {name}", sum(text in data for text in texts.values()), len(texts))
+
+
+@row("metadata.extended-xmp", "XMP over several segments is kept", "JPEG with 90 KB of caption in extended XMP",
+     "Captions and histories are longer than a segment; what points to a part that is gone misleads.")  # fmt: skip
+def extended_xmp(bench: Bench) -> None:
+    about = '<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" %s</rdf:Description>'
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        f"{about}</rdf:RDF></x:xmpmeta>"
+    )
+    caption = "a long caption " * 6000
+    extension = (packet % f"><dc:description>{caption}</dc:description>").encode()
+    digest = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper()
+    note = f'xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="{digest}">'
+    segments = [(1, b"http://ns.adobe.com/xap/1.0/\0" + (packet % note).encode())]
+    for at in range(0, len(extension), 60_000):
+        head = b"http://ns.adobe.com/xmp/extension/\0" + digest.encode() + struct.pack(">II", len(extension), at)
+        segments.append((1, head + extension[at : at + 60_000]))
+    source = pillow(bench.folder / "in.jpg", scene(), quality=95)
+    files.write(source, jpeg_with(source.read_bytes(), *segments))
+    found = xmp_in(decode(bench.upscale(source, "out.png")))
+    bench.expect("caption kept", caption.encode() in found, True)
+    bench.expect("points to a part that is not there", b"HasExtendedXMP" in found, False)
+
+
+@row("metadata.gain-map", "A gain map is kept, or gone with what names it", "JPEG with a gain map (Ultra HDR)",
+     "A viewer that is told of a gain map and finds none shows wrong light, or nothing.")  # fmt: skip
+def gain_map(bench: Bench) -> None:
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description rdf:about="" xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"/>'
+        "</rdf:RDF></x:xmpmeta>"
+    )
+    segment = (1, b"http://ns.adobe.com/xap/1.0/\0" + packet.encode())
+    small = pillow(bench.folder / "gain.jpg", scene(16, 12), quality=90)
+    source = pillow(bench.folder / "in.jpg", scene(), quality=95)
+    second = jpeg_with(small.read_bytes(), segment)
+    small.unlink()
+    files.write(source, jpeg_with(source.read_bytes(), segment) + second)
+    out = bench.upscale(source).read_bytes()
+    held = out.rstrip(b"\0").count(b"\xff\xd8\xff") > 1
+    bench.note("gain map kept", held)
+    bench.expect("named in XMP as it is", held or b"hdrgm:Version" not in out, True)
+
+
+@row("metadata.imagej-scale", "A scale in micrometres stays true", "TIFF of ImageJ with 5 pixels to a micrometre",
+     "Lengths are measured by it: pixels per unit are the scale of what the picture shows.")  # fmt: skip
+def imagej_scale(bench: Bench) -> None:
+    import tifffile
+
+    source = bench.folder / "in.tif"
+    gray = u8(scene())[..., 0]
+    tifffile.imwrite(source, gray, imagej=True, resolution=(5, 5), metadata={"unit": "um"})
+    with tifffile.TiffFile(bench.upscale(source)) as file:
+        tags = file.pages.first.tags
+        said = b"unit=um" in str(tags.valueof(270, default="")).encode()
+        above, below = tags.valueof(282, default=(1, 1))
+    bench.expect("still says micrometres", said, True)
+    bench.expect("pixels per micrometre", above / below, 5 * bench.scale)
+
+
+@row("metadata.geotiff", "A map stays on its place on earth", "GeoTIFF with pixels of 10 m and one tie point",
+     "Programs for maps lay a picture where its tags say; an old size of pixels stretches it.")  # fmt: skip
+def geotiff(bench: Bench) -> None:
+    import tifffile
+
+    source = bench.folder / "in.tif"
+    tie = (3.0, 2.0, 0.0, 500_000.0, 4_600_000.0, 0.0)
+    keys = (1, 1, 0, 3, 1024, 0, 1, 1, 1025, 0, 1, 1, 3072, 0, 1, 32632)
+    extra = [(33550, 12, 3, (10.0, 10.0, 0.0), True), (33922, 12, 6, tie, True), (34735, 3, 16, keys, True)]
+    tifffile.imwrite(source, u8(scene()), photometric="rgb", extratags=extra)
+    with tifffile.TiffFile(bench.upscale(source)) as file:
+        tags = {tag.code: tag.value for tag in file.pages.first.tags if tag.code in (33550, 33922, 34735)}
+    bench.expect("tags of maps kept", len(tags), 3)
+    wide, high = tags.get(33550, (0, 0))[:2]
+    column, line, _, x, y, _ = tags.get(33922, (0,) * 6)
+    bench.expect("metres in a pixel", wide, 10 / bench.scale)
+    bench.expect("corner of the first pixel", f"{x - column * wide:.0f} {y + line * high:.0f}", "499970 4600020")
 
 
 @row("metadata.broken-exif", "Broken EXIF does not stop the work", "JPEG with 60 random bytes for EXIF",

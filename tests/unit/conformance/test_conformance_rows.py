@@ -22,7 +22,8 @@ ONLY_AS_COMMANDS = ("batch.", "names.", "outputs.killed", "outputs.full-disk")
 NOT_IN_THE_REFERENCE = {
     "formats.bmp", "formats.ppm-8", "formats.ppm-16", "formats.pgm-8", "formats.pgm-16", "formats.avif", "formats.heic",
     "formats.jxl", "formats.tiff-pages", "formats.png-to-bmp", "colour.cmyk-to-png", "metadata.exif-tiff",
-    "metadata.exif-jpeg-to-tiff",
+    "metadata.exif-jpeg-to-tiff", "metadata.tiff-text-bytes", "metadata.extended-xmp", "metadata.gain-map",
+    "metadata.imagej-scale", "metadata.geotiff",
 }  # fmt: skip
 """What the little reference upscaler does not do; these rows fail it, which shows that they can."""
 
