@@ -54,7 +54,10 @@ def open_png(stream: BinaryIO, limits: Limits) -> Stored:
     if header.width * header.height <= _WHOLE_PIXELS:
         stream = pixels_only(stream)
         if header.bits != 16:
-            return _stored(_image(stream, "PNG"), "PNG", header.metadata)
+            image = _image(stream, "PNG")
+            if header.clear is not None:  # Pillow compares it with values that it has scaled to 8 bits
+                image.info["transparency"] = header.clear * 255 // ((1 << header.bits) - 1)
+            return _stored(image, "PNG", header.metadata)
     opened = open_vips(stream, "pngload")
     image = opened.image
     _check_same(image, header.width, header.height)

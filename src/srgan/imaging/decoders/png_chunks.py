@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _MOST_CHUNKS = 300_000
 _MOST_PACKET = 1 << 24
 """Bytes of a text, a profile or of EXIF."""
-_WANTED = (b"IHDR", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"pHYs")
+_WANTED = (b"IHDR", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"pHYs", b"tRNS")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 
 
@@ -35,6 +35,8 @@ class PngHeader:
     height: int
     bits: int
     colour_type: int
+    clear: int | None
+    """Of gray, the value that is transparent, as pixels have it in the file."""
     metadata: Metadata
 
 
@@ -69,7 +71,14 @@ def read_header(stream: BinaryIO) -> PngHeader:
         text=said.text,
         dpi=_dpi(found.get(b"pHYs", b"")),
     )
-    return PngHeader(width=width, height=height, bits=bits, colour_type=colour_type, metadata=metadata)
+    return PngHeader(
+        width=width,
+        height=height,
+        bits=bits,
+        colour_type=colour_type,
+        clear=_clear(found.get(b"tRNS", b""), bits) if colour_type == 0 else None,
+        metadata=metadata,
+    )
 
 
 def pixels_only(stream: BinaryIO) -> io.BytesIO:
@@ -131,6 +140,11 @@ def _profile(content: bytes | None) -> bytes | None:
     if profile is None:
         _log.warning("The colour profile is damaged or too large and was left out.")
     return profile
+
+
+def _clear(content: bytes, bits: int) -> int | None:
+    """Two bytes hold it, whatever the depth; of less than 16 bits the upper ones do not count."""
+    return int.from_bytes(content[:2], "big") & ((1 << bits) - 1) if len(content) >= 2 else None
 
 
 def _inflated(data: bytes, most: int) -> bytes | None:
