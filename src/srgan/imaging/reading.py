@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage, LimitExceeded
-from srgan.imaging.colour import ColourSpace, space_of
+from srgan.imaging.colour import ColourSpace, space_described, space_of
 from srgan.imaging.decoders.stored import Stored
+from srgan.imaging.described import Described, checked, in_profile, is_known
 from srgan.imaging.inputs import (
     DEFAULT_LIMITS,
     HEAD_BYTES,
@@ -76,8 +77,9 @@ def read_picture(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
     - Values without a known range (floating point, signed and 32-bit integers) stay as they are when they lie in
       [0, 1]; else their least and greatest value become 0 and 1 and stand in `Picture.levels`. Black stays at 0 and
       white at 1 where the values only reach beyond on the other side. NaN and infinity are refused.
-    - Colours are brought into the working space by the embedded profile (`Picture.space`); CMYK becomes RGB. A profile
-      that is for other pixels is dropped with a warning.
+    - Colours are brought into the working space by the embedded profile or by what the file says in numbers
+      (`Picture.space`, `Picture.described`); CMYK becomes RGB. A profile that is for other pixels, and numbers that
+      mean nothing, are dropped with a warning.
     - Alpha becomes straight. The orientation that EXIF (or else XMP) states is applied and reset.
 
     Raises `InvalidImage`, `LimitExceeded`, `OutOfMemory`, and `MissingDependency` where the format needs the extra
@@ -173,9 +175,10 @@ def _tell_of_more(stored: Stored, name: str) -> None:
 def _scan(stored: Stored, name: str) -> Scan:
     with translated(name, stored.format):
         orientation, like = _like(stored)
-        if (fault := _misfit(stored)) is not None:
-            _log.warning("%s: %s", name, fault)
-        like = replace(like, levels=_levels(stored), space=_space(stored, like.icc_profile))
+        for fault in (_misfit(stored), checked(_numbers(stored))[1]):
+            if fault is not None:
+                _log.warning("%s: %s", name, fault)
+        like = replace(like, levels=_levels(stored), space=_space(stored, like))
         if like.levels != (0, 1):
             like = replace(like, space=None)  # a profile knows no values beyond its range
     return Scan(like=like, strips=_strips(stored, like, orientation, name))
@@ -254,6 +257,7 @@ def _like(stored: Stored) -> tuple[int, Picture]:
         pixels=blank(height, width, channels),
         bit_depth=stored.bit_depth,
         icc_profile=None if _misfit(stored) else said.icc_profile,
+        described=checked(_numbers(stored))[0],
         premultiplied=stored.premultiplied,
         exif=exif,
         xmp=xmp,
@@ -283,8 +287,20 @@ def _misfit(stored: Stored) -> str | None:
     return None
 
 
-def _space(stored: Stored, icc: bytes | None) -> ColourSpace | None:
-    return space_of(icc, stored.model)
+def _numbers(stored: Stored) -> Described | None:
+    """What the file says of its colours in numbers, where that counts more than its profile."""
+    said = stored.metadata
+    if stored.model == "CMYK":
+        return None
+    if said.icc_profile is None or said.outranks or _misfit(stored):
+        return said.described
+    return in_profile(said.icc_profile)
+
+
+def _space(stored: Stored, like: Picture) -> ColourSpace | None:
+    if like.described is not None and stored.model != "CMYK" and is_known(like.described):
+        return space_described(like.described, stored.model)
+    return space_of(like.icc_profile, stored.model)
 
 
 def _rows_for(stored: Stored) -> int:

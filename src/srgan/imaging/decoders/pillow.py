@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage
+from srgan.imaging.decoders.nclx import nclx_of
 from srgan.imaging.decoders.png_chunks import pixels_only, read_header
 from srgan.imaging.decoders.stored import Metadata, Rows, Stored
 from srgan.imaging.decoders.vips import open_vips, rows_of
@@ -99,7 +100,11 @@ def open_avif(stream: BinaryIO, limits: Limits) -> Stored:
     image = _image(stream, "AVIF")
     limits.check_size(*image.size)
     stored = _stored(image, "AVIF", metadata_of(image.info))
-    stored = dataclasses.replace(stored, pages_follow=getattr(image, "n_frames", 1) > 1)
+    stored = dataclasses.replace(
+        stored,
+        metadata=dataclasses.replace(stored.metadata, described=nclx_of(stream)),
+        pages_follow=getattr(image, "n_frames", 1) > 1,
+    )
     return _deep_avif(stream, stored) if deep else stored
 
 

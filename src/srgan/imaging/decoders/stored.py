@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from srgan.imaging.described import Described
+
 Rows = Callable[[int], Iterator[NDArray[Any]]]
 """From a number of rows: strips of that many rows (the last has what is left) x width x channels, top to bottom.
 Starts anew with each call. Raises whatever the decoder raises on damaged data."""
@@ -18,6 +20,10 @@ class Metadata:
     """What a file says beside its pixels, as it says it: nothing has been checked or applied."""
 
     icc_profile: bytes | None = None
+    described: Described | None = None
+    """Colours that are said in numbers."""
+    outranks: bool = False
+    """Whether the numbers count where there is a profile too."""
     exif: bytes | None = None
     """With or without the prefix ``Exif``."""
     xmp: bytes | None = None
