@@ -152,7 +152,7 @@ def light_of(said: Described, x: Curve) -> Curve | None:
     if isinstance(said, StandardRgb) or not is_known(said):
         return None
     if isinstance(said, CodePoints):
-        return _light(said.transfer, x) if said.full_range and said.transfer not in _PAPER else None
+        return _light(said.transfer, x) if said.full_range else None
     if said.gamma is None or (_is_srgb(said) and abs(said.gamma / _SRGB_GAMMA - 1) < _NEAR_GAMMA):
         return None
     return np.asarray(x ** (1e5 / said.gamma))
@@ -235,6 +235,7 @@ def _colorants(places: tuple[tuple[float, float], ...]) -> NDArray[np.float64] |
 
 
 def _light(transfer: int, x: Curve) -> Curve | None:
+    """None for a curve that is left alone: that of sRGB, PQ and HLG."""
     if transfer in _POWERS:
         return np.asarray(x ** _POWERS[transfer])
     if transfer in _LOGARITHMS:

@@ -55,6 +55,8 @@ class Picture:
     """Horizontal and vertical resolution in pixels per inch."""
     format: str | None = None
     """Format of the source: `PNG`, `JPEG`, ..."""
+    name: str | None = None
+    """What messages call the source."""
 
     def __post_init__(self) -> None:
         pixels = self.pixels

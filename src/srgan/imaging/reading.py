@@ -86,17 +86,23 @@ def read_picture(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
     ``formats``, with one line that names the input.
     """
     with open_scan(source, limits=limits) as scan:
-        first = next(scan.strips)
-        if first.shape == scan.like.pixels.shape:
-            return replace(scan.like, pixels=first)
-        with translated(name_of(source), "picture"):
-            pixels = np.empty(scan.like.pixels.shape, np.float32)
-        pixels[: len(first)] = first
-        row = len(first)
-        for strip in scan.strips:
-            pixels[row : row + len(strip)] = strip
-            row += len(strip)
-    return replace(scan.like, pixels=pixels)
+        return whole(scan)
+
+
+def whole(scan: Scan) -> Picture:
+    """The picture that ``scan`` gives in strips."""
+    like = scan.like
+    first = next(scan.strips)
+    if first.shape == like.pixels.shape:
+        return replace(like, pixels=first)
+    with translated(like.name or "the input", "picture"):
+        pixels = np.empty(like.pixels.shape, np.float32)
+    pixels[: len(first)] = first
+    row = len(first)
+    for strip in scan.strips:
+        pixels[row : row + len(strip)] = strip
+        row += len(strip)
+    return replace(like, pixels=pixels)
 
 
 @contextmanager
@@ -108,13 +114,21 @@ def open_scan(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Sc
     progressive) and PPM, unless the picture must be turned; the other formats are decoded whole, as integers, and
     become floating point strip by strip. Raises as `read_picture` does, in the block too.
     """
-    name = name_of(source)
+    with scan_of(source, name_of(source), limits) as scan:
+        yield scan
+
+
+@contextmanager
+def scan_of(source: Source, name: str, limits: Limits, *, quiet: bool = False) -> Iterator[Scan]:
+    """`open_scan` of an input that messages call ``name``; ``quiet``: nothing is said of what is dropped, since it has
+    been said before (of another frame) or is none of the user's business."""
     with opened(source, name, limits) as stream:
         kind = _kind(stream, name)
         with translated(name, kind):
             stored = _open(stream, kind, limits)
-        _tell_of_more(stored, name)
-        yield _scan(stored, name)
+        if not quiet:
+            _tell_of_more(stored, name)
+        yield _scan(stored, name, quiet=quiet)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -172,13 +186,13 @@ def _tell_of_more(stored: Stored, name: str) -> None:
         _log.warning("%s: the file holds several pictures; one of them is read, the others are lost.", name)
 
 
-def _scan(stored: Stored, name: str) -> Scan:
+def _scan(stored: Stored, name: str, *, quiet: bool = False) -> Scan:
     with translated(name, stored.format):
         orientation, like = _like(stored)
         for fault in (_misfit(stored), checked(_numbers(stored))[1]):
-            if fault is not None:
+            if fault is not None and not quiet:
                 _log.warning("%s: %s", name, fault)
-        like = replace(like, levels=_levels(stored), space=_space(stored, like))
+        like = replace(like, name=name, levels=_levels(stored), space=_space(stored, like))
         if like.levels != (0, 1):
             like = replace(like, space=None)  # a profile knows no values beyond its range
     return Scan(like=like, strips=_strips(stored, like, orientation, name))

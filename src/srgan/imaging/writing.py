@@ -16,7 +16,7 @@ from srgan.errors import CannotWrite, LimitExceeded, SrganError
 from srgan.imaging.encoding import Page, encode, encode_pages
 from srgan.imaging.fitting import lost_colours
 from srgan.imaging.formats import format_of
-from srgan.imaging.reading import Limits, open_pages, open_scan, probe_picture
+from srgan.imaging.reading import Limits, open_pages, probe_picture, scan_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +68,7 @@ def encode_strips(
     Each strip is rows x width x channels, float32, in [0, 1]; together they must have ``height`` rows. ``like`` says
     everything else: channels, depth, profile and metadata.
     """
-    tell_of_lost_colours(like, format_of(None, format), "the result")
+    tell_of_lost_colours(like, format_of(None, format))
     buffer = io.BytesIO()
     encode(strips, size, like, format, quality, buffer)
     return buffer.getvalue()
@@ -118,7 +118,7 @@ def write_strips(
     kind = format_of(target, format)
 
     def write(stream: BinaryIO) -> None:
-        tell_of_lost_colours(like, kind, str(target))
+        tell_of_lost_colours(like, kind)
         encode(strips, size, like, kind, quality, stream)
 
     def check(path: Path) -> None:
@@ -158,10 +158,10 @@ def write_pages(
     return target
 
 
-def tell_of_lost_colours(like: Picture, format: str, name: str) -> None:
+def tell_of_lost_colours(like: Picture, format: str) -> None:
     """Warn, once for a file, of what ``format`` cannot say of the colours of ``like``."""
     if (lost := lost_colours(like, format)) is not None:
-        _log.warning("%s: %s.", name, lost)
+        _log.warning("%s: %s.", like.name or "the picture", lost)
 
 
 def _replace(
@@ -197,7 +197,7 @@ def _check_header(path: Path, kind: str, size: tuple[int, int]) -> None:
 def _check_pixels(path: Path) -> None:
     """Decode the file to its end, a part at a time where its format lets us."""
     try:
-        with open_scan(path, limits=_NO_LIMITS) as scan:
+        with scan_of(path, str(path), _NO_LIMITS, quiet=True) as scan:
             for _ in scan.strips:
                 pass
     except SrganError as error:

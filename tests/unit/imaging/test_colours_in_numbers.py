@@ -223,6 +223,14 @@ def test_linear_light_is_seen_as_srgb_and_has_no_bands_when_it_comes_back() -> N
     assert len(np.unique(back)) > 4090
 
 
+def test_gray_that_became_colour_does_not_go_back_and_does_not_say_so() -> None:
+    gray = read_picture(png(np.full((24, 32, 1), round(0.214 * 65535), np.uint16), gama(100_000)))
+    coloured = replace(gray, pixels=np.repeat(gray.pixels, 3, axis=2))
+    data = encode_picture(coloured, "PNG")
+    assert colour_chunks(data) == {}
+    np.testing.assert_allclose(numbers_of(data) / 65535, 0.5, atol=1e-3)
+
+
 def test_pq_is_seen_as_it_is() -> None:
     pixels = values()
     np.testing.assert_allclose(read_picture(png(pixels, cicp(9, 16, 0, 1))).pixels, pixels / 65535, atol=1e-6)
@@ -329,8 +337,10 @@ def test_hdr_is_compressed_where_nothing_can_be_said_with_one_warning(
     pixels = np.broadcast_to(steps[None, :, None], (24, 32, channels)).copy()
     if channels == 4:
         pixels[..., 3] = 255
-    target = write_picture(read_picture(png(pixels, cicp(9, 16, 0, 1))), tmp_path / f"out.{kind.lower()}")
-    assert [record.getMessage().startswith(str(target)) for record in caplog.records] == [True]
+    source = tmp_path / "sun.png"
+    source.write_bytes(png(pixels, cicp(9, 16, 0, 1)))
+    target = write_picture(read_picture(source), tmp_path / f"out.{kind.lower()}", verify="pixels")
+    assert [record.getMessage().startswith(str(source)) for record in caplog.records] == [True]
     assert "white paper" in caplog.text
     seen = read_picture(target).pixels[3, :, 0]
     assert (np.diff(seen) >= -0.01).all()
@@ -418,3 +428,16 @@ def test_an_animation_in_webp_gets_the_profile_and_in_gif_one_warning(
         shades = [float(frame.picture.pixels.mean()) for frame in film.frames]
     assert shades[0] < 0.13  # 2.4 of 203 candelas
     assert shades[1] > 0.9
+
+
+def test_a_word_about_an_animation_is_said_once_and_not_for_each_frame(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "film.png"
+    path.write_bytes(animation(cicp(200, 99, 0, 1)))
+    with open_animation(path) as film:
+        write_animation(film.frames, tmp_path / "b.webp", size=film.size, like=film.like)
+    said = [record.getMessage() for record in caplog.records]
+    assert [message.partition(": ")[0] for message in said] == [str(path)] * 2
+    assert "primaries 200" in said[0]
+    assert "WEBP cannot say" in said[1]

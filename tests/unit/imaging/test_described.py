@@ -145,6 +145,11 @@ def test_pq_and_hlg_are_left_as_they_are_and_nothing_is_clipped(transfer: int) -
     assert space_of(profile_of(said, gray=False), "RGB") is None
 
 
+def test_narrow_range_is_left_as_it_is_since_values_may_lie_beyond_white() -> None:
+    for transfer in KNOWN_TRANSFERS:
+        assert space_described(points(1, transfer, full_range=False), "RGB") is None
+
+
 def test_white_paper_in_pq_hlg_and_narrow_range() -> None:
     assert paper(None) == paper(StandardRgb()) == paper(points(9, 1)) == 1
     assert paper(points(9, 16)) == pytest.approx(0.581, abs=1e-3)

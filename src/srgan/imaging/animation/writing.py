@@ -72,7 +72,7 @@ def write_animation(
     target = Path(target)
     kind = animated_format_of(target, format)
     check_target(target, overwrite=overwrite)
-    tell_of_lost_colours(like, kind, str(target))
+    tell_of_lost_colours(like, kind)
     try:
         with replacing(target, overwrite=overwrite) as (stream, temporary):
             count = _encode(frames, kind, stream, size, like, loop, background, quality)
@@ -99,8 +99,10 @@ def encode_animation(
     quality: int | None = None,
 ) -> bytes:
     """`write_animation` to the bytes of a file."""
+    kind = animated_format_of(None, format)
+    tell_of_lost_colours(like, kind)
     buffer = io.BytesIO()
-    _encode(frames, animated_format_of(None, format), buffer, size, like, loop, background, quality)
+    _encode(frames, kind, buffer, size, like, loop, background, quality)
     return buffer.getvalue()
 
 
