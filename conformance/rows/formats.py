@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,18 @@ def indexed() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     steps = np.round(scene() * 2).astype(int)
     palette = np.stack(np.meshgrid(*[[0, 128, 255]] * 3, indexing="ij"), -1).reshape(-1, 3)
     return (steps @ np.array([9, 3, 1]))[..., None], palette
+
+
+def ten_bits(path: Path) -> None:
+    """Gray of ten bits, packed without gaps, as cameras and scanners write it."""
+    values = np.round(picture("gray")[..., 0] * 1023).astype(np.uint16)
+    flags = (values[..., None] >> np.arange(9, -1, -1)) & 1
+    pixels = np.packbits(flags.reshape(len(values), -1).astype(np.uint8), axis=1).tobytes()
+    height, width = values.shape
+    tags = {256: width, 257: height, 258: 10, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(pixels)}
+    table = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    head = struct.pack("<2sHI", b"II", 42, 8 + len(pixels))
+    files.write(path, head + pixels + struct.pack("<H", len(tags)) + table + bytes(4))
 
 
 def png_file(values: Any, depth: int = 8, **options: Any) -> Writer:
@@ -141,6 +154,9 @@ entry("tiff-big", "BigTIFF", ".tif", "TIFF", tiff(rgb8, bigtiff=True))
 entry("tiff-planar", "TIFF, planes apart", ".tif", "TIFF",
       tiff_by_tifffile(lambda: np.moveaxis(rgb8(), 2, 0).copy(), photometric="rgb",
                        planarconfig="separate"))  # fmt: skip
+entry("tiff-lzma", "TIFF, LZMA", ".tif", "TIFF", tiff_by_tifffile(rgb8, photometric="rgb", compression="lzma"))
+entry("tiff-zstd", "TIFF, Zstandard", ".tif", "TIFF", by_pillow(compression="zstd"))
+entry("tiff-gray10", "TIFF, gray 10 bit", ".tif", "TIFF", ten_bits, model="gray", depth=16)
 entry("tiff-gray16", "TIFF, gray 16 bit", ".tif", "TIFF", tiff(gray16), model="gray", depth=16)
 entry("tiff-white-is-zero", "TIFF, gray with 0 for white", ".tif", "TIFF",
       tiff_by_tifffile(lambda: 255 - gray8()[..., 0], photometric="miniswhite"), model="gray")  # fmt: skip

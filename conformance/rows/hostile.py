@@ -51,6 +51,34 @@ def broken_png() -> bytes:
     return bytes(data)
 
 
+def wrong_checksum() -> bytes:
+    """All pixels are there, but the checksum of their chunk says that one is wrong."""
+    data = bytearray(png(u8(noise(64, 64))))
+    place = data.index(b"IDAT")
+    data[place + 4 + int.from_bytes(data[place - 4 : place], "big")] ^= 0xFF
+    return bytes(data)
+
+
+def left_over() -> bytes:
+    """A JPEG whose data goes on after its last block, as it does where a wrong byte has shifted the rest."""
+    return photo("jpg")[:-2] + bytes(range(1, 60)) + b"\xff\xd9"
+
+
+def damaged_tile() -> bytes:
+    """A tiled TIFF in which one tile cannot be unpacked."""
+    import io
+
+    import tifffile
+
+    held = io.BytesIO()
+    tifffile.imwrite(held, u8(noise(96, 96)), photometric="rgb", compression="zlib", tile=(32, 32))
+    with tifffile.TiffFile(io.BytesIO(held.getvalue())) as file:
+        place = file.pages[0].dataoffsets[4]
+    data = bytearray(held.getvalue())
+    data[place + 1 : place + 9] = bytes(8)
+    return bytes(data)
+
+
 def bomb() -> bytes:
     """30,000 x 30,000 pixels of 8-bit RGB in little space: 2.7 GB decoded, 40 GB enlarged four times."""
     raw = swollen(0, 30000 * (1 + 3 * 30000))
@@ -123,6 +151,12 @@ refused_row("truncated-webp", "Half a WebP is refused", "first half of a WebP", 
 refused_row("truncated-gif", "Half a GIF is refused", "first half of a GIF", "in.gif", lambda: half(photo("gif")))
 refused_row("truncated-tiff", "Half a TIFF is refused", "first half of a TIFF", "in.tif", lambda: half(photo("tif")))
 refused_row("damaged-png", "A damaged PNG is refused", "PNG with one byte of its pixels changed", "in.png", broken_png)
+refused_row("png-checksum", "A PNG with a wrong checksum is refused", "PNG whose pixels do not match their checksum",
+            "in.png", wrong_checksum)  # fmt: skip
+refused_row("damaged-jpeg", "A damaged JPEG is refused", "JPEG with 59 bytes left over in its scan", "in.jpg",
+            left_over)  # fmt: skip
+refused_row("damaged-tile", "A TIFF with a damaged tile is refused", "TIFF, one of nine tiles cannot be unpacked",
+            "in.tif", damaged_tile)  # fmt: skip
 refused_row("bomb", "A decompression bomb is refused", "30,000x30,000 RGB in a PNG of 2.6 MB", "in.png", bomb)
 refused_row("liar-png", "A header that lies about the size is refused", "64x48 pixels said to be 60,000x60,000",
             "in.png", liar)  # fmt: skip

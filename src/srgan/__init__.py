@@ -4,8 +4,8 @@
     >>> srgan.upscale("small.jpg")  # doctest: +SKIP
     PosixPath('small_x4.png')
 
-`upscale` takes a path, bytes, a Pillow image or an array and gives the same kind back. `Upscaler` keeps a model open
-for many pictures. Everything is loaded when it is first used.
+`upscale` takes a path, bytes, a Pillow image or an array and gives the same kind back, and bytes for an open file.
+`Upscaler` keeps a model open for many pictures. Everything is loaded when it is first used.
 """
 
 from __future__ import annotations

@@ -169,12 +169,17 @@ class RuntimeSettings(Section):
 
 
 class LimitSettings(Section):
-    """How large an input may be. It is refused before it is decoded."""
+    """What an input may be: how large, and whether its pixels may be damaged."""
 
     max_bytes: int = Field(default=1 << 30, ge=1, description="Largest accepted input file, in bytes.")
     max_pixels: int = Field(default=250_000_000, ge=1, description="Largest accepted picture, in pixels.")
     max_side: int = Field(default=200_000, ge=1, description="Largest accepted width or height, in pixels.")
     max_frames: int = Field(default=10_000, ge=1, description="Largest accepted number of animation frames.")
+    damaged: Literal["refuse", "keep"] = Field(
+        default="refuse",
+        description="Inputs with damaged pixel data: refuse them, or keep what can still be decoded (JPEG, PNG, TIFF) "
+        "and print a warning.",
+    )
 
 
 class BatchSettings(Section):
@@ -207,7 +212,7 @@ class Settings(Section):
 
     upscale: UpscaleSettings = Field(default_factory=UpscaleSettings, description="What a picture is enlarged with.")
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="What the work runs on.")
-    limits: LimitSettings = Field(default_factory=LimitSettings, description="How large an input may be.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What an input may be.")
     batch: BatchSettings = Field(
         default_factory=BatchSettings, description="How a folder of pictures is worked through."
     )

@@ -198,7 +198,8 @@ class Pictures:
             **self.how.wanted(),
         )
         (height, width), name = made.size, made.info.model
-        return Product(width=width, height=height, frames=made.frames, model=name)
+        remark = f"damaged, and kept: {', '.join(made.damage)}" if made.damage else ""
+        return Product(width=width, height=height, frames=made.frames, model=name, remark=remark)
 
 
 def _moves(source: Path) -> bool:

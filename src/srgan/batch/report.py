@@ -28,7 +28,8 @@ class FileOutcome:
     """`done`: written and checked. `skipped`: see the reason. `failed`: see the reason; nothing was written.
     `stopped`: not finished when the run was stopped; nothing was written."""
     reason: str = ""
-    """Why it was skipped, failed, stopped or made again; empty for an output that is simply new."""
+    """Why it was skipped, failed, stopped or made again, and what was damaged in it; empty for an output that is simply
+    new."""
     seconds: float = 0.0
     """From the start of reading to the end of writing; files overlap."""
     width: int | None = None

@@ -99,6 +99,7 @@ def batch(
     trust: options.Trust = None,
     metadata: options.Metadata = None,
     provenance: options.Provenance = None,
+    damaged: options.Damaged = None,
     report: Report = None,
     contact_sheet: ContactSheet = None,
     config: options.ConfigFile = None,

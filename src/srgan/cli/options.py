@@ -141,6 +141,7 @@ FixColour = Annotated[bool | None, setting("upscale.fix_colour", "--fix-colour/-
 Metadata = Annotated[bool | None, setting("upscale.metadata", "--metadata/--strip-metadata")]
 Provenance = Annotated[bool | None, setting("upscale.provenance", "--provenance/--no-provenance")]
 Quality = Annotated[int | None, setting("upscale.quality", metavar="1-100")]
+Damaged = Annotated[str | None, setting("limits.damaged")]
 Backend = Annotated[str | None, setting("runtime.backend", metavar="NAME")]
 Device = Annotated[str | None, setting("runtime.device", metavar="NAME")]
 Precision = Annotated[str | None, setting("runtime.precision")]

@@ -74,6 +74,7 @@ def upscale(
     uncertainty: UncertaintyMap = None,
     metadata: options.Metadata = None,
     provenance: options.Provenance = None,
+    damaged: options.Damaged = None,
     overwrite: options.Overwrite = False,
     config: options.ConfigFile = None,
     sets: options.Sets = None,

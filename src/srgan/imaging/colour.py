@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Literal, Protocol
@@ -13,10 +12,10 @@ from numpy.typing import NDArray
 from srgan.errors import InvalidImage
 from srgan.imaging import icc
 from srgan.imaging.described import Described, colorants, in_profile, light_of
+from srgan.imaging.inputs import warn
 
 Pixels = NDArray[np.float32]
 
-_log = logging.getLogger(__name__)
 
 _STEPS = 65535
 """Intervals of a curve's table: each value of a 16-bit file has an entry of its own."""
@@ -104,7 +103,7 @@ def _space_of(data: bytes, model: Literal["GRAY", "RGB", "CMYK"]) -> ColourSpace
             return _managed(model, data, profile.tables)
         return _toned(profile)
     except icc.UnusableProfile as reason:
-        _log.warning("The colour profile cannot be used (%s); the picture is taken as if it had none.", reason)
+        warn(f"the colour profile cannot be used ({reason}); the picture is taken as if it had none.")
         return None
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from srgan.errors import InvalidImage, LimitExceeded, MissingDependency, OutOfMemory, SrganError
+
+_log = logging.getLogger(__name__)
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
 
@@ -24,8 +29,36 @@ PICTURE_SUFFIXES = frozenset(
 )
 """How such files are usually named, in lower case: what a search through a folder looks for."""
 
+_OTHERS = {
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"II\xbc": "JPEG XR",
+    b"8BPS": "a Photoshop file",
+    b"%PDF": "PDF",
+    b"%!PS": "PostScript",
+    b"<svg": "SVG",
+    b"<?xml": "XML, such as SVG",
+    b"v/1\x01": "OpenEXR",
+    b"#?RADIANCE": "Radiance HDR",
+    b"#?RGBE": "Radiance HDR",
+    b"DDS ": "a DirectDraw surface",
+    b"\0\0\1\0": "an icon",
+    b"qoif": "QOI",
+    b"P7\n": "PAM",
+    b"SIMPLE  =": "FITS",
+    b"IIRO": "raw data of a camera",
+    b"IIU\0": "raw data of a camera",
+    b"FUJIFILM": "raw data of a camera",
+    b"\x1aE\xdf\xa3": "a video",
+    b"PK\3\4": "a ZIP archive",
+    b"\x1f\x8b": "packed by gzip",
+}
+"""First bytes of what people take for readable, and its name."""
+
 HEAD_BYTES = 64
 """What `sniff` needs."""
+UNSUPPORTED = re.compile(r"unsupported|not supported|not configured|not implemented|cannot handle", re.IGNORECASE)
+"""What decoders say of files that may be whole."""
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 
 
@@ -41,6 +74,9 @@ class Limits:
     """Width or height."""
     max_frames: int = 10_000
     """Frames of an animation, pages of a TIFF."""
+    damaged: Literal["refuse", "keep"] = "refuse"
+    """What becomes of a picture whose pixels are damaged: it is no input, or what is left of it is taken, with a
+    warning. Only of JPEG, TIFF and PNG something is left."""
 
     def check_size(self, width: int, height: int) -> None:
         """Raises `InvalidImage` for no pixels and `LimitExceeded` for too many; the message does not name the input."""
@@ -71,6 +107,9 @@ def opened(source: Source, name: str, limits: Limits) -> BinaryIO:
         _check_bytes(len(source), name, limits)
         return io.BytesIO(source)
     if not isinstance(source, str | os.PathLike):
+        if not hasattr(source, "read"):
+            kind = type(source).__name__
+            raise InvalidImage(f"a picture is read from a path, bytes or an open binary file, not from {kind}")
         return _drained(source, name, limits)
     try:
         stream = open(source, "rb")  # noqa: SIM115 (handed to the caller, who closes it)
@@ -97,6 +136,8 @@ def _drained(stream: BinaryIO, name: str, limits: Limits) -> io.BytesIO:
     pieces, count = [], 0
     try:
         while count <= limits.max_bytes and (piece := stream.read(1 << 20)):
+            if isinstance(piece, str):
+                raise InvalidImage(f"{name}: is open as text; open it in binary mode (rb)")
             pieces.append(bytes(piece))
             count += len(piece)
     except (OSError, ValueError, TypeError) as error:
@@ -136,11 +177,68 @@ def sniff(head: bytes) -> str | None:
     return "BMP" if head.startswith(b"BM") else None
 
 
+class Told:
+    """What there is to say of one picture while it is read: each sentence once, with its name, from `release` on."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._said: dict[str, None] = {}
+        self._released = False
+
+    def tell(self, text: str) -> None:
+        """Say ``text``, or keep it until somebody reads the pixels."""
+        if self._released and text not in self._said:
+            _log.warning("%s: %s", self._name, text)
+        self._said[text] = None
+
+    def release(self) -> None:
+        """Say what was kept; what comes is said at once."""
+        if not self._released:
+            for text in self._said:
+                _log.warning("%s: %s", self._name, text)
+        self._released = True
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """What `warn` is given in the block is said here, unless somebody further out listens already."""
+        if _listener.get() is not None:
+            yield
+            return
+        token = _listener.set(self)
+        try:
+            yield
+        finally:
+            _listener.reset(token)
+
+
+_listener: ContextVar[Told | None] = ContextVar("listener", default=None)
+
+
+def warn(text: str) -> None:
+    """Say ``text`` of the picture that is being read."""
+    listener = _listener.get()
+    if listener is None:
+        _log.warning("%s", text)
+    else:
+        listener.tell(text)
+
+
+def other_kind(head: bytes) -> str | None:
+    """What else than one of `READABLE` the first bytes announce, in people's words; None when nobody knows."""
+    if head[4:8] == b"ftyp":
+        return "a video, or a picture in a container for videos"
+    return next((name for start, name in _OTHERS.items() if head.startswith(start)), None)
+
+
 @contextmanager
-def translated(name: str, kind: str) -> Iterator[None]:
-    """Whatever a decoder raises in the block becomes one of our errors, in one line that names the input."""
+def translated(name: str, kind: str, told: Told | None = None) -> Iterator[None]:
+    """Whatever a decoder raises in the block becomes one of our errors, in one line that names the input.
+
+    What it only warns of goes to ``told``; without it, nowhere: whoever asks for a header does not read the picture.
+    """
     try:
-        yield
+        with (told or Told(name)).listening():
+            yield
     except MissingDependency:
         raise
     except SrganError as error:
@@ -150,5 +248,10 @@ def translated(name: str, kind: str) -> Iterator[None]:
     except Exception as error:  # whatever a reader raises on hostile bytes, the input is at fault
         if type(error).__name__.startswith("DecompressionBomb"):
             raise LimitExceeded(f"{name}: larger than Pillow decodes: {error}") from error
-        detail = "".join(c for c in " ".join(str(error).split()) if c.isprintable()) or type(error).__name__
+        lines = dict.fromkeys(" ".join(line.split()) for line in str(error).splitlines())
+        detail = "".join(c for c in " ".join(lines).strip() if c.isprintable()) or type(error).__name__
+        if UNSUPPORTED.search(detail):
+            raise InvalidImage(
+                f"{name}: this kind of {kind} is not supported ({detail[:200]}); save it anew"
+            ) from error
         raise InvalidImage(f"{name}: damaged or truncated {kind}: {detail[:200]}") from error

@@ -10,7 +10,7 @@ import numpy as np
 from srgan.errors import InvalidImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -99,6 +99,8 @@ class Scan:
     """All but the pixels, which have the right shape, take no memory (`blank`) and mean nothing."""
     strips: Iterator[NDArray[np.float32]]
     """The pixels, once: strips of some rows x W x C, as in `Picture.pixels`. Raises what reading the picture raises."""
+    damage: Sequence[str] = ()
+    """What was found wrong with the pixels, where `Limits.damaged` keeps it; whole when all strips are taken."""
 
 
 def blank(height: int, width: int, channels: int) -> NDArray[np.float32]:

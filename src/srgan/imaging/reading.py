@@ -6,7 +6,6 @@ values become a `Picture`: float32, upright, straight alpha, in the colours that
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,10 +26,13 @@ from srgan.imaging.inputs import (
     READABLE,
     Limits,
     Source,
+    Told,
     name_of,
     opened,
+    other_kind,
     sniff,
     translated,
+    warn,
 )
 from srgan.imaging.metadata.exif import bare_exif, take_orientation
 from srgan.imaging.picture import Picture, Scan, blank
@@ -46,8 +48,6 @@ __all__ = [
     "probe_picture",
     "read_picture",
 ]
-
-_log = logging.getLogger(__name__)
 
 _STRIP_PIXELS = 1 << 20
 """Pixels converted to float at a time: bounds the copies beside the decoded picture and the result."""
@@ -114,21 +114,19 @@ def open_scan(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Sc
     progressive) and PPM, unless the picture must be turned; the other formats are decoded whole, as integers, and
     become floating point strip by strip. Raises as `read_picture` does, in the block too.
     """
-    with scan_of(source, name_of(source), limits) as scan:
+    name = name_of(source)
+    with scan_of(source, name, limits, Told(name)) as scan:
         yield scan
 
 
 @contextmanager
-def scan_of(source: Source, name: str, limits: Limits, *, quiet: bool = False) -> Iterator[Scan]:
-    """`open_scan` of an input that messages call ``name``; ``quiet``: nothing is said of what is dropped, since it has
-    been said before (of another frame) or is none of the user's business."""
+def scan_of(source: Source, name: str, limits: Limits, told: Told) -> Iterator[Scan]:
+    """`open_scan` of an input that messages call ``name``; what is to be said of it goes to ``told``."""
     with opened(source, name, limits) as stream:
         kind = _kind(stream, name)
-        with translated(name, kind):
+        with translated(name, kind, told):
             stored = _open(stream, kind, limits)
-        if not quiet:
-            _tell_of_more(stored, name)
-        yield _scan(stored, name, quiet=quiet)
+        yield _scan(stored, name, told)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -153,49 +151,56 @@ def open_pages(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[P
     with opened(source, name, limits) as stream:
         kind = _kind(stream, name)
         if kind != "TIFF":
-            with translated(name, kind):
+            told = Told(name)
+            with translated(name, kind, told):
                 stored = _open(stream, kind, limits)
-            _tell_of_more(stored, name)
-            yield Pages(headers=(_upright(stored, name),), scans=iter([_scan(stored, name)]))
+            yield Pages(headers=(_upright(stored, name),), scans=iter([_scan(stored, name, told)]))
             return
-        from srgan.imaging.decoders.tiff import open_tiff, pages_of
-
-        with translated(name, kind):
-            places = pages_of(stream, limits)
-        several = len(places) > 1
-
-        def stored_pages() -> Iterator[tuple[Stored, str]]:
-            for number, place in enumerate(places, 1):
-                page = f"{name} (page {number})" if several else name
-                with translated(page, kind):
-                    stored = open_tiff(stream, limits, place)
-                yield stored, page
-
-        headers = []
-        left = limits.max_bytes
-        for stored, page in stored_pages():
-            headers.append(_upright(stored, page))
-            left -= stored.metadata.count
-            if left < 0:  # pages may share what stands in the file once
-                raise LimitExceeded(f"{page}: the metadata of the pages is larger than {limits.max_bytes:,} bytes")
-        yield Pages(headers=tuple(headers), scans=(_scan(stored, page) for stored, page in stored_pages()))
+        yield _document(stream, name, limits)
 
 
-def _tell_of_more(stored: Stored, name: str) -> None:
-    if stored.pages_follow:
-        _log.warning("%s: the file holds several pictures; one of them is read, the others are lost.", name)
+def _document(stream: BinaryIO, name: str, limits: Limits) -> Pages:
+    """The pages of a TIFF."""
+    from srgan.imaging.decoders.tiff import open_tiff, pages_of
+
+    all_told = Told(name)
+    with translated(name, "TIFF", all_told):
+        places = pages_of(stream, limits)
+    names = [f"{name} (page {number})" if len(places) > 1 else name for number in range(1, len(places) + 1)]
+
+    def scans() -> Iterator[Scan]:
+        for page, place in zip(names, places, strict=True):
+            told = Told(page)
+            with translated(page, "TIFF", told):
+                stored = replace(open_tiff(stream, limits, place), pages_follow=False)
+            all_told.release()
+            yield _scan(stored, page, told)
+
+    headers = []
+    left = limits.max_bytes
+    for page, place in zip(names, places, strict=True):
+        with translated(page, "TIFF"):
+            stored = open_tiff(stream, limits, place)
+        headers.append(_upright(stored, page))
+        left -= stored.metadata.count
+        if left < 0:  # pages may share what stands in the file once
+            raise LimitExceeded(f"{page}: the metadata of the pages is larger than {limits.max_bytes:,} bytes")
+    return Pages(headers=tuple(headers), scans=scans())
 
 
-def _scan(stored: Stored, name: str, *, quiet: bool = False) -> Scan:
-    with translated(name, stored.format):
+def _scan(stored: Stored, name: str, told: Told) -> Scan:
+    with translated(name, stored.format, told):
+        if stored.pages_follow:
+            warn("the file holds several pictures; one of them is read, the others are lost.")
         orientation, like = _like(stored)
         for fault in (_misfit(stored), checked(_numbers(stored))[1]):
-            if fault is not None and not quiet:
-                _log.warning("%s: %s", name, fault)
+            if fault is not None:
+                warn(fault)
         like = replace(like, name=name, levels=_levels(stored), space=_space(stored, like))
         if like.levels != (0, 1):
             like = replace(like, space=None)  # a profile knows no values beyond its range
-    return Scan(like=like, strips=_strips(stored, like, orientation, name))
+    strips = _strips(stored, like, orientation, name, told)
+    return Scan(like=like, strips=strips, damage=stored.faults.found if stored.faults else ())
 
 
 def _upright(stored: Stored, name: str) -> Header:
@@ -231,12 +236,14 @@ def probe_picture(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Header:
 
 def _kind(stream: BinaryIO, name: str) -> str:
     try:
-        kind = sniff(stream.read(HEAD_BYTES))
+        head = stream.read(HEAD_BYTES)
     except OSError as error:
         raise InvalidImage(f"{name}: cannot be read: {error.strerror or error}") from error
-    if kind is None:
-        raise InvalidImage(f"{name}: not a picture that can be read ({', '.join(READABLE)})")
-    return kind
+    if (kind := sniff(head)) is not None:
+        return kind
+    if (other := other_kind(head)) is not None:
+        raise InvalidImage(f"{name}: not a picture that can be read: {other}; save it as PNG, TIFF or JPEG")
+    raise InvalidImage(f"{name}: not a picture that can be read ({', '.join(READABLE)})")
 
 
 def _open(stream: BinaryIO, kind: str, limits: Limits) -> Stored:
@@ -253,9 +260,13 @@ def _open(stream: BinaryIO, kind: str, limits: Limits) -> Stored:
         from srgan.imaging.decoders import modern
 
         return (modern.open_heif if kind == "HEIC" else modern.open_jxl)(stream, limits)
+    if kind == "JPEG":
+        from srgan.imaging.decoders.jpeg import open_jpeg
+
+        return open_jpeg(stream, limits)
     from srgan.imaging.decoders import pillow
 
-    opener = {"PNG": pillow.open_png, "JPEG": pillow.open_jpeg, "AVIF": pillow.open_avif}.get(kind)
+    opener = {"PNG": pillow.open_png, "AVIF": pillow.open_avif}.get(kind)
     return opener(stream, limits) if opener else pillow.open_plain(stream, kind, limits)
 
 
@@ -340,8 +351,9 @@ def _levels(stored: Stored) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + max(1.0, math.ulp(low)))  # beside 1e20, 1 is nothing
 
 
-def _strips(stored: Stored, like: Picture, orientation: int, name: str) -> Iterator[NDArray[np.float32]]:
-    with translated(name, stored.format):
+def _strips(stored: Stored, like: Picture, orientation: int, name: str, told: Told) -> Iterator[NDArray[np.float32]]:
+    told.release()
+    with translated(name, stored.format, told):
         rows = stored.rows(_rows_for(stored))
         if orientation != 1:
             whole = _turn(_gathered(rows, stored), orientation)
@@ -349,12 +361,15 @@ def _strips(stored: Stored, like: Picture, orientation: int, name: str) -> Itera
             rows = (whole[top : top + count] for top in range(0, len(whole), count))
     left = like.height
     while left:
-        with translated(name, stored.format):
+        with translated(name, stored.format, told):
             values = next(rows, None)
             if values is None or values.shape[1] != like.width or values.shape[2] != stored.channels:
                 raise InvalidImage(f"damaged or truncated {stored.format}: its pixels are not what its header says")
             strip = _finished(values, stored, like)
-        left -= len(strip)
+            left -= len(strip)
+            if not left and stored.faults is not None and (found := stored.faults.found):
+                more = f", and {len(found) - 1} faults more" if len(found) > 1 else ""
+                warn(f"damaged, and what is left of it was taken: {found[0]}{more}.")
         yield strip
 
 

@@ -16,6 +16,7 @@ from srgan.errors import CannotWrite, LimitExceeded, SrganError
 from srgan.imaging.encoding import Page, encode, encode_pages
 from srgan.imaging.fitting import lost_colours
 from srgan.imaging.formats import format_of
+from srgan.imaging.inputs import Told
 from srgan.imaging.reading import Limits, open_pages, probe_picture, scan_of
 
 if TYPE_CHECKING:
@@ -197,7 +198,8 @@ def _check_header(path: Path, kind: str, size: tuple[int, int]) -> None:
 def _check_pixels(path: Path) -> None:
     """Decode the file to its end, a part at a time where its format lets us."""
     try:
-        with scan_of(path, str(path), _NO_LIMITS, quiet=True) as scan:
+        unheard = Told(str(path))  # what there is to say of the file was said of its input
+        with unheard.listening(), scan_of(path, str(path), _NO_LIMITS, Told(str(path))) as scan:
             for _ in scan.strips:
                 pass
     except SrganError as error:

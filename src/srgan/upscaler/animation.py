@@ -45,6 +45,7 @@ def enlarge_animation(
     report: Report | None = None,
     stop: Stop | None = None,
     describe: Callable[[Picture], Picture] = lambda like: like,
+    damage: list[str] | None = None,
     **size: Unpack[Size],
 ) -> Path:
     """Enlarge the animated GIF, PNG or WebP in ``source``, write it to ``target`` and return that path.
@@ -52,7 +53,8 @@ def enlarge_animation(
     Frames, their times and the number of plays stay as they are; the formats may differ. Each frame goes through
     `Upscaler.upscale` as it looks on the screen, transparency included; equal frames in a row are enlarged once, and
     two or three are in memory at a time. ``describe`` changes what is written beside the pixels: it gets and returns a
-    picture that has `blank` pixels. ``size`` is as in `Upscaler.upscale`.
+    picture that has `blank` pixels. ``damage`` takes up what was wrong with the frames, where ``limits`` keep that.
+    ``size`` is as in `Upscaler.upscale`.
 
     ``report`` is told of the frames, ``stop`` is asked as there. Raises `InvalidConfig` for a ``target`` of a format
     without animation (save the first frame with `srgan.upscale` instead), and what `open_animation`,
@@ -64,7 +66,7 @@ def enlarge_animation(
         height, width = upscaler.output_size(animation.size, **size)
         channels = animation.like.pixels.shape[2]
         check_format(kind, width, height, channels)
-        return write_animation(
+        written = write_animation(
             _enlarged(upscaler, animation, resample, report or silent, stop, size),
             target,
             size=(height, width),
@@ -75,6 +77,9 @@ def enlarge_animation(
             quality=quality,
             overwrite=overwrite,
         )
+        if damage is not None:
+            damage += animation.damage
+        return written
 
 
 def _enlarged(

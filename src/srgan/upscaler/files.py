@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -88,6 +88,8 @@ class Enlarged:
     """1, or the number of pictures in the animation or of pages in the TIFF."""
     info: SessionInfo
     """What made it, or the first page of it."""
+    damage: tuple[str, ...] = ()
+    """What was wrong with the pixels of the source, where `Limits.damaged` keeps it."""
 
 
 _AS_USUAL = Saving()
@@ -219,7 +221,8 @@ def enlarge_file(
             overwrite=saving.overwrite,
             verify=saving.verify,
         )
-        return _account(opened, scan.like.format or "", (scan.like.height, scan.like.width), kind, after, 1)
+        before = scan.like.height, scan.like.width
+        return _account(opened, scan.like.format or "", before, kind, after, 1, scan.damage)
 
 
 def enlarge_bytes(
@@ -261,7 +264,7 @@ def enlarge_bytes(
         like = _describer(opened, saving, size)(scan.like)
         strips = opened.strips(scan, resample=resample, report=report, stop=stop, **size)
         data = encode_strips(strips, after, kind, like=like, quality=saving.quality)
-        return data, _account(opened, found, (scan.like.height, scan.like.width), kind, after, 1)
+        return data, _account(opened, found, (scan.like.height, scan.like.width), kind, after, 1, scan.damage)
 
 
 def _enlarge_frames(
@@ -280,6 +283,7 @@ def _enlarge_frames(
     from srgan.upscaler.animation import enlarge_animation
 
     opened = _opened(upscaler, _first_frame(source, limits), size)
+    damage: list[str] = []
     enlarge_animation(
         opened,
         source,
@@ -292,11 +296,12 @@ def _enlarge_frames(
         report=report,
         stop=stop,
         describe=_describer(opened, saving, size),
+        damage=damage,
         **size,
     )
     header = probe_picture(source, limits=limits)
     before = header.height, header.width
-    return _account(opened, header.format, before, kind, opened.output_size(before, **size), frames)
+    return _account(opened, header.format, before, kind, opened.output_size(before, **size), frames, damage)
 
 
 def _enlarge_pages(
@@ -315,6 +320,7 @@ def _enlarge_pages(
     """Each page with a model of its own, where one is chosen, and all of them by the scale of the first."""
     if kind != "TIFF":
         raise InvalidConfig(f"{target}: {kind} holds one picture, and the input has {count} pages; choose .tif")
+    seen: list[Scan] = []
     with open_pages(source, limits=limits) as pages:
         first = begin(upscaler, next(pages.scans), size)
         opened, scan, after = first
@@ -328,6 +334,7 @@ def _enlarge_pages(
         def enlarged() -> Iterator[Page]:
             begun = chain([first], (begin(upscaler, scan, size) for scan in pages.scans))
             for number, (opened, scan, after) in enumerate(begun):
+                seen.append(scan)
                 before_it, note = sum(pixels[:number]), f"page {number + 1} of {count}"
                 tell = part(report or silent, before_it, pixels[number], sum(pixels), note=note)
                 yield Page(
@@ -343,7 +350,16 @@ def _enlarge_pages(
             overwrite=saving.overwrite,
             verify=saving.verify,
         )
-    return Enlarged(source_format=source_format, source_size=before, format=kind, size=after, frames=count, info=info)
+    damage = tuple(f"page {number}: {fault}" for number, scan in enumerate(seen, 1) for fault in scan.damage)
+    return Enlarged(
+        source_format=source_format,
+        source_size=before,
+        format=kind,
+        size=after,
+        frames=count,
+        info=info,
+        damage=damage,
+    )
 
 
 def _check_pages(target: str | os.PathLike[str], headers: tuple[Header, ...], upscaler: Upscaler, size: Size) -> None:
@@ -461,7 +477,13 @@ def _describer(upscaler: Upscaler, saving: Saving, size: Size) -> Callable[[Pict
 
 
 def _account(
-    upscaler: Upscaler, source_format: str, before: tuple[int, int], kind: str, after: tuple[int, int], frames: int
+    upscaler: Upscaler,
+    source_format: str,
+    before: tuple[int, int],
+    kind: str,
+    after: tuple[int, int],
+    frames: int,
+    damage: Sequence[str],
 ) -> Enlarged:
     return Enlarged(
         source_format=source_format,
@@ -470,4 +492,5 @@ def _account(
         size=after,
         frames=frames,
         info=upscaler.info,
+        damage=tuple(damage),
     )

@@ -62,7 +62,7 @@ class Modelled(Section):
 
     upscale: UpscaleSettings = Field(default_factory=UpscaleSettings, description="What a picture is enlarged with.")
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="What the work runs on.")
-    limits: LimitSettings = Field(default_factory=LimitSettings, description="How large an input may be.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="What an input may be.")
 
     def opening(self) -> Opening:
         """How the model is opened, as `Upscaler` takes it."""
@@ -82,7 +82,7 @@ class Modelled(Section):
         )
 
     def limited(self) -> Limits:
-        """How large an input may be."""
+        """What an input may be."""
         return Limits(**self.limits.model_dump())
 
 
@@ -203,6 +203,7 @@ def run_upscale(
         "device": made.info.device,
         "precision": made.info.precision,
         **({"uncertainty": doubts} if doubts else {}),
+        **({"damage": [*made.damage]} if made.damage else {}),
         "seconds": round(time.perf_counter() - began, 3),
     }
     return Outcome(state="done", report=told, result=result)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from srgan.imaging import (
 )
 from srgan.progress import Report, Stop
 from srgan.runtime.session import Session
-from srgan.upscaler.files import Models, Saving, enlarge_bytes, enlarge_file
+from srgan.upscaler.files import FileSource, Models, Saving, enlarge_bytes, enlarge_file
 from srgan.upscaler.pipeline import Opening, Upscaler, join
 from srgan.upscaler.sizes import Size, output_size
 
@@ -46,6 +46,7 @@ class Options(Size, Opening, total=False):
     report: Report | None
     stop: Stop | None
     limits: Limits
+    damaged: Literal["refuse", "keep"]
     quality: int | None
     metadata: bool
     provenance: bool
@@ -62,6 +63,8 @@ def upscale(
 ) -> Path: ...
 @overload
 def upscale(x: bytes, model: AnyModel = "fast", **options: Unpack[Options]) -> bytes: ...
+@overload
+def upscale(x: BinaryIO, model: AnyModel = "fast", **options: Unpack[Options]) -> bytes: ...
 @overload
 def upscale(x: Picture, model: AnyModel = "fast", **options: Unpack[Options]) -> Picture: ...
 @overload
@@ -82,7 +85,8 @@ def upscale(
 
     - a path: the result is written to ``output``, or else beside it as PNG (``cat.jpg`` becomes ``cat_x4.png``), and
       its path is returned; an existing file is replaced only with ``overwrite``
-    - the bytes of a picture file: bytes of a file of the same format (PNG where that cannot be written)
+    - the bytes of a picture file, or a file that is open in binary mode, from where it stands: bytes of a file of the
+      same format (PNG where that cannot be written)
     - a Pillow image: a Pillow image of the same mode (palettes and other colour models become RGB or RGBA)
     - an array, height x width or height x width x 1..4 (gray, gray and alpha, RGB, RGBA), of uint8 or uint16, or of
       floats in [0, 1]: an array of the same type and number of axes
@@ -94,7 +98,8 @@ def upscale(
     Options: ``scale``, ``width``, ``height``, ``long_side``, ``resample``, ``report`` and ``stop`` as in
     `Upscaler.upscale`; ``backend``, ``device``, ``precision``, ``threads``, ``tile``, ``memory_limit``, ``tta``,
     ``fix_colour``, ``alpha``, ``strategy`` and ``trust`` as in `Upscaler`, unless ``model`` is one; for files
-    ``limits`` (`Limits`), and ``quality``, ``metadata`` and ``provenance`` as in `Saving`. Raises `SrganError`.
+    ``limits`` (`Limits`), ``damaged`` as in it (``keep`` takes what is left of a damaged picture), and ``quality``,
+    ``metadata`` and ``provenance`` as in `Saving`. Raises `SrganError`.
     """
     call = _Call.of(model, options)
     if isinstance(x, str | os.PathLike):
@@ -103,6 +108,8 @@ def upscale(
         raise InvalidConfig("output and overwrite are for a picture given as a path")
     if isinstance(x, bytes | bytearray | memoryview):
         return call.encoded(bytes(x))
+    if hasattr(x, "read"):
+        return call.encoded(x)
     if isinstance(x, Picture):
         return call.picture(x)
     if isinstance(x, np.ndarray):
@@ -110,7 +117,8 @@ def upscale(
     pillow = sys.modules.get("PIL.Image")  # an image can only come from a module that is loaded
     if pillow is not None and isinstance(x, pillow.Image):
         return call.image(x)
-    raise InvalidImage(f"a picture is a path, bytes, a Pillow image, an array or a Picture, not {type(x).__name__}")
+    kinds = "a path, bytes, an open binary file, a Pillow image, an array or a Picture"
+    raise InvalidImage(f"a picture is {kinds}, not {type(x).__name__}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +147,7 @@ class _Call:
             resample=options.get("resample", "lanczos"),
             report=options.get("report"),
             stop=options.get("stop"),
-            limits=options.get("limits", Limits()),
+            limits=_limits(options),
             saving=Saving(
                 quality=options.get("quality"),
                 metadata=options.get("metadata", True),
@@ -176,7 +184,7 @@ class _Call:
             return source.with_name(f"{source.stem}_{width}x{height}.png")
         return source.with_name(f"{source.stem}_x{self._opened(like).scale:g}.png")
 
-    def encoded(self, data: bytes) -> bytes:
+    def encoded(self, data: FileSource) -> bytes:
         return enlarge_bytes(
             self.models,
             data,
@@ -222,6 +230,11 @@ class _Call:
 
     def _strips(self, upscaler: Upscaler, pixels: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         return upscaler.strips(pixels, resample=self.resample, report=self.report, stop=self.stop, **self.size)
+
+
+def _limits(options: Options) -> Limits:
+    limits = options.get("limits", Limits())
+    return replace(limits, damaged=options["damaged"]) if "damaged" in options else limits
 
 
 def _to_float(values: NDArray[Any]) -> NDArray[np.float32]:

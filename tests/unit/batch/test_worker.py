@@ -14,7 +14,7 @@ from PIL import Image
 
 from srgan.batch import BatchReport, pictures, process_folder, run, worker
 from srgan.errors import CannotWrite
-from srgan.imaging import Picture
+from srgan.imaging import Limits, Picture
 from srgan.journal import FOLDER, JOURNAL
 from srgan.runtime import SessionInfo
 from srgan.testing import NearestSession
@@ -333,3 +333,19 @@ def test_a_path_that_is_too_long_for_the_system_is_that_files_own_failure(proces
 
     assert [outcome.state for outcome in report.outcomes] == ["failed"]
     assert "File name too long" in report.outcomes[0].reason
+
+
+def test_damage_is_a_failure_or_a_reason(source: Path, process: Any) -> None:
+    with Image.open(source / "09.png") as image:
+        image.resize((64, 64)).convert("L").save(source / "bad.jpg")
+    data = (source / "bad.jpg").read_bytes()
+    (source / "bad.jpg").write_bytes(data[:-2] + b"left over \xff\xd9")
+
+    refused = next(outcome for outcome in process().outcomes if outcome.source == "bad.jpg")
+    assert (refused.state, "damaged or truncated JPEG" in refused.reason) == ("failed", True)
+
+    kept = process(limits=Limits(damaged="keep"))
+    states = {outcome.source: (outcome.state, outcome.reason) for outcome in kept.outcomes}
+    assert states["bad.jpg"][0] == "done"
+    assert states["bad.jpg"][1].endswith("damaged, and kept: its data goes on after the last block")
+    assert states["09.png"][0] == "skipped"

@@ -430,6 +430,8 @@ def test_a_truncated_file_is_refused(kind: str, part: float, tmp_path: Path) -> 
         (b"\x89PNG\r\n\x1a\n", "damaged or truncated PNG"),
         (b"\xff\xd8\xff\xe0", "damaged or truncated JPEG"),
         (b"BM and more", "damaged or truncated BMP"),
+        (b"8BPS" + bytes(60), "not a picture that can be read: a Photoshop file; save it as PNG"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(60), "not a picture that can be read: JPEG 2000; save it"),
         (b"P6 zero 1 255\n", "damaged or truncated PPM"),
         (b"P6 0 4 255\n", "has no pixels"),
         (b"II*\0\xff\xff\xff\xff", "damaged or truncated TIFF"),
@@ -465,7 +467,7 @@ def test_the_message_stays_one_line_whatever_the_name(tmp_path: Path) -> None:
 
 
 def test_a_stream_of_text_is_refused() -> None:
-    with pytest.raises(InvalidImage, match="cannot be read"):
+    with pytest.raises(InvalidImage, match=r"is open as text; open it in binary mode \(rb\)"):
         read_picture(io.StringIO("words"))  # type: ignore[arg-type]
 
 

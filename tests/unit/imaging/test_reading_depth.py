@@ -139,11 +139,16 @@ def test_large_truncated_pictures_are_errors_and_never_gray(
 
 def test_a_picture_that_breaks_off_gives_its_strips_until_then(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srgan.imaging.reading._STRIP_PIXELS", 200 * 20)
-    data = png(noise(3, height=300, width=200))
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, noise(3, height=300, width=200), compression="zlib", rowsperstrip=10)
+    with tifffile.TiffFile(io.BytesIO(buffer.getvalue())) as file:
+        place = file.pages.first.dataoffsets[15]
+    data = bytearray(buffer.getvalue())
+    data[place + 9] ^= 1
     given = []
-    with open_scan(data[: len(data) // 2]) as scan, pytest.raises(InvalidImage, match="damaged or truncated PNG"):
+    with open_scan(bytes(data)) as scan, pytest.raises(InvalidImage, match="TIFF: strip 16 of 30 is damaged"):
         given.extend(len(strip) for strip in scan.strips)
-    assert 100 <= sum(given) < 200
+    assert 120 <= sum(given) <= 150
 
 
 def test_what_the_block_raises_is_not_blamed_on_the_picture() -> None:
@@ -255,7 +260,7 @@ def fresh(code: str, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM"])
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "GIF", "PPM"])
 def test_a_small_plain_picture_loads_neither_libvips_nor_tifffile(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "small"
     Image.fromarray(noise(3, np.uint8)).save(path, kind)

@@ -17,6 +17,7 @@ from PIL import Image
 
 from srgan.errors import InvalidImage, LimitExceeded
 from srgan.imaging import Limits, probe_picture, read_picture
+from srgan.imaging.inputs import translated
 
 PIXELS = np.random.default_rng(7).integers(0, 256, (24, 20, 4)).astype(np.uint8)
 
@@ -146,3 +147,27 @@ def test_damage_gives_a_sound_picture_or_a_refusal_in_one_line(
         assert (picture.pixels.min() >= 0, picture.pixels.max() <= 1) == (True, True)
         assert probe_picture(bytes(data)).width in picture.pixels.shape
     assert time.perf_counter() - start < 5
+
+
+def test_a_file_opened_as_text_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.ppm"
+    path.write_text("P2 1 1 255 7")
+    with path.open() as file, pytest.raises(InvalidImage, match=r"a.ppm: is open as text"):
+        read_picture(file)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("thing", [None, 7, ["a.png"]])
+def test_what_is_no_source_is_refused(thing: object) -> None:
+    with pytest.raises(
+        InvalidImage, match=f"from a path, bytes or an open binary file, not from {type(thing).__name__}"
+    ):
+        read_picture(thing)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "said", ["Unsupported BMP compression (4)", "x support is not configured", "cannot handle 12-bit layers"]
+)
+def test_what_a_decoder_does_not_support_is_not_called_damaged(said: str) -> None:
+    with pytest.raises(InvalidImage) as caught, translated("a.bmp", "BMP"):
+        raise OSError(f"{said}\n{said}\n{said}")
+    assert str(caught.value) == f"a.bmp: this kind of BMP is not supported ({said}); save it anew"

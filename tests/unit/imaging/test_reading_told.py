@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageCms
 
 from srgan.imaging import open_pages, probe_picture, read_picture
@@ -30,6 +32,8 @@ def test_pictures_that_are_not_read_are_not_lost_in_silence(kind: str, caplog: p
 
     with open_pages(buffer.getvalue()) as pages:
         assert len(pages.headers) == 1
+        assert caplog.text == ""  # it is said to whoever reads the pixels
+        next(next(pages.scans).strips)
     assert caplog.text.count("the file holds several pictures") == 1
     caplog.clear()
     read_picture(one.getvalue())
@@ -45,6 +49,39 @@ def test_a_profile_that_is_dropped_is_told_once_with_the_name_of_the_file(
 
     probe_picture(path)
     with open_pages(path) as pages:
-        assert next(pages.scans).like.icc_profile is None
+        scan = next(pages.scans)
+        assert scan.like.icc_profile is None
+        next(scan.strips)
 
     assert [fault in record.message and str(path) in record.message for record in caplog.records] == [True]
+
+
+def test_a_warning_is_given_once_for_a_picture_and_names_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "five.tif"
+    values = np.random.default_rng(0).random((40, 30, 5)).astype(np.float32)  # gone through twice, for its range
+    tifffile.imwrite(path, values, photometric="rgb", extrasamples=(0, 0), rowsperstrip=1)
+
+    probe_picture(path)
+    with open_pages(path) as pages:
+        assert len(list(next(pages.scans).strips)) == 1
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: channels that are neither colour nor alpha are left out."
+    ]
+
+
+def test_each_page_has_its_own_warnings(caplog: pytest.LogCaptureFixture) -> None:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        for _ in range(2):
+            writer.write(np.zeros((4, 4, 5), np.uint8), photometric="rgb", extrasamples=(0, 0), planarconfig="contig")
+        writer.write(np.zeros((4, 4, 3), np.uint8), photometric="rgb", subfiletype=1)
+    with open_pages(buffer.getvalue()) as pages:
+        for scan in pages.scans:
+            assert len(list(scan.strips)) == 1
+    left_out = "channels that are neither colour nor alpha are left out."
+    assert [record.getMessage() for record in caplog.records] == [
+        "the input: 1 smaller copies or masks of pages are left out.",
+        f"the input (page 1): {left_out}",
+        f"the input (page 2): {left_out}",
+    ]

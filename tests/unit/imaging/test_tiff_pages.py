@@ -141,7 +141,7 @@ def test_an_error_names_the_page() -> None:
     data = document(
         ((noise(4, 4, 3), {"photometric": "rgb"}), (noise(4, 4, 3, dtype=np.uint8), {"photometric": "cielab"}))
     )
-    with pytest.raises(InvalidImage, match=r"page 2\): TIFF with colours of the kind 8"), open_pages(data):
+    with pytest.raises(InvalidImage, match=r"page 2\): TIFF that holds CIE Lab"), open_pages(data):
         pass
     data = document(((noise(4, 4, 3), {"photometric": "rgb"}), (noise(40, 40, 3), {"photometric": "rgb"})))
     with pytest.raises(LimitExceeded, match=r"page 2\): 40 x 40"), open_pages(data, limits=Limits(max_pixels=100)):

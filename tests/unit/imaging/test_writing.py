@@ -18,12 +18,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from srgan.atomic import check_target
 from srgan.errors import CannotWrite, InvalidConfig, LimitExceeded, UpscaleFailed
 from srgan.imaging import (
     WRITABLE,
     Picture,
     check_format,
-    check_target,
     encode_picture,
     encode_strips,
     format_of,

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
 import srgan
 from srgan.errors import CannotWrite, InvalidConfig, InvalidImage, LimitExceeded
-from srgan.imaging import Picture, Scan, blank, encode_picture, read_picture
+from srgan.imaging import Limits, Picture, Scan, blank, encode_picture, read_picture
 from srgan.imaging.metadata.enlarged import provenance_of
 from srgan.progress import Step
 from srgan.testing import NearestSession
@@ -312,7 +313,9 @@ def test_an_unknown_way_for_alpha_is_refused() -> None:
 
 
 def test_an_account_is_plain_data() -> None:
-    assert {"source_format", "source_size", "format", "size", "frames", "info"} == set(Enlarged.__annotations__)
+    assert {"source_format", "source_size", "format", "size", "frames", "info", "damage"} == set(
+        Enlarged.__annotations__
+    )
 
 
 # ------------------------------------------------------------------------------------------------ forecast
@@ -352,3 +355,55 @@ def test_a_forecast_grows_with_the_picture_and_with_the_time_of_a_run() -> None:
     assert one.seconds >= 0.05
     assert nine.seconds >= 9 * 0.05
     assert one.file_bytes == 7
+
+
+def damaged_photo(path: Path) -> Path:
+    """A JPEG whose scan ends early."""
+    buffer = io.BytesIO()
+    Image.fromarray(noise(64, 48)).save(buffer, "JPEG")
+    path.write_bytes(buffer.getvalue()[:-900] + b"\xff\xd9")
+    return path
+
+
+def test_damage_is_refused_or_kept_and_accounted_for(tmp_path: Path) -> None:
+    source, target = damaged_photo(tmp_path / "photo.jpg"), tmp_path / "out.png"
+    with pytest.raises(InvalidImage, match=r"photo.jpg: damaged or truncated JPEG: .*--damaged keep"):
+        enlarge_file(nearest(), source, target)
+    assert not target.exists()
+
+    made = enlarge_file(nearest(), source, target, limits=Limits(damaged="keep"))
+    assert [fault.rpartition(": ")[2] for fault in made.damage] == ["premature end of data segment"]
+    assert opened(target).size == (96, 128)
+    assert enlarge_bytes(nearest(), source.read_bytes(), limits=Limits(damaged="keep"))[1].damage == made.damage
+
+    assert srgan.upscale(source, nearest(), output=tmp_path / "kept.png", damaged="keep").exists()
+    with pytest.raises(InvalidImage, match="damaged"):
+        srgan.upscale(source, nearest(), output=tmp_path / "not.png", damaged="refuse")
+
+
+def test_damage_of_pages_and_frames_says_where_it_is(tmp_path: Path) -> None:
+    source = tmp_path / "pages.tif"
+    with tifffile.TiffWriter(source) as writer:
+        for _ in range(3):
+            writer.write(noise(20, 20), photometric="rgb", compression="zlib")
+    with tifffile.TiffFile(source) as file:
+        place = file.pages[1].dataoffsets[0]
+    data = bytearray(source.read_bytes())
+    data[place + 2] ^= 0xFF
+    source.write_bytes(data)
+    made = enlarge_file(nearest(), source, tmp_path / "out.tif", limits=Limits(damaged="keep"))
+    assert made.frames == 3
+    assert [fault.split(":")[0] for fault in made.damage] == ["page 2"]
+
+    first, *others = (Image.fromarray(noise(12, 12, seed=seed)) for seed in range(3))
+    buffer = io.BytesIO()
+    first.save(buffer, "PNG", save_all=True, append_images=others)
+    data = bytearray(buffer.getvalue())
+    data[data.rindex(b"fdAT") + 30] ^= 1
+    moving = enlarge_file(nearest(), bytes(data), tmp_path / "out.png", limits=Limits(damaged="keep"))
+    assert moving.frames == 3
+    assert [fault.split(":")[0] for fault in moving.damage] == ["frame 3"]
+
+
+def test_a_sound_picture_has_no_damage(photo: Path, tmp_path: Path) -> None:
+    assert enlarge_file(nearest(), photo, tmp_path / "out.png", limits=Limits(damaged="keep")).damage == ()

@@ -223,6 +223,23 @@ def test_quality_is_that_of_the_file() -> None:
         assert session.shapes == []
 
 
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF"])
+def test_an_open_file_gives_bytes_back(format: str, tmp_path: Path) -> None:
+    data = encoded(Image.fromarray(noise(5, 6, 3)), format)
+    expected = srgan.upscale(data, nearest())
+    stream = io.BytesIO(b"before" + data)
+    stream.seek(6)
+    assert srgan.upscale(stream, nearest()) == expected
+    path = tmp_path / "small"
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        assert srgan.upscale(file, nearest()) == expected
+    with path.open(encoding="latin-1") as file, pytest.raises(InvalidImage, match="small: is open as text; open it in"):
+        srgan.upscale(file, nearest())  # type: ignore[call-overload]
+    with pytest.raises(InvalidConfig, match="a picture given as a path"):
+        srgan.upscale(stream, nearest(), output=tmp_path / "out.png")  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n"])
 def test_bytes_that_are_no_picture_are_refused(data: bytes) -> None:
     with pytest.raises(InvalidImage, match="the input"):

@@ -80,7 +80,7 @@ def index_png(stream: BinaryIO, limits: Limits) -> Index | None:
     def still_of(stream: BinaryIO, part: Part, metadata: bool) -> bytes:
         size = struct.pack(">II", part.width, part.height)
         chunks = [chunk(b"IHDR", size + header[8:]), bytes(colours), bytes(rest) if metadata else b""]
-        pieces = (chunk(b"IDAT", between(stream, start, start + length)) for start, length in part.spans)
+        pieces = (_still_data(stream, start, start + length) for start, length in part.spans)
         return SIGNATURE + b"".join(chunks) + b"".join(pieces) + chunk(b"IEND", b"")
 
     index.still = still_of
@@ -110,6 +110,14 @@ def _end(
         spans=tuple(spans),
     )
     index.add(part, limits)
+
+
+def _still_data(stream: BinaryIO, start: int, stop: int) -> bytes:
+    """A frame's data as that of a still picture, with a checksum that is as right or wrong as it was."""
+    made = chunk(b"IDAT", between(stream, start, stop))
+    named = start - 4 if between(stream, start - 4, start) == b"IDAT" else start - 8  # before the number of fdAT
+    wrong = zlib.crc32(between(stream, named, stop)) ^ int.from_bytes(between(stream, stop, stop + 4), "big")
+    return made[:-4] + (int.from_bytes(made[-4:], "big") ^ wrong).to_bytes(4, "big")
 
 
 def metadata_of(data: bytes) -> tuple[bytes | None, bytes | None]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from srgan.errors import InvalidImage, LimitExceeded, OutOfMemory, SrganError
 from srgan.imaging.animation.frames import Blend, Disposal, Index, Part
-from srgan.imaging.inputs import DEFAULT_LIMITS, Limits, Source, name_of, opened
+from srgan.imaging.inputs import DEFAULT_LIMITS, Limits, Source, Told, name_of, opened
 from srgan.imaging.picture import Picture, blank
 from srgan.imaging.reading import scan_of, whole
 
@@ -68,6 +68,8 @@ class Animation:
     """All that the file has beside pixels: channels, depth, profile, metadata; its pixels are `blank`."""
     frames: Iterator[Frame]
     """The frames in order, decoded as they are asked for. Raises what reading a picture raises."""
+    damage: list[str]
+    """What was found wrong with the frames so far, where `Limits.damaged` keeps it."""
 
 
 def count_frames(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> int:
@@ -97,8 +99,10 @@ def open_animation(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterat
     times `Limits.max_pixels`. Raises `InvalidImage` and `LimitExceeded`.
     """
     name = name_of(source)
+    told = Told(name)
+    damage: list[str] = []
     with opened(source, name, limits) as stream:
-        with _named(name, "animation"):
+        with _named(name, "animation"), told.listening():
             index = _index(stream, limits)
             if index is None:
                 raise InvalidImage(f"not an animation of {', '.join(ANIMATED)}")
@@ -111,7 +115,8 @@ def open_animation(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterat
             loop=index.loop,
             background=index.background,
             like=like,
-            frames=_frames(stream, index, like, turn, name, limits),
+            frames=_frames(stream, index, like, turn, name, limits, told, damage),
+            damage=damage,
         )
 
 
@@ -168,7 +173,7 @@ def _like(stream: BinaryIO, index: Index, name: str, limits: Limits) -> tuple[Pi
     """
     first = index.parts[0]
     still = index.still(stream, first, True)
-    with scan_of(still, name, limits) as scan:
+    with scan_of(still, name, limits, Told(name)) as scan:  # whoever listens to the animation hears it
         dressed = whole(scan)
     orientation, xmp = _metadata(still)
     height, width = (index.width, index.height) if orientation >= 5 else (index.height, index.width)
@@ -218,17 +223,26 @@ def _covers(part: Part, area: tuple[int, int, int, int]) -> bool:
 
 
 def _frames(
-    stream: BinaryIO, index: Index, like: Picture, turn: Callable[[Pixels], Pixels], name: str, limits: Limits
+    stream: BinaryIO,
+    index: Index,
+    like: Picture,
+    turn: Callable[[Pixels], Pixels],
+    name: str,
+    limits: Limits,
+    told: Told,
+    damage: list[str],
 ) -> Iterator[Frame]:
+    told.release()
     channels = like.pixels.shape[2]
     try:
         canvas = np.zeros((index.height, index.width, 2 if channels < 3 else 4), np.float32)
     except MemoryError as error:
         raise OutOfMemory(f"{name}: too large for this machine's memory") from error
     for number, part in enumerate(index.parts, 1):
-        with _named(name, f"frame {number}"):
-            with scan_of(index.still(stream, part, False), name, limits, quiet=True) as scan:
+        with _named(name, f"frame {number}"), told.listening():
+            with scan_of(index.still(stream, part, False), name, limits, told) as scan:
                 decoded = whole(scan).pixels
+                damage += (f"frame {number}: {fault}" for fault in scan.damage)
             if decoded.shape[:2] != (part.height, part.width):
                 found = f"{decoded.shape[1]} x {decoded.shape[0]}"
                 raise InvalidImage(f"its data is {found}, its header says {part.width} x {part.height}")

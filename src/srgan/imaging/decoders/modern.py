@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage, MissingDependency
+from srgan.imaging.decoders.jpeg import open_jpeg
 from srgan.imaging.decoders.nclx import of_code_points
-from srgan.imaging.decoders.pillow import metadata_of, open_jpeg
+from srgan.imaging.decoders.pillow import metadata_of
 from srgan.imaging.decoders.stored import Metadata, Stored
 from srgan.imaging.described import Described
 from srgan.imaging.inputs import Limits
@@ -75,7 +76,10 @@ def open_jxl(stream: BinaryIO, limits: Limits) -> Stored:
     limits.check_size(*jxl_size(stream))
     plug_in = _plug_in("pillow_jxl", "pillow-jxl-plugin")
     stream.seek(0)
-    is_jpeg, header, data, profile, boxes = plug_in.Decoder(num_threads=1)(stream.read())
+    try:
+        is_jpeg, header, data, profile, boxes = plug_in.Decoder(num_threads=1)(stream.read())
+    except Exception as error:  # which speaks of how to build the plug-in
+        raise InvalidImage("damaged or truncated JXL: its data cannot be decoded") from error
     if is_jpeg:  # a JPEG file that was packed; unpacked it is what it was
         return dataclasses.replace(open_jpeg(io.BytesIO(bytes(data)), limits), format="JXL")
     limits.check_size(header.width, header.height)

@@ -1,7 +1,7 @@
 """The seam to Pillow: pictures of 8 bits, decoded whole, and what their files say beside the pixels.
 
 Each format's reader is opened directly, because `PIL.Image.open` would apply Pillow's process-wide pixel limit in place
-of the caller's `Limits`. PNG and JPEG that are large or deep are decoded by libvips instead.
+of the caller's `Limits`. PNG that are large or deep are decoded by libvips instead, and JPEG by `jpeg.py`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage
 from srgan.imaging.decoders.nclx import nclx_of
-from srgan.imaging.decoders.png_chunks import pixels_only, read_header
-from srgan.imaging.decoders.stored import Metadata, Rows, Stored
+from srgan.imaging.decoders.png_chunks import PngHeader, pixel_fault, pixels_only, read_header
+from srgan.imaging.decoders.stored import Faults, Metadata, Rows, Stored
 from srgan.imaging.decoders.vips import open_vips, rows_of
 from srgan.imaging.inputs import Limits
 from srgan.imaging.metadata.enlarged import comment_text
@@ -52,13 +52,19 @@ def open_png(stream: BinaryIO, limits: Limits) -> Stored:
     """Raises `InvalidImage` and `LimitExceeded`, as the other functions here do."""
     header = read_header(stream)
     limits.check_size(header.width, header.height)
-    if header.width * header.height <= _WHOLE_PIXELS:
-        stream = pixels_only(stream)
-        if header.bits != 16:
-            image = _image(stream, "PNG")
-            if header.clear is not None:  # Pillow compares it with values that it has scaled to 8 bits
-                image.info["transparency"] = header.clear * 255 // ((1 << header.bits) - 1)
-            return _stored(image, "PNG", header.metadata)
+    if header.width * header.height > _WHOLE_PIXELS:
+        return _whole_or_kept(stream, header, _deep_png(stream, header), limits)
+    small = pixels_only(stream)
+    if header.bits == 16:
+        return _whole_or_kept(stream, header, _deep_png(small, header), limits)
+    image = open_image(small, "PNG")
+    if header.clear is not None:  # Pillow compares it with values that it has scaled to 8 bits
+        image.info["transparency"] = header.clear * 255 // ((1 << header.bits) - 1)
+    return _whole_or_kept(stream, header, stored_of(image, "PNG", header.metadata), limits)
+
+
+def _deep_png(stream: BinaryIO, header: PngHeader) -> Stored:
+    """PNG by libvips, strip by strip."""
     opened = open_vips(stream, "pngload")
     image = opened.image
     _check_same(image, header.width, header.height)
@@ -76,20 +82,21 @@ def open_png(stream: BinaryIO, limits: Limits) -> Stored:
     )
 
 
-def open_jpeg(stream: BinaryIO, limits: Limits) -> Stored:
-    image = _image(stream, "JPEG")
-    width, height = image.size
-    limits.check_size(width, height)
-    stored = _stored(image, "JPEG", metadata_of(image.info, getattr(image, "applist", ())))
-    if width * height <= _WHOLE_PIXELS:
-        return stored
+def _whole_or_kept(stream: BinaryIO, header: PngHeader, stored: Stored, limits: Limits) -> Stored:
+    """``stored`` with its checksums looked at before its rows are; libpng gives what is left of a damaged one."""
+    faults = Faults("PNG", limits.damaged == "keep")
 
     def rows(count: int) -> Iterator[NDArray[Any]]:
-        decoded = open_vips(stream, "jpegload")
-        _check_same(decoded.image, width, height)
-        return rows_of(decoded, count)
+        fault = pixel_fault(stream, header)
+        if fault is None:
+            return stored.rows(count)
+        faults.report(fault)
+        opened = open_vips(stream, "pngload", fail_on="none")
+        if opened.image.bands != stored.channels:
+            raise InvalidImage(f"damaged or truncated PNG: {fault}")
+        return rows_of(opened, count, faults)
 
-    return dataclasses.replace(stored, rows=rows)
+    return dataclasses.replace(stored, rows=rows, faults=faults)
 
 
 def open_avif(stream: BinaryIO, limits: Limits) -> Stored:
@@ -97,9 +104,9 @@ def open_avif(stream: BinaryIO, limits: Limits) -> Stored:
     head = stream.read(1 << 16)
     place = head.find(b"av1C")
     deep = place >= 0 and len(head) > place + 6 and bool(head[place + 6] & 0x40)
-    image = _image(stream, "AVIF")
+    image = open_image(stream, "AVIF")
     limits.check_size(*image.size)
-    stored = _stored(image, "AVIF", metadata_of(image.info))
+    stored = stored_of(image, "AVIF", metadata_of(image.info))
     stored = dataclasses.replace(
         stored,
         metadata=dataclasses.replace(stored.metadata, described=nclx_of(stream)),
@@ -110,9 +117,9 @@ def open_avif(stream: BinaryIO, limits: Limits) -> Stored:
 
 def open_plain(stream: BinaryIO, kind: str, limits: Limits) -> Stored:
     """WebP, BMP and GIF."""
-    image = _image(stream, kind)
+    image = open_image(stream, kind)
     limits.check_size(*image.size)
-    return _stored(image, kind, metadata_of(image.info))
+    return stored_of(image, kind, metadata_of(image.info))
 
 
 def pillow_rows(image: Image.Image, mode: str) -> Rows:
@@ -129,8 +136,8 @@ def pillow_rows(image: Image.Image, mode: str) -> Rows:
     return rows
 
 
-def _image(stream: BinaryIO, kind: str) -> Image.Image:
-    """The header read, nothing decoded."""
+def open_image(stream: BinaryIO, kind: str) -> Image.Image:
+    """The header read, nothing decoded. Damaged headers raise whatever Pillow raises."""
     module, reader = _READERS[kind]
     stream.seek(0)
     image: Image.Image = getattr(importlib.import_module(f"PIL.{module}"), reader)(stream)
@@ -142,7 +149,8 @@ def _check_same(image: Any, width: int, height: int) -> None:
         raise InvalidImage(f"damaged or truncated: {image.width} x {image.height} where {width} x {height} should be")
 
 
-def _stored(image: Image.Image, kind: str, metadata: Metadata) -> Stored:
+def stored_of(image: Image.Image, kind: str, metadata: Metadata) -> Stored:
+    """``image`` as Pillow decodes it."""
     width, height = image.size
     mode = _plain_mode(image)
     model, alpha = _MODELS[mode]

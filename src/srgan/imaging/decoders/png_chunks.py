@@ -7,7 +7,6 @@ damaged is left out with a warning, and the picture is read all the same.
 from __future__ import annotations
 
 import io
-import logging
 import struct
 import zlib
 from collections.abc import Iterator
@@ -17,9 +16,8 @@ from typing import BinaryIO
 from srgan.errors import InvalidImage
 from srgan.imaging.decoders.stored import Metadata
 from srgan.imaging.described import CodePoints, Described, Gamma, StandardRgb
+from srgan.imaging.inputs import warn
 from srgan.imaging.metadata.enlarged import MOST_TEXT_BYTES, sorted_texts
-
-_log = logging.getLogger(__name__)
 
 _MOST_CHUNKS = 300_000
 _MOST_PACKET = 1 << 24
@@ -27,6 +25,10 @@ _MOST_PACKET = 1 << 24
 _COLOURS = (b"cICP", b"mDCV", b"cLLI", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
 _WANTED = (b"IHDR", *_COLOURS, b"tRNS", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"pHYs")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_PIECE = 1 << 18
+"""Bytes inflated at a time."""
+_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Of an interlaced picture: left and top of the first pixel, and the steps to the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class PngHeader:
     colour_type: int
     clear: int | None
     """Of gray, the value that is transparent, as pixels have it in the file."""
+    interlaced: bool
     metadata: Metadata
 
 
@@ -59,7 +62,7 @@ def read_header(stream: BinaryIO) -> PngHeader:
             texts.append(entry)
             room -= len(entry[1])
     if lost:
-        _log.warning("%d texts are damaged or too large and were left out.", lost)
+        warn(f"{lost} texts are damaged or too large and were left out.")
     header = found.get(b"IHDR", b"")
     if len(header) != 13:
         raise InvalidImage("damaged or truncated PNG: no header")
@@ -80,9 +83,64 @@ def read_header(stream: BinaryIO) -> PngHeader:
         height=height,
         bits=bits,
         colour_type=colour_type,
+        interlaced=header[12] == 1,
         clear=_clear(found.get(b"tRNS", b""), bits) if colour_type == 0 else None,
         metadata=metadata,
     )
+
+
+def pixel_fault(stream: BinaryIO, header: PngHeader) -> str | None:
+    """What is wrong with the chunks that the pixels depend on, by their checksums and the one of the data; else None.
+
+    The decoders do not look at all of them. Inflates the data once, and keeps none of it.
+    """
+    inflater, size = zlib.decompressobj(), 0
+    most = _data_bytes(header)
+    for kind, length in _critical(stream):
+        check, left = zlib.crc32(kind), length
+        while left:
+            piece = stream.read(min(left, _PIECE))
+            if not piece:
+                return "its data ends early"
+            left -= len(piece)
+            check = zlib.crc32(piece, check)
+            while kind == b"IDAT" and piece and not inflater.eof and size <= most:
+                try:
+                    size += len(inflater.decompress(piece, _PIECE))
+                except zlib.error as error:
+                    return f"its data is damaged ({str(error).partition(': ')[2]})"
+                piece = inflater.unconsumed_tail
+        stated = stream.read(4)
+        if stated != check.to_bytes(4, "big"):
+            return f"a chunk of the kind {kind.decode()} has {'a wrong' if len(stated) == 4 else 'no'} checksum"
+        if kind == b"IDAT" and size > most:
+            return None  # more than the picture holds; decoders leave it
+    return None if inflater.eof and size >= most else "its data ends early"
+
+
+def _critical(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Kind and length of the chunks of `_PIXELS`; the stream stands where the content of each begins."""
+    place = 8
+    while True:
+        stream.seek(place)
+        start = stream.read(8)
+        if len(start) < 8 or start[4:] == b"IEND":
+            return
+        length, kind = struct.unpack(">I4s", start)
+        if kind in _PIXELS:
+            yield kind, length
+        place += 12 + length
+
+
+def _data_bytes(header: PngHeader) -> int:
+    """Bytes of all rows, each with the number of its filter."""
+    bits = header.bits * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(header.colour_type, 1)
+    total = 0
+    for left, top, across, down in _PASSES if header.interlaced else ((0, 0, 1, 1),):
+        columns, rows = -((left - header.width) // across), -((top - header.height) // down)
+        if columns > 0 and rows > 0:
+            total += rows * (1 + (columns * bits + 7) // 8)
+    return total
 
 
 def pixels_only(stream: BinaryIO) -> io.BytesIO:
@@ -142,7 +200,7 @@ def _profile(content: bytes | None) -> bytes | None:
         return None
     profile = _inflated(content.partition(b"\0")[2][1:], _MOST_PACKET)
     if profile is None:
-        _log.warning("The colour profile is damaged or too large and was left out.")
+        warn("the colour profile is damaged or too large and was left out.")
     return profile
 
 

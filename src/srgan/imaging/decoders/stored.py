@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from srgan.errors import InvalidImage
 from srgan.imaging.described import Described
 
 Rows = Callable[[int], Iterator[NDArray[Any]]]
@@ -37,6 +38,24 @@ class Metadata:
         return sum(len(block) for block in (self.icc_profile, self.exif, self.xmp, self.iptc) if block)
 
 
+@dataclass
+class Faults:
+    """What is found damaged in the pixels of a picture, as they are read. Each fault is noted once."""
+
+    kind: str
+    """Format of the file."""
+    keep: bool = False
+    """Whether pixels are given in spite of damage."""
+    found: list[str] = field(default_factory=list)
+
+    def report(self, fault: str) -> None:
+        """Note ``fault``. Raises `InvalidImage` unless damage is kept."""
+        if not self.keep:
+            raise InvalidImage(f"damaged or truncated {self.kind}: {fault}; --damaged keep reads what is left of it")
+        if fault not in self.found:
+            self.found.append(fault)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stored:
     """Width and height are as stored, before orientation."""
@@ -59,6 +78,8 @@ class Stored:
     orientation: int | None = None
     """Where the format itself states it, whatever EXIF and XMP say; None: they decide."""
     metadata: Metadata = field(default_factory=Metadata)
+    faults: Faults | None = None
+    """Filled while ``rows`` are gone through, where the decoder can tell damage and go on."""
     pages_follow: bool = False
     """Whether the file has more pages after this one, or frames that nobody here reads."""
 
