@@ -159,6 +159,18 @@ def colour_key(bench: Bench) -> None:
     on_backdrops(bench, out, small)
 
 
+@row("alpha.gray-key", "A transparent gray of a PNG of 2 bits stays transparent", "disc, PNG gray of 2 bits with tRNS",
+     "The value counts in 2 bits; compared with values of 8 bits, nothing is transparent.")  # fmt: skip
+def gray_key(bench: Bench) -> None:
+    inside = badge()[..., 3:] > 0.5
+    values = np.where(inside, 2, 1)
+    out = decode(bench.upscale(files.write(bench.folder / "in.png", png(values, 2, extra=chunk(b"tRNS", b"\0\1")))))
+    small = np.concatenate([np.repeat(values / 3, 3, 2), inside.astype(float)], 2)
+    has_alpha(bench, out, small)
+    apart = coarse_difference(out.pixels[..., -1:], small[..., 3:], bench.scale, block=2)
+    bench.expect("alpha off by, mean % of full", float(apart.mean() * 100), most=2)
+
+
 @row("alpha.opaque-target", "A target without alpha shows a plain backdrop, or is refused", "red disc to JPEG",
      "What was hidden must not appear when the target cannot hide it.")  # fmt: skip
 def opaque_target(bench: Bench) -> None:

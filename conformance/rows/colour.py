@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from conformance import files
 from conformance.bench import Bench, digest
 from conformance.decode import decode
-from conformance.files import iccp, pillow, png
+from conformance.files import chunk, iccp, pillow, png
 from conformance.judge import same_colours
 from conformance.pictures import gradient, patches, u8, u16
 from conformance.profiles import cmyk_profile, gray_profile, rgb_profile
@@ -160,6 +162,65 @@ def broken_profile(bench: Bench) -> None:
 
 
 def plain_of(out: Any) -> Any:
-    from dataclasses import replace
-
     return replace(out, profile=None)
+
+
+def said_by(path: Path) -> tuple[dict[bytes, bytes], bytes | None]:
+    """The chunks of a PNG that say colours without a profile, and a profile for what its values mean: by code points of
+    Display P3, by its own, by a gamma; None for sRGB."""
+    data, found, place = path.read_bytes(), dict[bytes, bytes](), 8
+    while place + 12 <= len(data):
+        length = int.from_bytes(data[place : place + 4], "big")
+        found.setdefault(data[place + 4 : place + 8], data[place + 8 : place + 8 + length])
+        place += 12 + length
+    if found.get(b"cICP") == P3_CODE:
+        return found, display_p3()
+    own = decode(path).profile
+    if own is not None or b"gAMA" not in found or b"sRGB" in found:
+        return found, own
+    return found, rgb_profile("sRGB", 1e5 / int.from_bytes(found[b"gAMA"], "big"))
+
+
+P3_CODE, PQ_CODE = bytes((12, 13, 0, 1)), bytes((9, 16, 0, 1))
+
+
+@row("colour.png-gamma", "A PNG of linear light without a profile keeps its colours",
+     "24 patches, 72x48, PNG 16 bit with gAMA 1.0",
+     "Renderers write linear light so; without the chunk, or a conversion, it turns far too dark.")  # fmt: skip
+def png_gamma(bench: Bench) -> None:
+    values = u16(mild() ** 2.2)
+    source = files.write(bench.folder / "in.png", png(values, 16, extra=chunk(b"gAMA", (100_000).to_bytes(4, "big"))))
+    out = decode(bench.upscale(source))
+    seen = said_by(bench.folder / "out.png")[1]
+    same_colours(bench, replace(out, profile=seen), values / 65535, linear())
+
+
+@row("colour.png-code-points-p3", "Display P3 that a PNG says in code points stays", "24 patches, PNG with cICP 12, 13",
+     WHY)  # fmt: skip
+def code_points_p3(bench: Bench) -> None:
+    source = files.write(bench.folder / "in.png", png(u8(mild()), extra=chunk(b"cICP", P3_CODE)))
+    out = decode(bench.upscale(source))
+    seen = said_by(bench.folder / "out.png")[1]
+    same_colours(bench, replace(out, profile=seen), u8(mild()) / 255, display_p3())
+
+
+@row("colour.png-code-points-pq", "HDR that a PNG says in code points stays HDR",
+     "24 patches, PNG 16 bit with cICP 9, 16",
+     "HDR whose code points are lost looks pale and gray everywhere.")  # fmt: skip
+def code_points_pq(bench: Bench) -> None:
+    source = files.write(bench.folder / "in.png", png(u16(mild()), 16, extra=chunk(b"cICP", PQ_CODE)))
+    out = decode(bench.upscale(source))
+    chunks = said_by(bench.folder / "out.png")[0]
+    bench.expect("code points unchanged", chunks.get(b"cICP") == PQ_CODE, True)
+    same_colours(bench, replace(out, profile=None), u16(mild()) / 65535, None)
+
+
+@row("colour.avif-code-points", "Display P3 that an AVIF says in code points crosses formats",
+     "24 patches, AVIF with nclx 12, 13, to PNG",
+     "Phones and cameras write AVIF without a profile; its colours turn pale where nobody looks.")  # fmt: skip
+def avif_code_points(bench: Bench) -> None:
+    source = pillow(bench.folder / "in.avif", mild(), quality=100, subsampling="4:4:4")
+    source.write_bytes(source.read_bytes().replace(b"nclx\0\1\0\x0d", b"nclx\0\x0c\0\x0d", 1))
+    out = decode(bench.upscale(source, "out.png"))
+    seen = said_by(bench.folder / "out.png")[1]
+    same_colours(bench, replace(out, profile=seen), mild(), display_p3(), most=1.8)

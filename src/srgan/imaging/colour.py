@@ -1,8 +1,7 @@
-"""Colour profiles: from a file's colours to those that networks work in, and back."""
+"""From a file's colours to those that networks work in, and back: by its profile, or what it says in numbers."""
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, Literal, Protocol
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage
 from srgan.imaging import icc
+from srgan.imaging.described import Described, colorants, in_profile, light_of
+from srgan.imaging.inputs import warn
 
 Pixels = NDArray[np.float32]
 
-_log = logging.getLogger(__name__)
 
 _STEPS = 65535
 """Intervals of a curve's table: each value of a 16-bit file has an entry of its own."""
@@ -66,8 +66,9 @@ def space_of(icc_profile: bytes | None, model: Literal["GRAY", "RGB", "CMYK"]) -
     """The space of a file whose values are ``model`` and whose embedded profile is ``icc_profile``.
 
     None when the values can stay as they are: of gray and RGB without a profile, and with one whose curves are that
-    of sRGB (sRGB itself, Display P3). A profile that is damaged, or for another model, is left alone with a warning,
-    and the file taken as untagged. Untagged CMYK is never None. Never raises.
+    of sRGB (sRGB itself, Display P3), or that says PQ or HLG, as `srgan.imaging.described.light_of` explains. A
+    profile that is damaged, or for another model, is left alone with a warning, and the file taken as untagged.
+    Untagged CMYK is never None. Never raises.
 
     Curves of channels are followed exactly. Profiles of tables, all those of CMYK among them, go through LittleCMS:
     relative colorimetric (perceptual where they have nothing else), black to black, to the primaries of BT.2020.
@@ -79,16 +80,30 @@ def space_of(icc_profile: bytes | None, model: Literal["GRAY", "RGB", "CMYK"]) -
 
 
 @lru_cache(maxsize=8)
+def space_described(said: Described, model: Literal["GRAY", "RGB"]) -> ColourSpace | None:
+    """The space of a file that says its colours in numbers; None when the values can stay as they are. Never raises."""
+    linear = light_of(said, np.linspace(0, 1, _STEPS + 1))
+    curve = None if linear is None else _Curve.of(linear)
+    if curve is None:
+        return None
+    primaries = None if model == "GRAY" else colorants(said)
+    working = None if primaries is None else icc.matrix_profile("RGB with the sRGB tone curve", primaries)
+    return _Toned(model, working, (curve,) * (1 if model == "GRAY" else 3))
+
+
+@lru_cache(maxsize=8)
 def _space_of(data: bytes, model: Literal["GRAY", "RGB", "CMYK"]) -> ColourSpace | None:
     try:
         profile = icc.read_profile(data)
+        if model == "RGB" and in_profile(data) is not None:
+            return None
         if profile.model != model:
             raise icc.UnusableProfile(f"for {profile.model}, in a picture that is {model}")
         if model != "GRAY" and profile.tables:  # by the standard, they come before a matrix
             return _managed(model, data, profile.tables)
         return _toned(profile)
     except icc.UnusableProfile as reason:
-        _log.warning("The colour profile cannot be used (%s); the picture is taken as if it had none.", reason)
+        warn(f"the colour profile cannot be used ({reason}); the picture is taken as if it had none.")
         return None
 
 
@@ -98,13 +113,13 @@ def _toned(profile: icc.Profile) -> ColourSpace | None:
     if primaries is None and profile.model != "GRAY":
         raise icc.UnusableProfile("without a matrix, or tables that lead both ways")
     names = (b"kTRC",) if profile.model == "GRAY" else (b"rTRC", b"gTRC", b"bTRC")
-    curves = {tag: _Curve.of(tag, profile.lab) for tag in {profile.tags.get(name, b"") for name in names}}
+    curves = {tag: _Curve.of_tag(tag, profile.lab) for tag in {profile.tags.get(name, b"") for name in names}}
     if all(curve is None for curve in curves.values()):
         return None
     channels = tuple(curves[profile.tags.get(name, b"")] for name in names)
     if primaries is None:
         return _Toned("GRAY", None, channels)
-    working = icc.srgb_like_profile("RGB with the sRGB tone curve", primaries, profile.tags.get(b"chad"))
+    working = icc.matrix_profile("RGB with the sRGB tone curve", primaries, profile.tags.get(b"chad"))
     return _Toned("RGB", working, channels)
 
 
@@ -136,13 +151,18 @@ class _Curve:
     back: NDArray[np.float32]
 
     @classmethod
-    def of(cls, tag: bytes, lab: bool) -> _Curve | None:
-        """None for that of sRGB. ``lab``: the curve gives lightness, not luminance. Raises `UnusableProfile`."""
-        x = np.linspace(0, 1, _STEPS + 1)
-        linear = icc.tone_curve(tag, x)
+    def of_tag(cls, tag: bytes, lab: bool) -> _Curve | None:
+        """As `of`. ``lab``: the curve gives lightness, not luminance."""
+        linear = icc.tone_curve(tag, np.linspace(0, 1, _STEPS + 1))
         if lab:
             t = (100 * linear + 16) / 116
             linear = np.where(t > 6 / 29, t**3, (t - 4 / 29) * 3 * (6 / 29) ** 2)
+        return cls.of(linear)
+
+    @classmethod
+    def of(cls, linear: NDArray[np.float64]) -> _Curve | None:
+        """Of the light of each value of a 16-bit file; None for that of sRGB. Raises `UnusableProfile`."""
+        x = np.linspace(0, 1, _STEPS + 1)
         forward = _encode(linear)
         if np.abs(forward - x).max() <= _SAME:
             return None
@@ -243,7 +263,7 @@ def _managed(model: Literal["RGB", "CMYK"], data: bytes, intent: Literal["relati
 
 @cache
 def _wide_profile() -> bytes:
-    return icc.srgb_like_profile("BT.2020 primaries with the sRGB tone curve", np.array(_WIDE))
+    return icc.matrix_profile("BT.2020 primaries with the sRGB tone curve", np.array(_WIDE))
 
 
 def _luminance(lightness: float) -> float:

@@ -1,26 +1,29 @@
-"""A file's bytes from strips of a picture: colours, alpha and depth as the format can hold them, and metadata."""
+"""A file's bytes from strips of a picture, whose values `srgan.imaging.fitting` makes, and metadata."""
 
 from __future__ import annotations
 
+import io
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import struct
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from srgan.atomic import reason
 from srgan.errors import CannotWrite, InvalidConfig, MissingDependency
-from srgan.imaging import icc
+from srgan.imaging.described import CodePoints
 from srgan.imaging.encoders.jpeg import jpeg_options, state_ratio
 from srgan.imaging.encoders.png import PngWriter
 from srgan.imaging.encoders.pnm import write_netpbm
-from srgan.imaging.formats import FORMATS, Format, check_format, format_of
+from srgan.imaging.fitting import Plan, Strip, plan_for
+from srgan.imaging.formats import FORMATS, check_format, format_of
 from srgan.imaging.metadata.descriptions import states_scale
 from srgan.imaging.metadata.exif import description_of
 from srgan.imaging.metadata.georeference import GEOREFERENCE
-from srgan.imaging.picture import Density, to_uint8, to_uint16
+from srgan.imaging.picture import Density
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,21 +32,11 @@ if TYPE_CHECKING:
     from srgan.imaging.encoders.tiff import TiffWriter
     from srgan.imaging.picture import Picture
 
-Strip = Any
-"""Rows x width x channels, float32."""
-Model = Literal["GRAY", "RGB", "CMYK"]
-
 _log = logging.getLogger(__name__)
-_STRIP_VALUES = 1 << 20
-"""Values made ready at a time."""
 _QUALITY = {"JPEG": 95, "WEBP": 90, "AVIF": 80, "HEIC": 85, "JXL": 90}
-_SIGNATURES = {"GRAY": b"GRAY", "RGB": b"RGB ", "CMYK": b"CMYK"}
-_FROM_SRGB = np.array(
-    [[0.43607, 0.22249, 0.01392], [0.38515, 0.71687, 0.09708], [0.14307, 0.06061, 0.71410]], np.float64
-)
-"""XYZ of red, green and blue of sRGB, adapted to D50."""
-_NEAR = 2e-3
-"""Primaries of this difference are the same."""
+_BT601 = 6
+"""The matrix to luma and chroma, by its code point."""
+_AVIF_SRGB = b"colrnclx" + struct.pack(">HH", 1, 13)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,50 +51,6 @@ class Page:
     """All but the pixels."""
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """How the strips of a picture become values of a file."""
-
-    model: Model
-    alpha: bool
-    dtype: type[np.generic]
-    profile: bytes | None
-    steps: tuple[Callable[[Strip], Strip], ...]
-    """What is done with each strip, one after the other; the result is floating point, as in the file but for range."""
-    levels: tuple[float, float]
-    premultiplied: bool
-
-    @property
-    def samples(self) -> int:
-        return {"GRAY": 1, "RGB": 3, "CMYK": 4}[self.model] + self.alpha
-
-    def rows(self, strips: Iterable[Strip]) -> Iterator[NDArray[Any]]:
-        """Values of the file, in portions of a few megabytes."""
-        for strip in strips:
-            step = max(1, _STRIP_VALUES // (strip.shape[1] * self.samples))
-            for start in range(0, len(strip), step):
-                values = strip[start : start + step]
-                for convert in self.steps:
-                    values = convert(values)
-                yield self._numbers(values)
-            # The next strip may be as large: let go of this one before it is made.
-            del strip, values
-
-    def _numbers(self, values: Strip) -> NDArray[Any]:
-        """Values in [0, 1] as numbers of ``dtype``."""
-        colours = values.shape[2] - self.alpha
-        if self.dtype is np.float32 and self.levels != (0.0, 1.0):
-            low, high = np.float32(self.levels[0]), np.float32(self.levels[1])
-            values = values.copy()
-            values[..., :colours] = values[..., :colours] * (high - low) + low
-        if self.premultiplied:
-            values = values.copy()
-            values[..., :colours] *= values[..., colours:]
-        if self.dtype is np.uint8:
-            return to_uint8(values)
-        return to_uint16(values) if self.dtype is np.uint16 else np.nan_to_num(values)
-
-
 def encode(
     strips: Iterable[Strip], size: tuple[int, int], like: Picture, format: str, quality: int | None, stream: BinaryIO
 ) -> None:
@@ -113,7 +62,7 @@ def encode(
     format = format_of(None, format)
     if quality is not None and not 1 <= quality <= 100:
         raise InvalidConfig(f"the quality is 1 to 100, not {quality}")
-    plan = _plan(like, format)
+    plan = plan_for(like, format)
     check_format(format, size[1], size[0], plan.samples)
     _check_installed(format)
     if format != "TIFF":
@@ -160,84 +109,11 @@ def _whole(rows: Iterable[NDArray[Any]], shape: tuple[int, int, int]) -> NDArray
     return values
 
 
-# ------------------------------------------------------------------------------------------- colour, alpha, depth
-
-
-def _plan(like: Picture, format: str) -> _Plan:
-    """What ``format`` can hold of the pixels of ``like``."""
-    held = FORMATS[format]
-    alpha = like.has_alpha and held.alpha
-    colours = like.pixels.shape[2] - like.has_alpha
-    own: Model = "GRAY" if colours == 1 else "RGB"
-    steps: list[Callable[[Strip], Strip]] = [] if alpha == like.has_alpha else [_on_white]
-    space, profile = like.space, like.icc_profile
-    if space is not None:
-        if held.profile and space.model in held.models and (space.model == "GRAY") == (own == "GRAY"):
-            steps.append(_on_colours(space.from_working, alpha))
-            own = space.model
-        else:
-            profile = space.working_profile
-    if own not in held.models:
-        own = "RGB"
-        steps.append(_on_colours(lambda gray: np.repeat(gray, 3, axis=2), alpha))
-    if not held.profile and own == "RGB" and (to_srgb := _to_srgb(profile)) is not None:
-        steps.append(_on_colours(to_srgb, alpha))
-    return _Plan(
-        model=own,
-        alpha=alpha,
-        dtype=_dtype(like.bit_depth, held),
-        profile=profile if held.profile and profile and profile[16:20] == _SIGNATURES[own] else None,
-        steps=tuple(steps),
-        levels=like.levels if like.bit_depth == 32 else (0.0, 1.0),
-        premultiplied=alpha and like.premultiplied and format == "TIFF",
-    )
-
-
-def _dtype(bit_depth: int, held: Format) -> type[np.generic]:
-    bits = max(held.least_bits, min(bit_depth, held.bits))
-    return np.float32 if bits == 32 else np.uint16 if bits > 8 else np.uint8
-
-
-def _on_white(strip: Strip) -> Strip:
-    """Rows without their alpha, as they look on white paper: the rule for formats that have no alpha."""
-    colour, alpha = strip[..., :-1], strip[..., -1:]
-    return np.asarray(colour * alpha + (1 - alpha), np.float32)
-
-
-def _on_colours(convert: Callable[[Strip], Strip], alpha: bool) -> Callable[[Strip], Strip]:
-    """``convert`` for the colour channels alone; alpha, where there is one, stays as it is."""
-    if not alpha:
-        return convert
-    return lambda strip: np.concatenate([convert(np.ascontiguousarray(strip[..., :-1])), strip[..., -1:]], axis=2)
-
-
-def _to_srgb(profile: bytes | None) -> Callable[[Strip], Strip] | None:
-    """From the primaries of ``profile``, whose curves are that of sRGB, to sRGB, for files without a profile.
-
-    Colours outside sRGB are clipped. None when there is nothing to do or nothing known.
-    """
-    try:
-        primaries = icc.colorants(icc.read_profile(profile)) if profile else None
-    except icc.UnusableProfile:
-        return None
-    if primaries is None or np.abs(primaries - _FROM_SRGB).max() < _NEAR:
-        return None
-    matrix = (primaries @ np.linalg.inv(_FROM_SRGB)).astype(np.float32)
-
-    def convert(strip: Strip) -> Strip:
-        linear = np.where(strip <= 0.04045, strip / 12.92, ((np.maximum(strip, 0.04045) + 0.055) / 1.055) ** 2.4)
-        linear = np.clip(linear.astype(np.float32) @ matrix, 0, 1)
-        encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-        return encoded.astype(np.float32)
-
-    return convert
-
-
 # ------------------------------------------------------------------------------------------------------- streaming
 
 
 def _encode_png(
-    rows: Iterable[NDArray[Any]], size: tuple[int, int], plan: _Plan, like: Picture, stream: BinaryIO
+    rows: Iterable[NDArray[Any]], size: tuple[int, int], plan: Plan, like: Picture, stream: BinaryIO
 ) -> None:
     writer = PngWriter(
         stream,
@@ -245,6 +121,7 @@ def _encode_png(
         size[0],
         plan.samples,
         bit_depth=8 if plan.dtype is np.uint8 else 16,
+        described=plan.described,
         icc_profile=plan.profile,
         exif=like.exif,
         xmp=like.xmp,
@@ -266,7 +143,7 @@ def _encode_png(
 
 
 def _encode_tiff(
-    rows: Iterable[NDArray[Any]], size: tuple[int, int], plan: _Plan, like: Picture, stream: BinaryIO
+    rows: Iterable[NDArray[Any]], size: tuple[int, int], plan: Plan, like: Picture, stream: BinaryIO
 ) -> None:
     from srgan.imaging.encoders.tiff import TiffWriter
 
@@ -285,7 +162,7 @@ def encode_pages(pages: Iterable[Page], most_bytes: int, stream: BinaryIO) -> li
     sizes = []
     try:
         for page in pages:
-            plan = _plan(page.like, "TIFF")
+            plan = plan_for(page.like, "TIFF")
             check_format("TIFF", page.size[1], page.size[0], plan.samples)
             most_bytes -= _bytes_of(plan, page.size)
             if most_bytes < 0:
@@ -297,12 +174,12 @@ def encode_pages(pages: Iterable[Page], most_bytes: int, stream: BinaryIO) -> li
     return sizes
 
 
-def _bytes_of(plan: _Plan, size: tuple[int, int]) -> int:
+def _bytes_of(plan: Plan, size: tuple[int, int]) -> int:
     return size[0] * size[1] * plan.samples * np.dtype(plan.dtype).itemsize
 
 
 def _add_page(
-    writer: TiffWriter, rows: Iterable[NDArray[Any]], size: tuple[int, int], plan: _Plan, like: Picture
+    writer: TiffWriter, rows: Iterable[NDArray[Any]], size: tuple[int, int], plan: Plan, like: Picture
 ) -> None:
     writer.add(
         size,
@@ -323,7 +200,7 @@ def _add_page(
 
 
 def _encode_by_pillow(
-    values: NDArray[Any], plan: _Plan, like: Picture, format: str, quality: int | None, stream: BinaryIO
+    values: NDArray[Any], plan: Plan, like: Picture, format: str, quality: int | None, stream: BinaryIO
 ) -> None:
     from PIL import Image
 
@@ -340,9 +217,9 @@ def _encode_by_pillow(
         how = {"lossless": True, "exact": True} if quality == 100 else {"quality": quality}
         image.save(stream, "WEBP", **how, **_blocks(plan, like))
     elif format == "AVIF":
-        image.save(stream, "AVIF", quality=quality, subsampling="4:4:4", **_blocks(plan, like))
+        _encode_avif(image, quality, plan, like, stream)
     elif format == "HEIC":
-        _encode_heic(image, quality, _blocks(plan, like), stream)
+        _encode_heic(image, quality, plan, like, stream)
     elif format == "JXL":
         _encode_jxl(image, quality, like, stream)
     elif format == "GIF":
@@ -353,7 +230,7 @@ def _encode_by_pillow(
         image.save(stream, format, **({} if (dpi := like.per_inch) is None else {"dpi": dpi}))
 
 
-def _blocks(plan: _Plan, like: Picture) -> dict[str, Any]:
+def _blocks(plan: Plan, like: Picture) -> dict[str, Any]:
     """Profile, EXIF and XMP, as most of Pillow's writers take them."""
     found = {
         "icc_profile": plan.profile,
@@ -384,11 +261,33 @@ def _scaled(like: Picture) -> bool:
     return description is not None and states_scale(description)
 
 
-def _encode_heic(image: Image.Image, quality: int, blocks: dict[str, Any], stream: BinaryIO) -> None:
+def _encode_avif(image: Image.Image, quality: int, plan: Plan, like: Picture, stream: BinaryIO) -> None:
+    """Pillow knows no other code points than those of sRGB, so the box that has them is written anew."""
+    encoded = io.BytesIO()
+    image.save(encoded, "AVIF", quality=quality, subsampling="4:4:4", **_blocks(plan, like))
+    data = encoded.getvalue()
+    if isinstance(plan.described, CodePoints):
+        said = struct.pack(">HH", plan.described.primaries, plan.described.transfer)
+        before, found, after = data.partition(_AVIF_SRGB)
+        if not found:
+            raise CannotWrite("this version of Pillow does not say what the colours of an AVIF are; choose PNG")
+        data = before + _AVIF_SRGB[:-4] + said + after
+    stream.write(data)
+
+
+def _encode_heic(image: Image.Image, quality: int, plan: Plan, like: Picture, stream: BinaryIO) -> None:
     import pillow_heif
 
     image.info = {}
     file = pillow_heif.from_pillow(image)
+    blocks = _blocks(plan, like)
+    if isinstance(plan.described, CodePoints):
+        blocks |= {
+            "color_primaries": plan.described.primaries,
+            "transfer_characteristics": plan.described.transfer,
+            "matrix_coefficients": _BT601,
+            "full_range_flag": 1,
+        }
     if "icc_profile" in blocks:
         file.info["icc_profile"], file.info["icc_profile_type"] = blocks.pop("icc_profile"), "prof"
     file.save(stream, quality=-1 if quality == 100 else quality, chroma=444, **blocks)

@@ -1,6 +1,6 @@
 """ICC profiles: what `srgan.imaging.colour` needs from them, read with every bound checked, and a small one written.
 
-Source: ICC.1:2010 (profile version 4.3) and its predecessor ICC.1:2001-04 for version 2.
+Source: ICC.1:2010 (profile version 4.3), its successor ICC.1:2022 for code points, and ICC.1:2001-04 for version 2.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ _MOST_TAGS = 100
 _MODELS: dict[bytes, Literal["GRAY", "RGB", "CMYK"]] = {b"GRAY": "GRAY", b"RGB ": "RGB", b"CMYK": "CMYK"}
 _CLASSES = (b"scnr", b"mntr", b"prtr", b"spac")
 _D50 = (0.9642, 1.0, 0.8249)
+_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+SRGB_COLORANTS = np.array(
+    [[0.43607, 0.22249, 0.01392], [0.38515, 0.71687, 0.09708], [0.14307, 0.06061, 0.71410]], np.float64
+)
+"""Those of sRGB, as `colorants` gives them."""
 _PARAMETERS = (1, 3, 4, 5, 7)
 """How many numbers each kind of parametric curve has."""
 
@@ -118,21 +123,35 @@ def colorants(profile: Profile) -> NDArray[np.float64] | None:
     return np.array([struct.unpack_from(">3i", row, 8) for row in rows], np.float64) / 65536
 
 
-def srgb_like_profile(name: str, primaries: NDArray[np.float64], adaptation: bytes | None = None) -> bytes:
-    """A profile of RGB with the tone curve of sRGB: version 4, about 500 bytes.
+def adaptation_to_d50(white: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix that leads from XYZ under ``white`` to XYZ as profiles have it, by Bradford's method."""
+    return np.asarray(np.linalg.solve(_BRADFORD, np.diag(_BRADFORD @ _D50 / (_BRADFORD @ white)) @ _BRADFORD))
 
-    ``name`` is ASCII, ``primaries`` as `colorants` gives them, ``adaptation`` a ``chad`` tag to go with them.
+
+def matrix_profile(
+    name: str,
+    primaries: NDArray[np.float64],
+    adaptation: bytes | None = None,
+    *,
+    curve: Curve | None = None,
+    code_points: bytes | None = None,
+) -> bytes:
+    """A profile of RGB: version 4, about 500 bytes, and two more for each step of ``curve``.
+
+    ``name`` is ASCII, ``primaries`` as `colorants` gives them, ``adaptation`` a ``chad`` tag to go with them, ``curve``
+    the light of equally spaced values, by default that of sRGB, ``code_points`` the content of a ``cicp`` tag.
     """
-    curve = b"para" + bytes(4) + struct.pack(">HH5i", 3, 0, *_fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045))
     tags: dict[bytes, bytes] = {
         b"desc": _text(name),
         b"cprt": _text("No copyright, use freely"),
         b"wtpt": _xyz(_D50),
         **{tag: _xyz(row) for tag, row in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries.tolist(), strict=True)},
-        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(curve)),
     }
     if adaptation is not None:
         tags[b"chad"] = adaptation
+    if code_points is not None:
+        tags[b"cicp"] = b"cicp" + bytes(4) + code_points
     start = _HEADER + 4 + 12 * len(tags)
     body, places, table = b"", dict[bytes, int](), b""
     for tag, data in tags.items():
@@ -141,11 +160,17 @@ def srgb_like_profile(name: str, primaries: NDArray[np.float64], adaptation: byt
             body += data + bytes(-len(data) % 4)
         table += struct.pack(">4sII", tag, places[data], len(data))
     created = (2000, 1, 1, 0, 0, 0)  # the same bytes every time
-    head = struct.pack(
-        ">I4sI4s4s4s6H4s", start + len(body), b"", 0x04300000, b"mntr", b"RGB ", b"XYZ ", *created, b"acsp"
-    )
+    version = 0x04300000 if code_points is None else 0x04400000
+    head = struct.pack(">I4sI4s4s4s6H4s", start + len(body), b"", version, b"mntr", b"RGB ", b"XYZ ", *created, b"acsp")
     head += bytes(24) + struct.pack(">I3i", 1, *_fixed(*_D50))  # relative colorimetric
     return head.ljust(_HEADER, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+def _curve(light: Curve | None) -> bytes:
+    if light is None:
+        numbers = _fixed(2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+        return b"para" + bytes(4) + struct.pack(">HH5i", 3, 0, *numbers)
+    return b"curv" + struct.pack(">4xI", len(light)) + np.floor(light * 65535 + 0.5).astype(">u2").tobytes()
 
 
 def _fixed(*values: float) -> list[int]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from srgan.imaging.colour import ColourSpace
+    from srgan.imaging.described import Described
 
 _BLOCK_VALUES = 1 << 18
 """Values converted at a time: a block of float32 stays within the second-level cache."""
@@ -65,6 +66,8 @@ class Picture:
     """Of floating point: the values in the file that stand for 0 and 1 here. Writers go back to them."""
     icc_profile: bytes | None = None
     """The embedded colour profile, as it stood in the file."""
+    described: Described | None = None
+    """What the file's colours are where it says so in numbers, which then count more than ``icc_profile``."""
     space: ColourSpace | None = None
     """The way from the file's colours to those in ``pixels`` and back; None when they are the same."""
     premultiplied: bool = False

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage, LimitExceeded
-from srgan.imaging.colour import ColourSpace, space_of
+from srgan.imaging.colour import ColourSpace, space_described, space_of
 from srgan.imaging.decoders.besides import besides
 from srgan.imaging.decoders.stored import Stored
+from srgan.imaging.described import Described, checked, in_profile, is_known
 from srgan.imaging.inputs import (
     DEFAULT_LIMITS,
     HEAD_BYTES,
@@ -79,25 +80,32 @@ def read_picture(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
     - Values without a known range (floating point, signed and 32-bit integers) stay as they are when they lie in
       [0, 1]; else their least and greatest value become 0 and 1 and stand in `Picture.levels`. Black stays at 0 and
       white at 1 where the values only reach beyond on the other side. NaN and infinity are refused.
-    - Colours are brought into the working space by the embedded profile (`Picture.space`); CMYK becomes RGB. A profile
-      that is for other pixels is dropped with a warning.
+    - Colours are brought into the working space by the embedded profile or by what the file says in numbers
+      (`Picture.space`, `Picture.described`); CMYK becomes RGB. A profile that is for other pixels, and numbers that
+      mean nothing, are dropped with a warning.
     - Alpha becomes straight. The orientation that EXIF (or else XMP) states is applied and reset.
 
     Raises `InvalidImage`, `LimitExceeded`, `OutOfMemory`, and `MissingDependency` where the format needs the extra
     ``formats``, with one line that names the input.
     """
     with open_scan(source, limits=limits) as scan:
-        first = next(scan.strips)
-        if first.shape == scan.like.pixels.shape:
-            return replace(scan.like, pixels=first)
-        with translated(name_of(source), "picture"):
-            pixels = np.empty(scan.like.pixels.shape, np.float32)
-        pixels[: len(first)] = first
-        row = len(first)
-        for strip in scan.strips:
-            pixels[row : row + len(strip)] = strip
-            row += len(strip)
-    return replace(scan.like, pixels=pixels)
+        return whole(scan)
+
+
+def whole(scan: Scan) -> Picture:
+    """The picture that ``scan`` gives in strips."""
+    like = scan.like
+    first = next(scan.strips)
+    if first.shape == like.pixels.shape:
+        return replace(like, pixels=first)
+    with translated(like.name or "the input", "picture"):
+        pixels = np.empty(like.pixels.shape, np.float32)
+    pixels[: len(first)] = first
+    row = len(first)
+    for strip in scan.strips:
+        pixels[row : row + len(strip)] = strip
+        row += len(strip)
+    return replace(like, pixels=pixels)
 
 
 @contextmanager
@@ -110,7 +118,13 @@ def open_scan(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Sc
     become floating point strip by strip. Raises as `read_picture` does, in the block too.
     """
     name = name_of(source)
-    told = Told(name)
+    with scan_of(source, name, limits, Told(name)) as scan:
+        yield scan
+
+
+@contextmanager
+def scan_of(source: Source, name: str, limits: Limits, told: Told) -> Iterator[Scan]:
+    """`open_scan` of an input that messages call ``name``; what is to be said of it goes to ``told``."""
     with opened(source, name, limits) as stream:
         kind = _kind(stream, name)
         with translated(name, kind, told):
@@ -199,9 +213,10 @@ def _scan(stored: Stored, name: str, told: Told) -> Scan:
         if stored.pages_follow:
             warn("the file holds several pictures; one of them is read, the others are lost.")
         orientation, like = _like(stored)
-        if (fault := _misfit(stored)) is not None:
-            warn(fault)
-        like = replace(like, levels=_levels(stored), space=_space(stored, like.icc_profile), name=name)
+        for fault in (_misfit(stored), checked(_numbers(stored))[1]):
+            if fault is not None:
+                warn(fault)
+        like = replace(like, name=name, levels=_levels(stored), space=_space(stored, like))
         if like.levels != (0, 1):
             like = replace(like, space=None)  # a profile knows no values beyond its range
     strips = _strips(stored, like, orientation, name, told)
@@ -289,6 +304,7 @@ def _like(stored: Stored) -> tuple[int, Picture]:
         pixels=blank(height, width, channels),
         bit_depth=stored.bit_depth,
         icc_profile=None if _misfit(stored) else said.icc_profile,
+        described=checked(_numbers(stored))[0],
         premultiplied=stored.premultiplied,
         exif=exif,
         xmp=xmp,
@@ -327,8 +343,20 @@ def _misfit(stored: Stored) -> str | None:
     return None
 
 
-def _space(stored: Stored, icc: bytes | None) -> ColourSpace | None:
-    return space_of(icc, stored.model)
+def _numbers(stored: Stored) -> Described | None:
+    """What the file says of its colours in numbers, where that counts more than its profile."""
+    said = stored.metadata
+    if stored.model == "CMYK":
+        return None
+    if said.icc_profile is None or said.outranks or _misfit(stored):
+        return said.described
+    return in_profile(said.icc_profile)
+
+
+def _space(stored: Stored, like: Picture) -> ColourSpace | None:
+    if like.described is not None and stored.model != "CMYK" and is_known(like.described):
+        return space_described(like.described, stored.model)
+    return space_of(like.icc_profile, stored.model)
 
 
 def _rows_for(stored: Stored) -> int:

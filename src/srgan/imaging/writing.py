@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 from srgan.atomic import EXISTS, check_target, reason, replacing
 from srgan.errors import CannotWrite, LimitExceeded, SrganError
 from srgan.imaging.encoding import Page, encode, encode_pages
+from srgan.imaging.fitting import lost_colours
 from srgan.imaging.formats import format_of
-from srgan.imaging.reading import Limits, open_pages, open_scan, probe_picture
+from srgan.imaging.inputs import Told
+from srgan.imaging.reading import Limits, open_pages, probe_picture, scan_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from srgan.imaging.picture import Picture
 
 Verify = Literal["header", "pixels"]
+
+_log = logging.getLogger(__name__)
 
 _NO_LIMITS = Limits(max_bytes=2**62, max_pixels=2**62, max_side=2**31, max_frames=2**31)
 
@@ -34,9 +39,10 @@ def encode_picture(picture: Picture, format: str, *, quality: int | None = None)
 
     - Depth: 16 bit stays in PNG, TIFF and PPM, floating point in TIFF and PFM, at its own levels. Others get 8 bit, and
       PNG and PPM of floating point 16 bit. (The libraries for AVIF, HEIC and JPEG XL take 8 bit or lose some of 16.)
-    - Colour: back into the source's own space, whose profile is embedded. A format that cannot hold its kind gets RGB
-      (CMYK goes into JPEG and TIFF only; WebP, AVIF and HEIC know no gray), one that holds no profile (BMP, GIF, PPM,
-      PFM, JPEG XL as its library writes it) gets sRGB.
+    - Colour: back into the source's own space, whose profile is embedded; what the source said in numbers PNG says
+      again, AVIF and HEIC where they can, and a profile in the other formats. A format that cannot hold its kind gets
+      RGB (CMYK goes into JPEG and TIFF only; WebP, AVIF and HEIC know no gray), one that holds no profile (BMP, GIF,
+      PPM, PFM, JPEG XL as its library writes it) gets sRGB. What is lost by that is warned of.
     - Alpha is laid on white for JPEG, BMP, PPM and PFM; in GIF a pixel is transparent below a half. TIFF multiplies it
       into the colours again where the source had it so.
     - GIF has 256 colours: gray and few colours are kept, others are chosen by median cut and mixed by dots.
@@ -63,6 +69,7 @@ def encode_strips(
     Each strip is rows x width x channels, float32, in [0, 1]; together they must have ``height`` rows. ``like`` says
     everything else: channels, depth, profile and metadata.
     """
+    tell_of_lost_colours(like, format_of(None, format))
     buffer = io.BytesIO()
     encode(strips, size, like, format, quality, buffer)
     return buffer.getvalue()
@@ -112,6 +119,7 @@ def write_strips(
     kind = format_of(target, format)
 
     def write(stream: BinaryIO) -> None:
+        tell_of_lost_colours(like, kind)
         encode(strips, size, like, kind, quality, stream)
 
     def check(path: Path) -> None:
@@ -151,6 +159,12 @@ def write_pages(
     return target
 
 
+def tell_of_lost_colours(like: Picture, format: str) -> None:
+    """Warn, once for a file, of what ``format`` cannot say of the colours of ``like``."""
+    if (lost := lost_colours(like, format)) is not None:
+        _log.warning("%s: %s.", like.name or "the picture", lost)
+
+
 def _replace(
     target: Path, write: Callable[[BinaryIO], None], check: Callable[[Path], None], *, overwrite: bool
 ) -> None:
@@ -184,7 +198,8 @@ def _check_header(path: Path, kind: str, size: tuple[int, int]) -> None:
 def _check_pixels(path: Path) -> None:
     """Decode the file to its end, a part at a time where its format lets us."""
     try:
-        with open_scan(path, limits=_NO_LIMITS) as scan:
+        unheard = Told(str(path))  # what there is to say of the file was said of its input
+        with unheard.listening(), scan_of(path, str(path), _NO_LIMITS, Told(str(path))) as scan:
             for _ in scan.strips:
                 pass
     except SrganError as error:

@@ -55,13 +55,13 @@ def packed(header: bytes, tags: dict[bytes, bytes]) -> bytes:
 
 
 def rgb_profile(*curves: bytes, primaries: np.ndarray = ADOBE) -> bytes:
-    plain = icc.srgb_like_profile("made by a test", primaries)
+    plain = icc.matrix_profile("made by a test", primaries)
     red, green, blue = curves if len(curves) == 3 else curves * 3
     return packed(plain, icc.read_profile(plain).tags | {b"rTRC": red, b"gTRC": green, b"bTRC": blue})
 
 
 def gray_profile(curve: bytes, connection: bytes = b"XYZ ") -> bytes:
-    plain = icc.srgb_like_profile("made by a test", ADOBE)
+    plain = icc.matrix_profile("made by a test", ADOBE)
     tags = icc.read_profile(plain).tags
     header = plain[:16] + b"GRAY" + connection + plain[24:128]
     return packed(header, {name: tags[name] for name in (b"desc", b"cprt", b"wtpt")} | {b"kTRC": curve})

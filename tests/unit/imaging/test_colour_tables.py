@@ -49,7 +49,7 @@ def table_tag(values: np.ndarray) -> bytes:
 @cache
 def rgb_tables() -> bytes:
     """A profile of RGB whose tables say the same as Adobe RGB's curves and primaries; it has no curves."""
-    plain = icc.srgb_like_profile("made by a test", ADOBE)
+    plain = icc.matrix_profile("made by a test", ADOBE)
     tags = {name: icc.read_profile(plain).tags[name] for name in (b"desc", b"cprt", b"wtpt")}
     device = np.stack(np.meshgrid(*[np.linspace(0, 1, 17)] * 3, indexing="ij"), axis=-1)
     ratio = (device**2.2 @ ADOBE) / WHITE
@@ -205,10 +205,10 @@ def test_rgb_tables_mean_what_their_makers_meant() -> None:
 
 
 def test_tables_that_lead_one_way_give_way_to_the_matrix() -> None:
-    plain = icc.read_profile(icc.srgb_like_profile("made by a test", ADOBE)).tags
+    plain = icc.read_profile(icc.matrix_profile("made by a test", ADOBE)).tags
     linear = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), b"curv" + bytes(8))
     one_way = {b"A2B1": icc.read_profile(rgb_tables()).tags[b"A2B1"]}
-    space = opened(packed(icc.srgb_like_profile("x", ADOBE), plain | linear | one_way), "RGB")
+    space = opened(packed(icc.matrix_profile("x", ADOBE), plain | linear | one_way), "RGB")
     working = space.to_working(np.full((1, 1, 3), 0.5, np.float32))
     np.testing.assert_allclose(working, 0.7354, atol=1e-3)
     tags = {name: data for name, data in icc.read_profile(rgb_tables()).tags.items() if name != b"B2A1"}

@@ -190,7 +190,7 @@ def test_quality_out_of_range_is_refused(quality: int) -> None:
 def test_large_pictures_are_encoded_in_strips_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     source = picture()
     whole = to_uint8(source.pixels)
-    monkeypatch.setattr("srgan.imaging.encoding._STRIP_VALUES", 31 * 3 * 4)
+    monkeypatch.setattr("srgan.imaging.fitting._STRIP_VALUES", 31 * 3 * 4)
     assert np.array_equal(np.asarray(opened(encode_picture(source, "PNG"))), whole)
 
 

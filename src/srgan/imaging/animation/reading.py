@@ -23,7 +23,7 @@ from srgan.imaging.animation.frames import Blend, Disposal, Index, Part
 from srgan.imaging.decoders.besides import besides
 from srgan.imaging.inputs import DEFAULT_LIMITS, Limits, Source, Told, name_of, opened
 from srgan.imaging.picture import Picture, blank
-from srgan.imaging.reading import open_scan, read_picture
+from srgan.imaging.reading import scan_of, whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,7 +108,7 @@ def open_animation(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterat
             if index is None:
                 raise InvalidImage(f"not an animation of {', '.join(ANIMATED)}")
             _check(index, limits)
-            like, turn = _like(stream, index, limits)
+            like, turn = _like(stream, index, name, limits)
             like = replace(like, name=name, lost=tuple(besides(stream, index.format)))
         yield Animation(
             count=len(index.parts),
@@ -167,7 +167,7 @@ def _check(index: Index, limits: Limits) -> None:
             raise LimitExceeded(f"frame {number} is {part.width} x {part.height}, the limit is {limits.max_pixels:,}")
 
 
-def _like(stream: BinaryIO, index: Index, limits: Limits) -> tuple[Picture, Callable[[Pixels], Pixels]]:
+def _like(stream: BinaryIO, index: Index, name: str, limits: Limits) -> tuple[Picture, Callable[[Pixels], Pixels]]:
     """All but the pixels, and how each canvas is turned upright.
 
     The metadata of a file may say that it lies on its side. The reader has turned the first frame then, and said so
@@ -175,7 +175,8 @@ def _like(stream: BinaryIO, index: Index, limits: Limits) -> tuple[Picture, Call
     """
     first = index.parts[0]
     still = index.still(stream, first, True)
-    dressed = read_picture(still, limits=limits)
+    with scan_of(still, name, limits, Told(name)) as scan:  # whoever listens to the animation hears it
+        dressed = whole(scan)
     orientation, xmp = _metadata(still)
     height, width = (index.width, index.height) if orientation >= 5 else (index.height, index.width)
     colours = 1 if index.format == "PNG" and dressed.pixels.shape[2] < 3 else 3
@@ -241,8 +242,8 @@ def _frames(
         raise OutOfMemory(f"{name}: too large for this machine's memory") from error
     for number, part in enumerate(index.parts, 1):
         with _named(name, f"frame {number}"), told.listening():
-            with open_scan(index.still(stream, part, False), limits=limits) as scan:
-                decoded = np.concatenate([*scan.strips])
+            with scan_of(index.still(stream, part, False), name, limits, told) as scan:
+                decoded = whole(scan).pixels
                 damage += (f"frame {number}: {fault}" for fault in scan.damage)
             if decoded.shape[:2] != (part.height, part.width):
                 found = f"{decoded.shape[1]} x {decoded.shape[0]}"
@@ -299,7 +300,7 @@ def _named(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except SrganError as error:
-        raise type(error)(f"{where}: {str(error).removeprefix('the input: ')}") from error
+        raise type(error)(f"{where}: {str(error).removeprefix(f'{name}: ')}") from error
     except MemoryError as error:
         raise OutOfMemory(f"{name}: too large for this machine's memory") from error
     except (EOFError, struct.error, IndexError, OverflowError, ValueError, OSError) as error:

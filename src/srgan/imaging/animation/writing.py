@@ -14,11 +14,13 @@ import numpy as np
 
 from srgan.atomic import EXISTS, check_target, reason, replacing
 from srgan.errors import CannotWrite, InvalidConfig, LimitExceeded, SrganError
+from srgan.imaging import fitting
 from srgan.imaging.animation.reading import ANIMATED, Frame, count_frames
+from srgan.imaging.encoding import encode
 from srgan.imaging.formats import check_format
 from srgan.imaging.picture import to_uint8, to_uint16
 from srgan.imaging.reading import Limits, probe_picture
-from srgan.imaging.writing import encode_strips
+from srgan.imaging.writing import tell_of_lost_colours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,6 +72,7 @@ def write_animation(
     target = Path(target)
     kind = animated_format_of(target, format)
     check_target(target, overwrite=overwrite)
+    tell_of_lost_colours(like, kind)
     try:
         with replacing(target, overwrite=overwrite) as (stream, temporary):
             count = _encode(frames, kind, stream, size, like, loop, background, quality)
@@ -96,8 +99,10 @@ def encode_animation(
     quality: int | None = None,
 ) -> bytes:
     """`write_animation` to the bytes of a file."""
+    kind = animated_format_of(None, format)
+    tell_of_lost_colours(like, kind)
     buffer = io.BytesIO()
-    _encode(frames, animated_format_of(None, format), buffer, size, like, loop, background, quality)
+    _encode(frames, kind, buffer, size, like, loop, background, quality)
     return buffer.getvalue()
 
 
@@ -194,39 +199,25 @@ class _Areas:
             left, top = left - left % self._step, top - top % self._step
         self._shown = values
         area = np.ascontiguousarray(pixels[top:bottom, left:right])
-        still = encode_strips([area], area.shape[:2], self._format, like=self._like, quality=self._quality)
-        self._sink(still, left, top, duration)
+        still = io.BytesIO()
+        encode([area], area.shape[:2], self._like, self._format, self._quality, still)
+        self._sink(still.getvalue(), left, top, duration)
         # The file has its metadata now; it need not be made again for every frame.
         self._like = replace(self._like, exif=None, xmp=None, iptc=None, text=(), dpi=None, density=None)
 
 
 def _to_srgb(like: Picture) -> Callable[[Pixels], NDArray[np.uint8]]:
     """To RGB or RGBA of 8 bit in sRGB, for a format without colour profiles."""
-    profile = like.space.working_profile if like.space is not None else like.icc_profile
+    to_srgb = fitting.to_srgb(like)
 
     def convert(pixels: Pixels) -> NDArray[np.uint8]:
-        values = to_uint8(pixels)
-        has_alpha = values.shape[2] in (2, 4)
-        colour = values[..., :-1] if has_alpha else values
-        if profile:
-            colour = _through(profile, colour)
-        colour = np.broadcast_to(colour, (*colour.shape[:2], 3))
-        return np.concatenate([colour, values[..., -1:]], axis=2) if has_alpha else colour
+        has_alpha = pixels.shape[2] in (2, 4)
+        colour = np.ascontiguousarray(pixels[..., :-1]) if has_alpha else pixels
+        values = to_uint8(colour if to_srgb is None else to_srgb(colour))
+        values = np.broadcast_to(values, (*values.shape[:2], 3))
+        return np.concatenate([values, to_uint8(pixels[..., -1:])], axis=2) if has_alpha else values
 
     return convert
-
-
-def _through(profile: bytes, colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """From the colours of ``profile`` to sRGB; those that it does not describe are left alone."""
-    from PIL import Image, ImageCms
-
-    image = Image.fromarray(np.ascontiguousarray(colour[..., 0] if colour.shape[2] == 1 else colour))
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return colour
-    return colour if converted is None else np.asarray(converted)
 
 
 def _check_written(path: Path, kind: str, size: tuple[int, int], count: int) -> None:

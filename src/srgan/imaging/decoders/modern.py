@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage, MissingDependency
 from srgan.imaging.decoders.jpeg import open_jpeg
+from srgan.imaging.decoders.nclx import of_code_points
 from srgan.imaging.decoders.pillow import metadata_of
 from srgan.imaging.decoders.stored import Metadata, Stored
+from srgan.imaging.described import Described
 from srgan.imaging.inputs import Limits
 
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
@@ -60,9 +62,13 @@ def open_heif(stream: BinaryIO, limits: Limits) -> Stored:
         rows=rows,
         premultiplied=bool(getattr(image, "premultiplied_alpha", False)) or image.mode.partition(";")[0].endswith("a"),
         orientation=1,  # HEIC has an own turn, which is applied already, and asks for EXIF's to be ignored
-        metadata=metadata_of(image.info),
+        metadata=dataclasses.replace(metadata_of(image.info), described=_nclx(image.info.get("nclx_profile"))),
         pages_follow=len(image) > 1,
     )
+
+
+def _nclx(said: dict[str, int] | None) -> Described | None:
+    return of_code_points(said["color_primaries"], said["transfer_characteristics"]) if said else None
 
 
 def open_jxl(stream: BinaryIO, limits: Limits) -> Stored:

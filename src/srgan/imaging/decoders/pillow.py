@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage
+from srgan.imaging.decoders.nclx import nclx_of
 from srgan.imaging.decoders.png_chunks import PngHeader, pixel_fault, pixels_only, read_header
 from srgan.imaging.decoders.stored import Faults, Metadata, Rows, Stored
 from srgan.imaging.decoders.vips import open_vips, rows_of
@@ -58,12 +59,16 @@ def open_png(stream: BinaryIO, limits: Limits) -> Stored:
     small = pixels_only(stream)
     if header.bits == 16:
         return _whole_or_kept(stream, header, _deep_png(small, header), limits)
-    return _whole_or_kept(stream, header, stored_of(open_image(small, "PNG"), "PNG", header.metadata), limits)
+    image = open_image(small, "PNG")
+    if header.clear is not None:  # Pillow compares it with values that it has scaled to 8 bits
+        image.info["transparency"] = header.clear * 255 // ((1 << header.bits) - 1)
+    return _whole_or_kept(stream, header, stored_of(image, "PNG", header.metadata), limits)
 
 
 def _deep_png(stream: BinaryIO, header: PngHeader) -> Stored:
     """PNG by libvips, strip by strip."""
-    image = open_vips(stream, "pngload").image
+    opened = open_vips(stream, "pngload")
+    image = opened.image
     _check_same(image, header.width, header.height)
     deep = image.format == "ushort"
     return Stored(
@@ -104,7 +109,11 @@ def open_avif(stream: BinaryIO, limits: Limits) -> Stored:
     image = open_image(stream, "AVIF")
     limits.check_size(*image.size)
     stored = stored_of(image, "AVIF", metadata_of(image.info))
-    stored = dataclasses.replace(stored, pages_follow=getattr(image, "n_frames", 1) > 1)
+    stored = dataclasses.replace(
+        stored,
+        metadata=dataclasses.replace(stored.metadata, described=nclx_of(stream)),
+        pages_follow=getattr(image, "n_frames", 1) > 1,
+    )
     return _deep_avif(stream, stored) if deep else stored
 
 

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from srgan.errors import InvalidImage
 from srgan.imaging.decoders.stored import Metadata
+from srgan.imaging.described import CodePoints, Described, Gamma, StandardRgb
 from srgan.imaging.inputs import warn
 from srgan.imaging.metadata.enlarged import MOST_TEXT_BYTES, sorted_texts
 from srgan.imaging.picture import Density
@@ -22,7 +23,8 @@ from srgan.imaging.picture import Density
 _MOST_CHUNKS = 300_000
 _MOST_PACKET = 1 << 24
 """Bytes of a text, a profile or of EXIF."""
-_WANTED = (b"IHDR", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"pHYs")
+_COLOURS = (b"cICP", b"mDCV", b"cLLI", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
+_WANTED = (b"IHDR", *_COLOURS, b"tRNS", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"pHYs")
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _PIECE = 1 << 18
 """Bytes inflated at a time."""
@@ -38,6 +40,8 @@ class PngHeader:
     height: int
     bits: int
     colour_type: int
+    clear: int | None
+    """Of gray, the value that is transparent, as pixels have it in the file."""
     interlaced: bool
     metadata: Metadata
 
@@ -67,6 +71,8 @@ def read_header(stream: BinaryIO) -> PngHeader:
     said = sorted_texts(texts)
     metadata = Metadata(
         icc_profile=_profile(found.get(b"iCCP")),
+        described=_described(found),
+        outranks=len(found.get(b"cICP", b"")) == 4,
         exif=found.get(b"eXIf") or said.exif,
         xmp=said.xmp,
         iptc=said.iptc,
@@ -75,7 +81,13 @@ def read_header(stream: BinaryIO) -> PngHeader:
         density=_shape_of_a_pixel(found.get(b"pHYs", b"")),
     )
     return PngHeader(
-        width=width, height=height, bits=bits, colour_type=colour_type, interlaced=header[12] == 1, metadata=metadata
+        width=width,
+        height=height,
+        bits=bits,
+        colour_type=colour_type,
+        interlaced=header[12] == 1,
+        clear=_clear(found.get(b"tRNS", b""), bits) if colour_type == 0 else None,
+        metadata=metadata,
     )
 
 
@@ -192,6 +204,34 @@ def _profile(content: bytes | None) -> bytes | None:
     if profile is None:
         warn("the colour profile is damaged or too large and was left out.")
     return profile
+
+
+def _described(found: dict[bytes, bytes]) -> Described | None:
+    """What counts most of the chunks that say colours in numbers; whether it means anything is asked elsewhere."""
+    code, gamma, places = (found.get(kind, b"") for kind in (b"cICP", b"gAMA", b"cHRM"))
+    if len(code) == 4:
+        mastering, light = found.get(b"mDCV"), found.get(b"cLLI")
+        return CodePoints(
+            primaries=code[0],
+            transfer=code[1],
+            matrix=code[2],
+            full_range=bool(code[3]),
+            mastering=mastering if mastering is not None and len(mastering) == 24 else None,
+            light=light if light is not None and len(light) == 8 else None,
+        )
+    if len(said := found.get(b"sRGB", b"")) == 1:
+        return StandardRgb(said[0] if said[0] < 4 else 0)
+    if len(gamma) != 4 and len(places) != 32:
+        return None
+    return Gamma(
+        gamma=int.from_bytes(gamma, "big") if len(gamma) == 4 else None,
+        chromaticities=struct.unpack(">8I", places) if len(places) == 32 else None,
+    )
+
+
+def _clear(content: bytes, bits: int) -> int | None:
+    """Two bytes hold it, whatever the depth; of less than 16 bits the upper ones do not count."""
+    return int.from_bytes(content[:2], "big") & ((1 << bits) - 1) if len(content) >= 2 else None
 
 
 def _inflated(data: bytes, most: int) -> bytes | None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from srgan.errors import InvalidImage
+from srgan.imaging.described import Described
 from srgan.imaging.picture import Density
 
 Rows = Callable[[int], Iterator[NDArray[Any]]]
@@ -21,6 +22,10 @@ class Metadata:
     """What a file says beside its pixels, as it says it: nothing has been checked or applied."""
 
     icc_profile: bytes | None = None
+    described: Described | None = None
+    """Colours that are said in numbers."""
+    outranks: bool = False
+    """Whether the numbers count where there is a profile too."""
     exif: bytes | None = None
     """With or without the prefix ``Exif``."""
     xmp: bytes | None = None

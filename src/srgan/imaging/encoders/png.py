@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 
+from srgan.imaging.described import CodePoints, Described, Gamma, StandardRgb
 from srgan.imaging.metadata.iptc import photoshop_of_iptc
 
 if TYPE_CHECKING:
@@ -46,11 +47,12 @@ def deflate() -> tuple[Callable[[], _Deflater], Callable[[bytes, int], int]]:
 class PngWriter:
     """Writes one PNG picture to ``stream``, top to bottom, holding one strip of it at a time.
 
-    ``channels`` is 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA; ``bit_depth`` 8 or 16. ``exif`` is a bare TIFF stream,
-    ``dpi`` pixels per inch, ``shape_of_a_pixel`` those across and down in the same length, ``text`` keywords with their
-    texts (those whose keyword is none in PNG are left out). ``iptc`` goes where ImageMagick keeps it, for want of a
-    place in the standard. Rows come by `write_rows`; `finish` ends the picture. The stream is neither closed nor
-    flushed; what it raises passes through. Raises ValueError for what is no PNG picture or for rows that do not fit.
+    ``channels`` is 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA; ``bit_depth`` 8 or 16. Colours are ``described`` in
+    numbers, and beside or without that by ``icc_profile``. ``exif`` is a bare TIFF stream, ``dpi`` pixels per inch,
+    ``shape_of_a_pixel`` those across and down in the same length, ``text`` keywords with their texts (those whose
+    keyword is none in PNG are left out). ``iptc`` goes where ImageMagick keeps it, for want of a place in the standard.
+    Rows come by `write_rows`; `finish` ends the picture. The stream is neither closed nor flushed; what it raises
+    passes through. Raises ValueError for what is no PNG picture or for rows that do not fit.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class PngWriter:
         channels: int,
         *,
         bit_depth: int = 8,
+        described: Described | None = None,
         icc_profile: bytes | None = None,
         exif: bytes | None = None,
         xmp: bytes | None = None,
@@ -81,6 +84,8 @@ class PngWriter:
         self._above = np.zeros(width * self._pixel_bytes, np.uint8)
         stream.write(b"\x89PNG\r\n\x1a\n")
         self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bit_depth, _COLOUR_TYPES[channels], 0, 0, 0))
+        for kind, content in _colour_chunks(described):
+            self._chunk(kind, content)
         if icc_profile is not None:
             self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile))
         if dpi is not None:
@@ -160,6 +165,20 @@ class PngWriter:
         self._stream.write(struct.pack(">I", len(data)) + kind)
         self._stream.write(data)
         self._stream.write(struct.pack(">I", self._crc(data, zlib.crc32(kind))))
+
+
+def _colour_chunks(said: Described | None) -> list[tuple[bytes, bytes]]:
+    if isinstance(said, StandardRgb):
+        return [(b"sRGB", bytes([said.intent]))]
+    if isinstance(said, Gamma):
+        gamma, places = said.gamma, said.chromaticities
+        found = [] if gamma is None else [(b"gAMA", struct.pack(">I", gamma))]
+        return found if places is None else [*found, (b"cHRM", struct.pack(">8I", *places))]
+    if isinstance(said, CodePoints):
+        code = bytes((said.primaries, said.transfer, said.matrix, said.full_range))
+        beside = ((b"mDCV", said.mastering), (b"cLLI", said.light))
+        return [(b"cICP", code), *((kind, content) for kind, content in beside if content)]
+    return []
 
 
 def _text_chunk(keyword: str, words: str) -> tuple[bytes, bytes] | None:
