@@ -27,7 +27,7 @@ from srgan.progress import Report, Step, Stop, silent
 
 log = logging.getLogger("srgan")
 
-APART_BY_NAME = "rename outputs (existing), or tell inputs apart in their names, as by {stem}_{input}"
+APART_BY_NAME = "--existing rename numbers it, --name '{stem}_{input}' tells the two apart"
 LOOK_EVERY = 1.0
 """Seconds between two looks at a watched folder."""
 

@@ -188,7 +188,7 @@ def test_two_inputs_for_one_output_are_found(folder: Any, tmp_path: Path, upscal
     report = process_folder(source, tmp_path / "out", upscaler, format="png")
 
     assert states(report) == {"a.gif": "done", "a.jpg": "failed", "a.png": "failed", "deep/a.png": "done"}
-    assert report.outcomes[1].reason.startswith("its output would replace that of a.gif; rename outputs")
+    assert report.outcomes[1].reason.startswith("its output would replace that of a.gif; --existing rename")
     assert "{stem}_{input}" in report.outcomes[1].reason
     apart = process_folder(source, tmp_path / "apart", upscaler, format="png", name="{stem}_{input}")
     assert files(tmp_path / "apart") == ["a_gif.png", "a_jpg.png", "a_png.png", "deep/a_png.png"]
