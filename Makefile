@@ -1,8 +1,12 @@
 # The verbs of the project. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit lint format types contracts docs bench conformance wheel readme-pictures lock clean
+.PHONY: help setup demo test check soak unit lint format types contracts docs bench conformance wheel readme-pictures lock clean
 
 BIN := .venv/bin
+# A process of the tests for each core, four at most. Files stay together and long ones come first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+# Hundreds of tests start a Python of their own, which must not compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,14 +22,17 @@ demo: ## upscale an example picture with a fresh base install (no torch)
 
 test: setup ## everything: lint, types, import contracts, all tests
 	@$(MAKE) --no-print-directory lint types
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: setup ## the quick half of `test`, for before each commit: lint, types, contracts, unit tests
 	@$(MAKE) --no-print-directory lint types
-	$(BIN)/python -m pytest tests/unit tests/architecture -m "not slow"
+	$(PYTEST) tests/unit tests/architecture -m "not slow and not soak"
+
+soak: setup ## the long forms of tests that have a short one in `test`, and properties tried a thousand times
+	$(PYTEST) -m "soak or hypothesis" --hypothesis-profile soak
 
 unit: setup ## the unit tests alone
-	$(BIN)/python -m pytest tests/unit
+	$(PYTEST) tests/unit
 
 lint: setup ## style and likely mistakes (ruff)
 	$(BIN)/ruff check

@@ -8,8 +8,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Processes of tests run side by side, each on one core: threads that wait for a second one burn it. Libraries count
+# cores when they are loaded, so this comes before them. Tests of several threads ask for several.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
+# How often a property is tried, and without a time limit: a busy machine is no defect. `make soak` takes the second.
+settings.register_profile("quick", max_examples=50, deadline=None)
+settings.register_profile("soak", max_examples=1000, deadline=None)
+settings.load_profile("quick")
+
+LONGEST_FIRST = ("tests/acceptance", "tests/integration", "tests/gpu", "tests/architecture", "tests/unit")
+SHARED = ("exported",)
+"""Fixtures so costly that all tests that use one go to the same process."""
 
 
 @pytest.fixture(scope="session")
@@ -62,6 +76,17 @@ def _logging_as_before() -> Iterator[None]:
     yield
     logger.setLevel(before[0])
     logger.propagate, logger.disabled, logger.handlers[:] = before[1:]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests: a file stays together, and what takes longest comes first."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        shared = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
+        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: next(i for i, top in enumerate(LONGEST_FIRST) if item.nodeid.startswith(top)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

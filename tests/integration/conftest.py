@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from srgan.models import Bundle, ModelInfo, write_bundle
 
-SHORTER: dict[str, dict[str, Any]] = {"srresnet": {"blocks": 3}, "quality": {"blocks": 4}}
+SHORTER: dict[str, dict[str, Any]] = {"srresnet": {"blocks": 2}, "quality": {"blocks": 2}, "balanced": {"blocks": 2}}
 """Options that leave out repetitions of the same block, to save time."""
 
 
@@ -49,6 +50,27 @@ def describe(network: Any, name: str, scale: int, options: dict[str, Any]) -> Mo
         multiple=network.multiple,
         licence="MIT",
     )
+
+
+@pytest.fixture
+def pickles_read_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch files are read in this process, by the same code: another one with torch in it takes seconds to start.
+
+    ``networks/test_pickled.py`` has the tests of that process.
+    """
+    pytest.importorskip("torch")
+    from srgan.networks import pickled
+
+    def run(command: list[str], folder: str) -> str:
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(ImportError):
+            patch.setattr("resource.setrlimit", lambda *_: None)
+            try:
+                pickled.main(*command[-2:])
+            except SystemExit as end:
+                return str(end)
+        return ""
+
+    monkeypatch.setattr(pickled, "_run", run)
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ def peak_memory(side: int, target: Path, depth: int = 8, verify: str = "header")
     return float(found["mib"])
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_a_picture_of_144_million_pixels_takes_less_than_250_mib(suffix: str, tmp_path: Path) -> None:
     """As 8-bit integers alone it has 412 MiB."""

@@ -69,7 +69,7 @@ def test_bicubic_scores_what_the_literature_says(
     assert measured[1] == pytest.approx(similarity, abs=0.0001)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_bicubic_on_bsd100(data_folder: Callable[[str], Path]) -> None:
     decibel, similarity = baseline(data_folder("eval/BSD100"), 4)
     assert decibel == pytest.approx(25.96, abs=0.006)

@@ -69,8 +69,18 @@ class Evil:
         return (Path.touch, (self._mark,))
 
 
+@pytest.mark.usefixtures("pickles_read_here")
 @pytest.mark.parametrize("content", [b"", b"\x80\x04.", b"PK\x03\x04 and no zip", "code", [1, 2]])
 def test_what_is_no_file_of_weights_is_refused(content: Any, tmp_path: Path) -> None:
+    refused(content, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["code", pytest.param([1, 2], marks=pytest.mark.soak)])
+def test_so_says_the_other_process(content: Any, tmp_path: Path) -> None:
+    refused(content, tmp_path)
+
+
+def refused(content: Any, tmp_path: Path) -> None:
     path, mark = tmp_path / "net.pth", tmp_path / "mark"
     if isinstance(content, bytes):
         path.write_bytes(content)

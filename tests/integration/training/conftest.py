@@ -88,6 +88,11 @@ def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _quick_pickles(pickles_read_here: None) -> None:
+    """For every test of training."""
+
+
+@pytest.fixture(autouse=True)
 def _threads_as_before() -> Iterator[None]:
     torch = pytest.importorskip("torch", reason="training needs torch")
     before = torch.get_num_threads()

@@ -283,6 +283,7 @@ def test_the_same_configuration_gives_the_same_weights(make: Config) -> None:
     assert one.info.network_options == other.info.network_options
 
 
+@quick
 def test_a_fusion_that_looks_through_a_network_says_so(make: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Members that were trained for PSNR only, so that the fusion alone has seen the features."""
     members = [{"recipe": "pretrain", "steps": 2}, {"recipe": "pretrain", "steps": 2, "seed": 9}]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from srgan.errors import CorruptModel, InvalidConfig  # noqa: E402
 from srgan.metrics.perceptual import feature_distance  # noqa: E402
 from srgan.metrics.squeezenet import squeezenet  # noqa: E402
 from srgan.networks.discriminators import build_discriminator  # noqa: E402
+from srgan.networks.pickled import read_pickled  # noqa: E402
 from srgan.training import train  # noqa: E402
 from srgan.training.config import LossSection, TrainConfig  # noqa: E402
 from srgan.training.features import VGG_BLOCKS, PerceptualLoss, Vgg, check_patch  # noqa: E402
@@ -34,13 +35,19 @@ def torchvision_features(name: str) -> nn.Sequential:
 
 
 @pytest.fixture(scope="module")
-def vgg(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Sequential, Path]:
-    """VGG19 with random weights, and its file."""
+def vgg() -> Iterator[tuple[nn.Sequential, Path]]:
+    """VGG19 with random weights, and the name of their file: 80 MB that nobody has to write and read."""
     torch.manual_seed(0)
     features = torchvision_features("vgg19")
-    path = tmp_path_factory.mktemp("vgg") / "vgg19-random.pth"
-    torch.save({f"features.{key}": value for key, value in features.state_dict().items()}, path)
-    return features, path
+    weights = {f"features.{key}": value for key, value in features.state_dict().items()}
+    path = Path("vgg19-random.pth")
+
+    def read(asked: Path, where: str) -> dict[str, Any]:
+        return weights if asked == path else read_pickled(asked, where)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("srgan.training.features.read_pickled", read)
+        yield features, path
 
 
 @pytest.mark.parametrize(("layer", "number"), [("conv1_2", 2), ("relu2_2", 8), ("conv5_4", 34), ("relu5_4", 35)])

@@ -102,7 +102,7 @@ def test_only_the_worst_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_thumbnails_are_small_and_show_the_output_itself(tmp_path: Path) -> None:
     contacts = Sheet()
     contacts.add(*pair(tmp_path, "small", size=50))
-    contacts.add(*pair(tmp_path, "large", size=1100))
+    contacts.add(*pair(tmp_path, "large", size=400))
     contacts.write(tmp_path / "sheet.html", REPORT)
 
     sizes = sorted(picture.size for picture in Page(tmp_path / "sheet.html").pictures)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ImageCms
 
@@ -376,7 +376,6 @@ def test_small_falls_of_a_measured_curve_are_forgiven() -> None:
     assert np.abs(space.from_working(space.to_working(levels())) - levels()).max() < 2 / 255
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from([GOOD, PROFILES["Rec. 2020 curve"], rgb_profile(table(np.linspace(0, 1, 64) ** 2))]),
     st.lists(st.tuples(st.integers(0, 600), st.binary(min_size=1, max_size=4)), max_size=6),
@@ -388,7 +387,6 @@ def test_no_bytes_raise(profile: bytes, changes: list[tuple[int, bytes]], length
     check_it_never_raises(profile[:length] if length > 132 else profile, "RGB")
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(128, 400), st.binary(min_size=1, max_size=4)), max_size=6))
 def test_no_bytes_of_a_gray_profile_raise(changes: list[tuple[int, bytes]]) -> None:
     profile = gray_profile(parametric(4, 2, 0.75, 0.125, 0.25, 0.25, 0.125, 0.0625))

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ImageCms
 
@@ -297,7 +297,6 @@ def test_tables_that_swap_channels_on_the_way_back_are_not_followed(caplog: pyte
     assert "contradict each other" in caplog.text
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     st.booleans(), st.lists(st.tuples(st.integers(0, 700), st.binary(min_size=1, max_size=3)), min_size=1, max_size=4)
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from srgan.imaging import resize, resize_strips
@@ -14,7 +14,6 @@ from srgan.imaging import resize, resize_strips
 KERNELS = ["bicubic", "lanczos", "bilinear", "nearest", "box"]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     kernel=st.sampled_from(KERNELS),
     size_in=st.tuples(st.integers(1, 300), st.integers(1, 12)),

@@ -6,7 +6,7 @@ import tomllib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -116,7 +116,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)  # a busy machine is no defect
 @given(options=st.dictionaries(st.text(max_size=8), VALUES, max_size=4), description=st.text())
 def test_any_options_come_back(options: dict[str, Any], description: str) -> None:
     before = info(network_options=options, description=description)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from srgan.upscaler.alpha import bound_alpha, extend_colour, unweigh, weigh
@@ -47,7 +47,6 @@ def test_an_opaque_or_an_invisible_picture_is_left_as_it_is() -> None:
     assert extend_colour(invisible, 9) is invisible
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     distance=st.integers(1, 4),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -39,7 +39,6 @@ sessions = st.builds(
 sides = st.integers(1, 50)
 
 
-@settings(max_examples=300, deadline=None)
 @given(session=sessions, height=sides, width=sides, channels=st.integers(1, 4), tile=st.none() | st.integers(1, 60))
 def test_upscaling_is_repetition_for_any_size_tile_overlap_and_channels(
     session: NearestSession, height: int, width: int, channels: int, tile: int | None
@@ -53,7 +52,6 @@ def test_upscaling_is_repetition_for_any_size_tile_overlap_and_channels(
     assert len(set(session.shapes)) <= 1  # engines plan anew for every shape
 
 
-@settings(max_examples=60, deadline=None)
 @given(session=sessions, height=sides, width=sides, channels=st.sampled_from([2, 4]), tile=st.integers(1, 60))
 def test_with_transparency_too_where_anything_is_visible(
     session: NearestSession, height: int, width: int, channels: int, tile: int
@@ -69,7 +67,6 @@ def test_with_transparency_too_where_anything_is_visible(
     assert np.array_equal(enlarged[visible], expected[visible])
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     height=st.integers(1, 30),
     width=st.integers(1, 30),
@@ -91,7 +88,6 @@ def test_repetition_by_several_runs_within_any_memory_limit(
 blurs = st.builds(BlurSession, st.integers(1, 3), radius=st.integers(0, 5), multiple=st.sampled_from([1, 2, 3]))
 
 
-@settings(max_examples=100, deadline=None)
 @given(session=blurs, height=sides, width=sides, channels=st.integers(1, 4), tile=st.integers(1, 40))
 def test_tiled_equals_untiled_for_a_network_that_looks_around(
     session: BlurSession, height: int, width: int, channels: int, tile: int

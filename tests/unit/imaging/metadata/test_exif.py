@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -337,7 +337,6 @@ def all_of_it(exif: bytes) -> None:
         assert len(lost) <= 9
 
 
-@settings(max_examples=150, deadline=1000)
 @given(
     order=st.sampled_from("<>"),
     changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=12),
@@ -350,23 +349,22 @@ def test_changed_and_cut_bytes_do_no_harm(order: str, changes: list[tuple[int, i
     all_of_it(bytes(exif[: len(exif) - cut % len(exif)] if cut % 3 == 0 else exif))
 
 
-@settings(max_examples=150, deadline=1000)
 @given(order=st.sampled_from([b"II*\0", b"MM\0*"]), data=st.binary(max_size=400))
 def test_any_bytes_do_no_harm(order: bytes, data: bytes) -> None:
     all_of_it(order + data)
     all_of_it(data)
 
 
-def test_a_directory_whose_entries_all_claim_everything_takes_no_time() -> None:
+@pytest.mark.parametrize(("count", "most"), [(8_000, 4), pytest.param(65_535, 30, marks=pytest.mark.soak)])
+def test_a_directory_whose_entries_all_claim_everything_takes_no_time(count: int, most: float) -> None:
     size = 800_000
-    count = 65_535
     one = struct.pack("<HHII", 0x9286, 7, size - 100, 16)
     body = struct.pack("<H", count) + one * count + struct.pack("<I", 8)
     exif = b"II*\0" + struct.pack("<I", 8) + body
     exif = exif.ljust(size, b"\1")
     started = time.process_time()
     all_of_it(exif)
-    assert time.process_time() - started < 30
+    assert time.process_time() - started < most
 
 
 def test_values_that_overlap_cannot_make_a_tree_larger_than_its_bytes() -> None:

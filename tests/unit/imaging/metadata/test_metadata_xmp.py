@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from srgan.imaging.metadata.provenance import NAMESPACE, Provenance, history_in, with_provenance
@@ -207,7 +207,6 @@ def test_of_a_history_beyond_64_the_latest_are_read() -> None:
     assert [record.model for record in history_in(packet)] == [str(number) for number in range(36, 100)]
 
 
-@settings(max_examples=60, deadline=1000)
 @given(
     model=st.text(min_size=1, max_size=30),
     version=st.text(max_size=10),
@@ -348,7 +347,6 @@ def test_megabytes_of_anything_take_little_time(inner: str) -> None:
     assert time.process_time() - started < 10
 
 
-@settings(max_examples=300, deadline=1000)
 @given(
     source=st.sampled_from([ELEMENTS, ATTRIBUTES]),
     changes=st.lists(st.tuples(st.integers(0, 3000), st.binary(min_size=0, max_size=3)), min_size=1, max_size=6),
@@ -367,7 +365,6 @@ def test_changed_bytes_do_no_harm(source: str, changes: list[tuple[int, bytes]])
     assert fitting is None or len(fitting) <= len(before) // 2
 
 
-@settings(max_examples=200, deadline=1000)
 @given(
     data=st.binary(max_size=200),
     start=st.sampled_from([b"", b"<\0", b"\xfe\xff", b"\0\0\0<", b"<?xml version='1.0' encoding='utf-7'?>"]),
