@@ -98,7 +98,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is there by now stays: looking for garbage in it, as some tests do again and again, takes 0.2 s each time."""
+    """What is there by now stays: to look for garbage in it, as some tests do over and over, takes 0.2 s each time."""
     gc.freeze()
 
 
