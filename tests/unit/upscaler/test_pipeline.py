@@ -164,6 +164,19 @@ def test_the_exact_size_is_one_resampling_after_the_last_run(scale: float, runs:
     assert np.array_equal(enlarged, np.clip(resize(network, *size, "bicubic"), 0, 1))
 
 
+def test_more_than_one_run_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "srgan")
+    upscaler = Upscaler(NearestSession(2))
+
+    upscaler.upscale(Picture(pixels=pixels(4, 4, 3)), scale=2.1)
+    assert not caplog.messages
+    upscaler.upscale(Picture(pixels=pixels(4, 4, 3)), scale=3)
+
+    assert caplog.messages == [
+        "nearest: the network runs 2 times, since it enlarges by 2 and the picture shall grow 3 times"
+    ]
+
+
 def test_the_same_size_leaves_the_pixels_alone_and_the_network_idle() -> None:
     source = pixels(200, 9, 4)
     session = NearestSession(4)
@@ -280,7 +293,7 @@ def test_strips_of_a_wide_picture_stay_within_the_limit_and_come_one_by_one() ->
 
 
 def test_a_result_that_cannot_fit_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "available_memory", lambda: 1000)
+    monkeypatch.setattr("srgan.upscaler.strips.available_memory", lambda: 1000)
     session = NearestSession()
 
     with pytest.raises(OutOfMemory, match=r"16 x 12 pixels needs 0\.0 GiB of memory; 0\.0 GiB are free"):
