@@ -75,7 +75,7 @@ def test_with_transparency_too_where_anything_is_visible(
     width=st.integers(1, 30),
     channels=st.integers(1, 4),
     limit=st.integers(20_000, 200_000),
-    scale=st.sampled_from([2, 4, 8]),
+    scale=st.sampled_from([2, 4]),
 )
 def test_repetition_by_several_runs_within_any_memory_limit(
     height: int, width: int, channels: int, limit: int, scale: int
@@ -151,7 +151,7 @@ def test_a_family_of_sizes() -> None:
     }
 
 
-@pytest.mark.parametrize(("scale", "runs"), [(3, 1), (4.1, 1), (8, 2), (0.5, 0)])
+@pytest.mark.parametrize(("scale", "runs"), [(3, 1), (4.1, 1), (8, 1), (0.5, 0)])
 def test_the_exact_size_is_one_resampling_after_the_last_run(scale: float, runs: int) -> None:
     source = pixels(11, 13, 3)
     session = NearestSession(4)
@@ -168,7 +168,7 @@ def test_more_than_one_run_is_told(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "srgan")
     upscaler = Upscaler(NearestSession(2))
 
-    upscaler.upscale(Picture(pixels=pixels(4, 4, 3)), scale=2.1)
+    upscaler.upscale(Picture(pixels=pixels(4, 4, 3)), scale=2.2)
     assert not caplog.messages
     upscaler.upscale(Picture(pixels=pixels(4, 4, 3)), scale=3)
 
