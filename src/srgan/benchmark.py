@@ -29,6 +29,7 @@ from srgan.imaging import Picture, encode_picture
 from srgan.models import Bundle, find_model
 from srgan.progress import Report, Step, Stop, stoppable
 from srgan.runtime import RESIZE_MODELS, open_session
+from srgan.runtime.session import with_name
 from srgan.upscaler import Upscaler, upscale
 
 BASELINE = "bicubic"
@@ -101,6 +102,7 @@ class Row:
     model: str
     backend: str
     device: str
+    device_name: str
     precision: str
     threads: int
     width: int
@@ -173,7 +175,8 @@ _HEADINGS = (
 def _cells(row: Row) -> list[str]:
     return [
         row.model,
-        f"{row.backend} {row.precision}" + ("" if row.device == "cpu" else f" {row.device}"),
+        f"{row.backend} {row.precision}"
+        + ("" if row.device == "cpu" else f" {with_name(row.device, row.device_name)}"),
         f"{row.width}x{row.height}",
         str(row.threads),
         str(row.network),
@@ -276,11 +279,13 @@ def _measure(
         repeats=repeats,
         seconds=seconds,
     )
+    session.close()
     macs = _macs_per_pixel(model, scale)
     return Row(
         model=info.model,
         backend=info.backend,
         device=info.device,
+        device_name=info.device_name,
         precision=info.precision,
         threads=threads,
         width=side,

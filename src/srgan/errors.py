@@ -9,6 +9,7 @@
     ├── CorruptModel         a model whose files are damaged or do not belong together
     ├── MissingDependency    an optional library is not installed
     ├── DeviceUnavailable    the device or backend asked for is not on this machine
+    ├── Closed               a session or model that was closed is used again
     ├── OutOfMemory          the work does not fit into memory, even in the smallest tiles
     ├── UpscaleFailed        the network gave no usable pixels, whatever was tried
     ├── CannotWrite          the output could not be written; nothing was left half-written
@@ -70,6 +71,10 @@ class MissingDependency(SrganError):
 
 class DeviceUnavailable(SrganError):
     """The device or backend asked for is not on this machine. `srgan devices` lists those that are."""
+
+
+class Closed(SrganError):
+    """It was closed and cannot be used any more: open it again."""
 
 
 class OutOfMemory(SrganError):

@@ -164,7 +164,7 @@ class RuntimeSettings(Section):
     memory_limit: int | None = Field(
         default=None,
         ge=1 << 20,
-        description="Memory for tiles, in bytes. Default: half of the free memory, at most 640 MiB.",
+        description="Memory for tiles, in bytes. Default: half of the free memory, up to a bound.",
     )
 
 

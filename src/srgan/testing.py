@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.errors import OutOfMemory, UpscaleFailed
-from srgan.runtime.session import Session, SessionInfo
+from srgan.errors import Closed, OutOfMemory, UpscaleFailed
+from srgan.runtime.session import Session, SessionInfo, closed
 
 Batch = NDArray[np.float32]
 Fault = Literal["nan", "infinity", "shape", "flat", "black", "memory", "error"]
@@ -53,11 +53,17 @@ class NearestSession:
             precision=precision,
         )
         self.shapes: list[tuple[int, ...]] = []
+        self.closed = False
 
     def run(self, batch: Batch) -> Batch:
+        if self.closed:
+            raise closed(self.info)
         assert_batch(self.info, batch)
         self.shapes.append(batch.shape)
         return batch.repeat(self.info.scale, axis=2).repeat(self.info.scale, axis=3)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class BlurSession:
@@ -77,6 +83,9 @@ class BlurSession:
 
     def run(self, batch: Batch) -> Batch:
         return self._nearest.run(_blurred(_blurred(batch, self._radius, axis=2), self._radius, axis=3))
+
+    def close(self) -> None:
+        self._nearest.close()
 
 
 class EnsembleSession:
@@ -100,6 +109,9 @@ class EnsembleSession:
         apart = (mean > 0.5) * self._spread
         made = {"mean": [mean], "fidelity": [mean + apart], "members": [mean + apart, mean, mean - apart]}
         return np.concatenate([picture for name in self.info.outputs for picture in made[name]], axis=1)
+
+    def close(self) -> None:
+        self._nearest.close()
 
 
 class FaultySession:
@@ -134,6 +146,9 @@ class FaultySession:
             result[:] = 0 if self._fault == "black" else 0.5
         return result
 
+    def close(self) -> None:
+        self._session.close()
+
 
 def assert_batch(info: SessionInfo, batch: Batch) -> None:
     """Fail unless ``batch`` is one that a session of this kind promises to take."""
@@ -153,7 +168,8 @@ def assert_session(session: Session, *, tolerance: float = 1e-3) -> None:
 
     Runs it on a few small batches: type, shape and finiteness of the result, the input left as it was, the same result
     for the same input and for one that is not contiguous, pictures of a batch independent of each other, and nothing
-    farther away than ``info.radius`` changing a result by more than ``tolerance``.
+    farther away than ``info.radius`` changing a result by more than ``tolerance``. Closes it at the end, twice, and
+    wants a run to be refused then.
     """
     info = session.info
     side = _up(max(info.minimum, 2 * info.radius + 4), info.multiple)
@@ -180,6 +196,13 @@ def assert_session(session: Session, *, tolerance: float = 1e-3) -> None:
     _assert_same(
         session.run(changed)[first], result[first], tolerance, f"pixels beyond the radius {info.radius} matter"
     )
+    session.close()
+    session.close()
+    try:
+        session.run(batch)
+    except Closed:
+        return
+    raise AssertionError("a session that was closed still runs")
 
 
 def _assert_same(actual: Batch, expected: Batch, tolerance: float, what: str) -> None:

@@ -46,7 +46,7 @@ def test_the_same_picture_as_on_the_cpu(
     session = open_session(bundle, device=device.device, precision=precision)
     got = session.run(picture())
 
-    assert session.info.device == f"{device.device} ({device.name})"
+    assert (session.info.device, session.info.device_name) == (device.device, device.name)
     assert session.info.precision == ("fp32" if precision == "fp32" else "fp16")
     assert got.shape == wanted.shape
     assert np.abs(to_uint8(got).astype(int) - to_uint8(wanted)).max() <= steps

@@ -104,6 +104,11 @@ class Broken(NearestSession):
         return result
 
 
+class StaysOpen(NearestSession):
+    def close(self) -> None:
+        pass
+
+
 def fade() -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Each run darker than the one before."""
     runs = itertools.count(1)
@@ -126,6 +131,7 @@ def write_input(out: np.ndarray, batch: np.ndarray) -> np.ndarray:
         (Broken(lambda out, batch: out * batch.flags.c_contiguous), "not contiguous"),
         (Broken(lambda out, _: out - out.mean(axis=0)), "influence each other"),
         (BlurSession(radius=3, claimed_radius=2), "beyond the radius 2 matter"),
+        (StaysOpen(), "closed still runs"),
     ],
 )
 def test_each_kind_of_broken_session_is_found(session: Any, message: str) -> None:

@@ -32,8 +32,9 @@ from srgan.imaging.formats import FORMATS
 from srgan.progress import Report, Stop
 from srgan.settings import Outcome
 from srgan.upscaler import Size, Upscaler, output_size
-from srgan.upscaler.files import Opener, enlarge_file
+from srgan.upscaler.files import enlarge_file
 from srgan.upscaler.job import identify, sorted_options
+from srgan.upscaler.opener import Opener
 
 Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 

@@ -186,6 +186,8 @@ def _tell(comparison: Comparison, as_json: bool) -> None:
 
 def _text(report: EvaluationReport) -> str:
     """A table of the pictures, the means below it, and with which features they were computed."""
+    from srgan.runtime.session import with_name
+
     names = list(report.more)
     rows = [
         (
@@ -195,7 +197,8 @@ def _text(report: EvaluationReport) -> str:
         for s in report.scores
     ]
     pictures = f"{len(rows)} picture{'' if len(rows) == 1 else 's'}"
-    ran = f"{report.backend}/{report.device}, {report.precision}" if report.device else "finished results"
+    where = with_name(report.device, report.device_name)
+    ran = f"{report.backend}/{where}, {report.precision}" if report.device else "finished results"
     means = [
         ("", "PSNR dB", "SSIM"),
         (f"{report.model} x{report.scale}", _mean(report.psnr, 2), _mean(report.ssim, 4)),

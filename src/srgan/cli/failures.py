@@ -31,7 +31,7 @@ EXIT_CODES: dict[int, tuple[str, tuple[type[errors.SrganError], ...]]] = {
     ),
     6: (
         "The work itself failed: out of memory, no usable pixels, or training that cannot go on.",
-        (errors.OutOfMemory, errors.UpscaleFailed, errors.TrainingFailed, errors.SrganError),
+        (errors.OutOfMemory, errors.UpscaleFailed, errors.TrainingFailed, errors.Closed, errors.SrganError),
     ),
     7: ("The output cannot be written; what was there before is untouched.", (errors.CannotWrite,)),
     70: ("A bug in srgan.", ()),

@@ -129,6 +129,7 @@ def _check_places(job: UpscaleJob, *, to_stream: bool, as_json: bool) -> None:
 def _sentence(report: Mapping[str, Any]) -> str:
     """One line for each file that was written, whatever it is called."""
     from srgan.imaging.inputs import name_of
+    from srgan.runtime.session import with_name
 
     before, after = report["input"], report["output"]
     name = "standard output" if after["path"] == "-" else name_of(after["path"])
@@ -142,7 +143,8 @@ def _sentence(report: Mapping[str, Any]) -> str:
             f"\n{name_of(figures['path'])}: the members disagree by {figures['mean']:.1f} levels of 255 on average, "
             f"and by more than {figures['threshold']:.0f} at {100 * figures['much']:.1f} % of the pixels"
         )
+    device = with_name(report["device"], report.get("device_name", ""))
     return (
         f"{name}: {before['width']}x{before['height']} -> {after['width']}x{after['height']}{frames}, "
-        f"{report['model']}{strategy} on {report['backend']}/{report['device']}, {report['seconds']:.2f} s{doubts}"
+        f"{report['model']}{strategy} on {report['backend']}/{device}, {report['seconds']:.2f} s{doubts}"
     )

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.evaluation.comparison import BICUBIC, ORIGINAL, Comparison
-from srgan.evaluation.report import PROTOCOL, Mean, PictureScore
+from srgan.evaluation.report import PROTOCOL, EvaluationReport, Mean, PictureScore
 from srgan.evaluation.scoring import Trial, alike
 from srgan.imaging import Picture, encode_picture, read_picture, resize
 from srgan.metrics.judges import FIGURES
 from srgan.pages import as_address, as_text, start_page
+from srgan.runtime.session import with_name
 
 WORST = 10
 """Pictures of the worst-ten section."""
@@ -261,16 +262,16 @@ def _about(comparison: Comparison) -> str:
         for name, with_what in comparison.first.features.items()
     )
     runs = "".join(
-        f"<li>{as_text(label)}: {as_text(_ran(report.model, report.backend, report.device, report.precision))}</li>\n"
-        for label, report in comparison.reports.items()
+        f"<li>{as_text(label)}: {as_text(_ran(report))}</li>\n" for label, report in comparison.reports.items()
     )
     return f"<h2>How it was measured</h2>\n<p>{as_text(comparison.first.protocol)}.</p>\n<ul>\n{features}{runs}</ul>\n"
 
 
-def _ran(model: str, backend: str, device: str, precision: str) -> str:
-    if backend == "files":
+def _ran(report: EvaluationReport) -> str:
+    if report.backend == "files":
         return "results of another program; what it was trained with, this page does not know"
-    return f"model {model} on {backend}/{device}, {precision}"
+    where = with_name(report.device, report.device_name)
+    return f"model {report.model} on {report.backend}/{where}, {report.precision}"
 
 
 def _whole(pixels: Pixels) -> str:

@@ -108,6 +108,8 @@ class EvaluationReport:
     """What whoever reads the figures must know, each a sentence."""
     protocol: str = PROTOCOL
     """How the figures were taken."""
+    device_name: str = ""
+    """What the device's maker calls it, see `SessionInfo`."""
     trained_with: tuple[str, ...] = ()
     """Feature networks that a loss of the model's training looked through, as far as that is known."""
 
@@ -191,7 +193,7 @@ class EvaluationReport:
     def document(self) -> dict[str, Any]:
         """The whole report in plain values."""
         means = ("psnr", "ssim", "baseline_psnr", "baseline_ssim", "gain")
-        head = ("model", "scale", "backend", "device", "precision", "dataset", "protocol", "features")
+        head = ("model", "scale", "backend", "device", "device_name", "precision", "dataset", "protocol", "features")
         return {
             **{name: getattr(self, name) for name in head},
             "trained_with": list(self.trained_with),

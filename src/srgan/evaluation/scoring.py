@@ -286,7 +286,8 @@ class _Running:
 
     def described(self) -> dict[str, str]:
         info = self._upscaler.info
-        return {"model": info.model, "backend": info.backend, "device": info.device, "precision": info.precision}
+        device = {"device": info.device, "device_name": info.device_name}
+        return {"model": info.model, "backend": info.backend, **device, "precision": info.precision}
 
 
 class _Stored:

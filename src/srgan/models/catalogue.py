@@ -11,7 +11,6 @@ from srgan.errors import ModelNotFound, SrganError
 from srgan.models.bundle import INFO_FILE, Bundle
 
 SHIPPED = Path(__file__).parent / "shipped"
-DEFAULT_MODEL = "fast"
 
 log = logging.getLogger("srgan")
 

@@ -15,6 +15,8 @@ FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 MEMBERS = "members"
 """The output of an ensemble that holds the pictures of all its members."""
+WORKING_BYTES_PER_PIXEL = 4096
+"""The memory that one run needs per input pixel, where nobody has measured it."""
 
 
 class _Record(BaseModel):
@@ -79,7 +81,7 @@ class ModelInfo(_Record):
     parameters: int = Field(default=0, ge=0, description="Number of weights.")
     macs_per_pixel: int = Field(default=0, ge=0, description="Multiply-accumulates per input pixel.")
     working_bytes_per_pixel: int = Field(
-        default=4096, ge=0, description="Estimate of the memory one run needs, per input pixel."
+        default=WORKING_BYTES_PER_PIXEL, ge=0, description="Estimate of the memory one run needs, per input pixel."
     )
     licence: str = Field(default="", description="SPDX identifier of the weights' licence.")
     provenance: Provenance = Field(default_factory=Provenance)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srgan import tiling
+from srgan.runtime.forks import Crew
 
 Pixels = NDArray[np.float32]
 
@@ -41,7 +41,7 @@ class Bands:
         self.threads = threads
         self._needs = needs
         self._scale = scale
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="srgan-band") if threads > 1 else None
+        self._crew = Crew(threads, "srgan-band")
 
     def enlarge(self, picture: Pixels, run: Callable[[Pixels, int], Pixels | None]) -> Pixels | None:
         """``picture`` (C x H x W) through ``run(window, threads)``, in bands across its longer side.
@@ -52,7 +52,7 @@ class Bands:
         _, height, width = picture.shape
         upright = height >= width
         spans, each = cut(max(height, width), self._needs, self.threads)
-        if len(spans) == 1 or self._pool is None:
+        if len(spans) == 1:
             return run(picture, self.threads)
         s = self._scale
         outs: list[Pixels] = []
@@ -75,7 +75,11 @@ class Bands:
                 out[:, :, place] = made[:, :, kept]
             return True
 
-        futures = [self._pool.submit(partial(fill, span)) for span in spans]
+        futures = [self._crew.begin(partial(fill, span)) for span in spans]
         for future in futures:
             future.exception()  # nothing may still run when the caller tidies up
         return outs[0] if all(future.result() for future in futures) else None
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._crew.dismiss()

@@ -69,6 +69,10 @@ class FixColour:
             drift = _smoothed(drift, axis, self._sigma, self._reach)
         return _added(enlarged, drift, info.scale)
 
+    def close(self) -> None:
+        """Close the session inside."""
+        self._session.close()
+
 
 def _made_small(values: Batch, scale: int) -> Batch:
     """Means of squares of ``scale`` x ``scale`` values."""

@@ -53,6 +53,10 @@ class Disagreement:
         shape = len(batch), self._session.info.channels, *members.shape[2:]
         return np.ascontiguousarray(np.broadcast_to(disagreement(members, shape[1]), shape))
 
+    def close(self) -> None:
+        """Close the session inside."""
+        self._session.close()
+
 
 class Trust:
     """A picture that is blended towards the PSNR member where the members disagree.
@@ -84,6 +88,10 @@ class Trust:
         blended *= weight
         blended += picture
         return blended
+
+    def close(self) -> None:
+        """Close the session inside."""
+        self._session.close()
 
 
 def _sound(session: Session, batch: Batch, made: Batch) -> Batch:

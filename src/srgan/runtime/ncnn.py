@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import logging
 import os
-import re
 import sys
 import threading
 import weakref
@@ -36,18 +35,15 @@ from srgan.hardware import cpu_name, default_threads, total_memory
 from srgan.models.bundle import NCNN_BIN, NCNN_PARAM, Bundle
 from srgan.runtime.bands import Bands
 from srgan.runtime.devices import Device, Survey
-from srgan.runtime.session import SessionInfo, describe
+from srgan.runtime.forks import ADVICE, Crew, abandon, exit_without_libraries, tell_of_fork
+from srgan.runtime.ncnngraph import check_graph, largest_kernel
+from srgan.runtime.session import SessionInfo, closed, describe
 
 logger = logging.getLogger(__name__)
 
 INPUT = "in0"
 
-_MAGIC = "7767517"
-_MAX_LAYERS = 20_000
 _LARGE_KERNEL = 5
-_GEOMETRY = frozenset(map(str, (1, 2, 3, 4, 11, 12, 13, 14, 15, 16)))  # kernel, dilation, stride and padding
-_LARGEST_GEOMETRY = 64
-_FILL = -234  # ncnn's sign for a padding that keeps the size
 _NO_MEMORY = -100
 _SOFTWARE_TYPE = 3  # VK_PHYSICAL_DEVICE_TYPE_CPU
 _BLOCK_TIME_MS = 20
@@ -73,29 +69,31 @@ def open_ncnn(
     options.openmp_blocktime = _BLOCK_TIME_MS
     options.use_winograd_convolution = True
     options.use_packing_layout = True
-    index = None
+    index, name = None, ""
     if device == "cpu":
-        where = "cpu"
         precision = _cpu_precision(engine, options, precision)
     else:
         found = _vulkan_device(device)
-        where = f"{found.device} ({found.name})"
-        index = int(found.device.partition(":")[2])
+        device, name = found.device, found.name
+        index = int(device.partition(":")[2])
         precision = _vulkan_precision(options, precision)
     graph = bundle.read(NCNN_PARAM).decode("utf-8", "replace")
     # The graph has its outputs by number, in the order that the model states.
     blobs = [f"out{number}" for number in range(len(bundle.info.outputs) or 1)]
     load = partial(_load, options, index, graph, bundle.read(NCNN_BIN), str(bundle.path), blobs=blobs)
-    info = describe(bundle.info, backend="ncnn", device=where, precision=precision, outputs=outputs)
+    info = describe(bundle.info, backend="ncnn", device=device, device_name=name, precision=precision, outputs=outputs)
     wanted = [blobs[bundle.info.outputs.index(name)] for name in outputs] or blobs
     session = NcnnSession(load, info, threads=threads if device == "cpu" else 1, blobs=wanted)
     if device != "cpu":
-        _on_vulkan.add(session)
+        _vulkan.sessions.add(session)
     return session
 
 
 class NcnnSession:
-    """A loaded ncnn network. May be used from several threads, which take turns; other threads go on while it runs."""
+    """A loaded ncnn network. May be used from several threads, which take turns; other threads go on while it runs.
+
+    On the CPU it works in forked processes too; on Vulkan a run there raises `DeviceUnavailable`.
+    """
 
     def __init__(
         self, load: Callable[[int], Any], info: SessionInfo, *, threads: int = 1, blobs: Sequence[str] = ("out0",)
@@ -107,36 +105,41 @@ class NcnnSession:
         self._load = load
         needs = tiling.Needs(radius=info.radius, multiple=info.multiple, minimum=info.minimum)
         self._bands = Bands(threads, needs, info.scale)
+        # OpenMP is used in threads of our own alone, also to load.
+        self._crew = Crew(1, "srgan-ncnn")
         # A network is laid out for its number of threads. The first is for pictures too small for bands.
-        self._nets = {threads: load(threads)}
+        self._nets = {threads: self._crew.do(partial(load, threads))}
+        self._closed = False
         self._loading = threading.Lock()
         self._running = threading.Lock()
+        tell_of_fork(self)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Session.run`. The pictures of a batch are run one after the other."""
         with self._running:
-            try:
-                out = self._run(batch)
-            except MemoryError:
-                out = None
-            # Outside of the except block no frame holds the network any more, so it really goes.
+            if self._closed:
+                raise closed(self.info)
+            out = self._crew.do(partial(self._run, batch))
             if out is None:
                 self._unload()
                 raise OutOfMemory(self._too_large(batch))
             return out
 
     def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """The enlarged batch, or None when the memory ran out."""
-        if len(batch) == 1:
-            enlarged = self._bands.enlarge(batch[0], self._enlarge)
-            return None if enlarged is None else enlarged[np.newaxis]
-        made = []
-        for picture in batch:
-            enlarged = self._bands.enlarge(picture, self._enlarge)
-            if enlarged is None:
-                return None
-            made.append(enlarged)
-        return np.stack(made)
+        """The enlarged batch, or None when the memory ran out: an exception would hold the network, which shall go."""
+        try:
+            if len(batch) == 1:
+                enlarged = self._bands.enlarge(batch[0], self._enlarge)
+                return None if enlarged is None else enlarged[np.newaxis]
+            made = []
+            for picture in batch:
+                enlarged = self._bands.enlarge(picture, self._enlarge)
+                if enlarged is None:
+                    return None
+                made.append(enlarged)
+            return np.stack(made)
+        except MemoryError:
+            return None
 
     def _enlarge(self, picture: NDArray[np.float32], threads: int) -> NDArray[np.float32] | None:
         """One picture, or one band of it, on ``threads`` of the engine's own threads; None when the memory ran out."""
@@ -161,7 +164,7 @@ class NcnnSession:
         if status == _NO_MEMORY or (status == 0 and any(enlarged.empty() for enlarged in made)):
             return None
         if status != 0:
-            raise UpscaleFailed(f"{self.info.model}: ncnn on {self.info.device} stopped with code {status}")
+            raise UpscaleFailed(f"{self.info.model}: ncnn on {self.info.where} stopped with code {status}")
         return self._joined([np.asarray(enlarged) for enlarged in made], array.shape)
 
     def _joined(self, made: list[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -178,31 +181,51 @@ class NcnnSession:
 
     def _too_large(self, array: NDArray[np.float32]) -> str:
         height, width = array.shape[-2:]
-        return f"{self.info.model}: not enough memory on {self.info.device} for {width} x {height} pixels in one piece"
+        return f"{self.info.model}: not enough memory on {self.info.where} for {width} x {height} pixels in one piece"
 
     def _unload(self) -> None:
         """Let go of the network and the memory it keeps for the next run: a smaller piece may need just that."""
         with _captured_stderr():  # it says "FATAL ERROR" of the piece of memory that it could not get
             self._nets.clear()
 
-    def close(self) -> bool:
-        """Give the engine's memory back; False when a run did not end in time. There are no runs afterwards."""
-        if not self._running.acquire(timeout=_LAST_RUN_SECONDS):
+    def close(self) -> None:
+        """See `Session.close`."""
+        self.close_within(-1)
+
+    def close_within(self, seconds: float) -> bool:
+        """`close`; False when the run that has begun did not end in that time. Without end where it is -1."""
+        self._closed = True
+        if not self._running.acquire(timeout=seconds):
             return False
         self._nets.clear()
-        self._load = _closed
         self._running.release()
+        self._bands.close()
+        self._crew.dismiss()
         return True
 
+    def after_fork(self) -> None:
+        """See `forks.Forked`."""
+        on_vulkan = self.info.device != "cpu"
+        if on_vulkan:
+            self._load = partial(_lost, self.info.model)
+        # What a run that has begun holds of the network stays held.
+        if on_vulkan or self._running.locked():
+            abandon(self._nets)
+            self._nets = {}
+        self._loading = threading.Lock()
+        self._running = threading.Lock()
 
-def _closed(threads: int) -> Any:
-    raise DeviceUnavailable("the session was closed because the program is ending")
+
+def _lost(model: str, threads: int) -> Any:
+    raise DeviceUnavailable(f"{model}: Vulkan does not outlive a fork, and this process was forked; {ADVICE}")
 
 
 def survey() -> Survey:
     """The CPU, and every Vulkan device with the memory that its driver offers."""
     engine = _engine()
     devices = [Device(backend="ncnn", device="cpu", name=cpu_name(), memory_bytes=total_memory())]
+    if _vulkan.lost:
+        return Survey(devices, {"vulkan": _LOST})
     found = vulkan_devices()
     for entry in found:
         with _captured_stderr():
@@ -277,11 +300,11 @@ def _load(
     naming ``where``."""
     import ncnn
 
-    _check_graph(graph, where)
+    check_graph(graph, where)
     net = ncnn.Net()
     options.num_threads = threads
     net.opt = options
-    if _largest_kernel(graph) >= _LARGE_KERNEL:
+    if largest_kernel(graph) >= _LARGE_KERNEL:
         # A 9x9 convolution to few channels as a matrix product took 17 s where the plain loop took 1.7.
         net.opt.use_sgemm_convolution = False
     if vulkan_index is not None:
@@ -303,46 +326,6 @@ def _load(
             f"{where}: {NCNN_PARAM} must have the input {INPUT} and the output {', '.join(blobs)} and no others"
         )
     return net
-
-
-def _check_graph(graph: str, where: str) -> None:
-    """Refuse a graph whose counts are wrong: ncnn writes as many entries as it finds into tables of the size stated."""
-    lines = [line.split() for line in graph.split("\n") if line.strip()]
-    try:
-        if lines[0] != [_MAGIC]:
-            raise ValueError("it does not begin with ncnn's number")
-        layers, blobs = map(int, lines[1])
-        if not 0 < layers <= _MAX_LAYERS or layers != len(lines) - 2:
-            raise ValueError(f"it states {layers} layers and has {len(lines) - 2}")
-        made: set[str] = set()
-        for fields in lines[2:]:
-            takes, gives = int(fields[2]), int(fields[3])
-            names = fields[4 : 4 + takes + gives]
-            if takes < 0 or gives < 0 or len(names) != takes + gives:
-                raise ValueError(f"layer {fields[1]} does not name its {takes} inputs and {gives} outputs")
-            if not made.issuperset(names[:takes]) or made.intersection(names[takes:]):
-                raise ValueError(f"layer {fields[1]} takes what no layer before it makes, or makes it again")
-            made.update(names[takes:])
-            _check_convolution(fields[0], fields[4 + takes + gives :])
-        if blobs != len(made):
-            raise ValueError(f"it states {blobs} blobs and has {len(made)}")
-    except (ValueError, IndexError) as error:
-        raise CorruptModel(f"{where}: {NCNN_PARAM} is damaged: {error}") from error
-
-
-def _check_convolution(kind: str, settings: list[str]) -> None:
-    """Refuse kernels, steps and borders so large that they can only be damage: ncnn would run for hours, or crash."""
-    if "onvolution" not in kind:
-        return
-    for setting in settings:
-        key, _, value = setting.partition("=")
-        if key in _GEOMETRY and not _FILL <= int(value) <= _LARGEST_GEOMETRY:
-            raise ValueError(f"a convolution has the setting {setting}")
-
-
-def _largest_kernel(graph: str) -> int:
-    """The largest kernel side of a plain convolution in ``graph``, 1 when there is none."""
-    return max(map(int, re.findall(r"^Convolution\s.*?\s1=(\d+)", graph, re.MULTILINE)), default=1)
 
 
 def _reader(data: bytes) -> Any:
@@ -367,12 +350,35 @@ def _reader(data: bytes) -> Any:
 
 # ----------------------------------------------------------------------------------------------------- Vulkan
 
-_on_vulkan: weakref.WeakSet[NcnnSession] = weakref.WeakSet()
+_LOST = f"this process was forked from one that used Vulkan, which does not outlive that; {ADVICE}"
+
+
+class _Vulkan:
+    """What this process has to do with Vulkan."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.lost = False
+        """It was started before this process was forked."""
+        self.sessions: weakref.WeakSet[NcnnSession] = weakref.WeakSet()
+
+    def after_fork(self) -> None:
+        """See `forks.Forked`."""
+        self.lost = self.lost or self.started
+        self.sessions = weakref.WeakSet()
+        if self.lost:
+            atexit.unregister(_leave_vulkan)
+            exit_without_libraries()
+
+
+_vulkan = _Vulkan()
+tell_of_fork(_vulkan)
 
 
 def vulkan_devices() -> list[Device]:
     """The Vulkan devices that ncnn finds, software renderers included. Starts Vulkan, the first time."""
     engine = _engine()
+    _vulkan.started = True
     with _captured_stderr() as said:
         count = max(0, engine.get_gpu_count())
         infos = [engine.get_gpu_info(index) for index in range(count)]
@@ -395,6 +401,8 @@ def vulkan_devices() -> list[Device]:
 
 def _vulkan_device(device: str) -> Device:
     """The device that ``vulkan`` or ``vulkan:N`` means; `DeviceUnavailable` says what there is instead."""
+    if _vulkan.lost:
+        raise DeviceUnavailable(_LOST)
     found = vulkan_devices()
     if not found:
         raise DeviceUnavailable(_NO_VULKAN)
@@ -419,13 +427,30 @@ def _listing(devices: list[Device]) -> str:
 
 def _leave_vulkan() -> None:
     """Free all networks on Vulkan devices and then Vulkan itself, while interpreter and driver are still whole."""
-    closed = [session.close() for session in list(_on_vulkan)]
-    if all(closed):
+    ended = [session.close_within(_LAST_RUN_SECONDS) for session in list(_vulkan.sessions)]
+    if all(ended):
         with contextlib.suppress(ImportError):
             _engine().destroy_gpu_instance()
 
 
-_stderr_lock = threading.RLock()
+class _Stderr:
+    """The process's standard error, which one thread at a time may take away."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.real: int | None = None
+        """Where it leads, while it is taken away."""
+
+    def after_fork(self) -> None:
+        """See `forks.Forked`."""
+        self.lock = threading.RLock()
+        if self.real is not None:
+            os.dup2(self.real, 2)
+            self.real = None
+
+
+_stderr = _Stderr()
+tell_of_fork(_stderr)
 
 
 @contextlib.contextmanager
@@ -436,18 +461,21 @@ def _captured_stderr() -> Iterator[list[str]]:
     """
     lines: list[str] = []
     # Two at a time would each take the other's file for the real thing.
-    with _stderr_lock, contextlib.ExitStack() as stack:
+    with _stderr.lock, contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context(_scratch_file())
             saved = os.dup(2)
         except OSError:  # a process without standard error, or without a place for files
             yield lines
             return
+        before = _stderr.real
+        _stderr.real = saved if before is None else before
         os.dup2(file.fileno(), 2)
         try:
             yield lines
         finally:
             os.dup2(saved, 2)
+            _stderr.real = before
             os.close(saved)
             file.seek(0)
             lines += [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
-from functools import cache
+import sys
+import threading
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -21,8 +24,9 @@ from srgan.errors import (
 from srgan.hardware import cpu_name, default_threads, total_memory
 from srgan.models.bundle import ONNX, Bundle
 from srgan.runtime.devices import Device, Survey, may_have_cuda
+from srgan.runtime.forks import ADVICE, abandon, exit_without_libraries, tell_of_fork
 from srgan.runtime.onnxgraph import keep_outputs
-from srgan.runtime.session import SessionInfo, describe
+from srgan.runtime.session import SessionInfo, closed, describe
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -67,15 +71,19 @@ def open_onnx(
     if provider not in engine.get_available_providers():
         raise DeviceUnavailable(_no_provider(kind))
     options, arithmetic = _provider_options(kind, index, precision)
-    model = _model(bundle, outputs)
-    session = _start(engine, model, provider, options, threads or default_threads(), str(bundle.path))
+    begin = partial(_begin, bundle, outputs, provider, options, threads or default_threads())
+    session = begin()
     if provider not in session.get_providers():
         raise DeviceUnavailable(f"ONNX Runtime has the provider {provider}, but it does not start on this machine")
     made = {output.name for output in session.get_outputs()}
     if [i.name for i in session.get_inputs()] != ["input"] or made != set(outputs or _PLAIN):
         raise CorruptModel(f"{bundle.path}: {ONNX} must have one input, `input`, and one output, `output`")
     info = describe(bundle.info, backend="onnx", device=device, precision=arithmetic, outputs=outputs)
-    return OnnxSession(session, info)
+    return OnnxSession(session, info, begin)
+
+
+def _begin(bundle: Bundle, outputs: tuple[str, ...], provider: str, options: dict[str, str], threads: int) -> Any:
+    return _start(_engine(), _model(bundle, outputs), provider, options, threads, str(bundle.path))
 
 
 def _model(bundle: Bundle, outputs: tuple[str, ...]) -> bytes:
@@ -90,29 +98,73 @@ def _model(bundle: Bundle, outputs: tuple[str, ...]) -> bytes:
 
 
 class OnnxSession:
-    """A loaded ONNX graph. May be used from several threads at a time."""
+    """A loaded ONNX graph. May be used from several threads at a time.
 
-    def __init__(self, session: Any, info: SessionInfo) -> None:
+    In a forked process it is loaded anew where it runs on the CPU; on other devices a run raises `DeviceUnavailable`.
+    """
+
+    def __init__(self, session: Any, info: SessionInfo, begin: Callable[[], Any]) -> None:
+        """``begin`` makes another session like ``session``."""
         self.info = info
-        self._session = session
+        self._session: Any | None = session
+        self._begin = begin
+        self._closed = False
+        self._opening = threading.Lock()
+        tell_of_fork(self)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Session.run`."""
+        session = self._opened()
         array = np.ascontiguousarray(batch, np.float32)
         try:
-            made = self._session.run(list(self.info.outputs or _PLAIN), {"input": array})
+            made = session.run(list(self.info.outputs or _PLAIN), {"input": array})
         except MemoryError as error:
             raise OutOfMemory(self._too_large(batch)) from error
         except Exception as error:  # ONNX Runtime's errors have no common class but this
             if any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
                 raise OutOfMemory(self._too_large(batch)) from error
-            raise UpscaleFailed(f"{self.info.model}: ONNX Runtime on {self.info.device} stopped: {error}") from error
+            raise UpscaleFailed(f"{self.info.model}: ONNX Runtime on {self.info.where} stopped: {error}") from error
         enlarged: NDArray[np.float32] = made[0] if len(made) == 1 else np.concatenate(made, axis=1)
         return enlarged
 
     def _too_large(self, batch: NDArray[np.float32]) -> str:
         count, _, height, width = batch.shape
-        return f"{self.info.model}: not enough memory on {self.info.device} for {count} x {width} x {height} pixels"
+        return f"{self.info.model}: not enough memory on {self.info.where} for {count} x {width} x {height} pixels"
+
+    def _opened(self) -> Any:
+        with self._opening:
+            if self._closed:
+                raise closed(self.info)
+            if self._session is None:
+                if self.info.device != "cpu":
+                    raise DeviceUnavailable(f"{self.info.model}: {self.info.device} does not outlive a fork; {ADVICE}")
+                self._session = self._begin()
+            return self._session
+
+    def close(self) -> None:
+        """See `Session.close`."""
+        with self._opening:
+            self._closed = True
+            self._session = None  # a run that has begun holds it until its end
+
+    def after_fork(self) -> None:
+        """See `forks.Forked`."""
+        abandon(self._session)
+        self._session = None
+        self._opening = threading.Lock()
+
+
+class _Library:
+    """ONNX Runtime as this process has it."""
+
+    def after_fork(self) -> None:
+        """See `forks.Forked`."""
+        if "onnxruntime" in sys.modules:
+            exit_without_libraries()
+
+
+_library = _Library()
+tell_of_fork(_library)
 
 
 def survey() -> Survey:

@@ -24,7 +24,7 @@ from srgan.models.catalogue import find_model
 from srgan.models.info import MEMBERS
 from srgan.plugins import Table
 from srgan.runtime.devices import may_have_cuda, may_have_vulkan_gpu
-from srgan.runtime.session import Session, SessionInfo
+from srgan.runtime.session import Closing, Session, SessionInfo
 
 if TYPE_CHECKING:
     from srgan.imaging.resize import Kernel
@@ -45,7 +45,8 @@ BACKENDS = Table(
 
 A session takes and gives pixels in the model's own value range; `open_session` puts [0, 1] around it. For a model that
 gives several pictures (`ModelInfo.outputs`) there is one argument more, ``outputs``: those that are wanted, never none,
-whose channels the session gives one after the other. The opener of a plug-in gets ``device`` as the user wrote it,
+whose channels the session gives one after the other. `SessionInfo.device` is a device that the opener takes. A session
+without a `close` gets one. The opener of a plug-in gets ``device`` as the user wrote it,
 ``auto`` included; ``threads`` may be 0, see `srgan.hardware.default_threads`. It raises `DeviceUnavailable`,
 `MissingDependency`, `UnsupportedModel` or `InvalidConfig` when it cannot do what was asked.
 """
@@ -157,14 +158,14 @@ def _open(bundle: Bundle, backend: str, device: str, precision: str, threads: in
     failures: list[tuple[str, SrganError]] = []
     for candidate, place in _candidates(bundle, backend, device):
         try:
-            session = BACKENDS.load(candidate)(bundle, device=place, precision=precision, threads=threads, **more)
+            opener = BACKENDS.load(candidate)
+            session: Session = opener(bundle, device=place, precision=precision, threads=threads, **more)
         except _CANNOT as error:
             failures.append((f"{candidate} on {place}", error))
             continue
         for what, reason in failures:
             logger.info("%s: not %s: %s", name, what, reason)
-        opened: Session = session
-        return opened
+        return session if hasattr(session, "close") else Closing(session)
     if len(failures) == 1:
         raise failures[0][1]
     reasons = "; ".join(f"{what}: {reason}" for what, reason in failures)
@@ -232,3 +233,6 @@ class _Ranged:
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         return (self._session.run(batch * self._span + self._low) - self._low) / self._span
+
+    def close(self) -> None:
+        self._session.close()

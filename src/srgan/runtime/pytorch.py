@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,8 @@ from srgan.errors import (
 from srgan.hardware import cpu_name, total_memory
 from srgan.models.bundle import SAFETENSORS, Bundle
 from srgan.runtime.devices import Device, Survey, may_have_cuda
-from srgan.runtime.session import SessionInfo, describe
+from srgan.runtime.forks import ADVICE, Crew, abandon, tell_of_fork
+from srgan.runtime.session import SessionInfo, closed, describe
 
 if TYPE_CHECKING:
     import torch
@@ -49,49 +51,92 @@ def open_torch(
     if precision == "fp16" and place.type == "cpu":
         raise InvalidConfig("torch computes in fp32 or bf16 on the CPU, not in fp16")
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    crew = Crew(1, "srgan-torch")
+    network = crew.do(partial(_placed, bundle, outputs, place, dtype))
+    name = torch.cuda.get_device_name(place) if place.type == "cuda" else ""
+    info = describe(
+        bundle.info, backend="torch", device=str(place), device_name=name, precision=precision, outputs=outputs
+    )
+    return TorchSession(network, info, threads, crew)
+
+
+def _placed(bundle: Bundle, outputs: tuple[str, ...], place: torch.device, dtype: torch.dtype) -> torch.nn.Module:
+    """The network for these outputs, where it shall run."""
+    import torch
+
     network = _network(bundle.info, bundle.read(SAFETENSORS), str(bundle.path))
     if outputs:
         network = _only(network, bundle.info, outputs)
     try:
-        network = network.to(place, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network.to(place, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
     except torch.OutOfMemoryError as error:
         raise OutOfMemory(f"{bundle.info.name}: not enough memory on {place} to load the model") from error
-    info = describe(bundle.info, backend="torch", device=str(place), precision=precision, outputs=outputs)
-    return TorchSession(network, info, threads)
+    except RuntimeError as error:  # a device that is lost, or was in use when this process was forked
+        raise DeviceUnavailable(f"{bundle.info.name}: torch cannot use {place}: {error}") from error
 
 
 class TorchSession:
-    """A torch module in inference. ``network`` takes and gives N x C x H x W."""
+    """A torch module in inference, in a thread of its own. ``network`` takes and gives N x C x H x W.
 
-    def __init__(self, network: torch.nn.Module, info: SessionInfo, threads: int = 0) -> None:
+    On the CPU it works in forked processes too; on other devices a run there raises `DeviceUnavailable`.
+    """
+
+    def __init__(self, network: torch.nn.Module, info: SessionInfo, threads: int, crew: Crew) -> None:
         self.info = info
-        self._network = network
+        self._network: torch.nn.Module | None = network
         self._threads = threads
-        self._place = next(network.parameters())
+        one = next(network.parameters())
+        self._device, self._dtype = one.device, one.dtype
+        self._crew = crew
+        self._lost = False
+        tell_of_fork(self)
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Session.run`."""
+        network = self._network
+        if network is None:
+            raise closed(self.info)
+        if self._lost:
+            raise DeviceUnavailable(f"{self.info.model}: {self.info.device} does not outlive a fork; {ADVICE}")
+        return self._crew.do(partial(self._run, network, batch))
+
+    def _run(self, network: torch.nn.Module, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         import torch
 
         array = np.ascontiguousarray(batch, np.float32)
         try:
             with torch.inference_mode(), _threads(self._threads), _exact_sums(self.info.precision):
-                pixels = torch.from_numpy(array).to(self._place.device, self._place.dtype)
-                enlarged = self._network(pixels.contiguous(memory_format=torch.channels_last))
+                pixels = torch.from_numpy(array).to(self._device, self._dtype)
+                enlarged = network(pixels.contiguous(memory_format=torch.channels_last))
                 out: NDArray[np.float32] = enlarged.float().contiguous().cpu().numpy()
                 return out
         except (torch.OutOfMemoryError, MemoryError) as error:
-            _give_back(self._place.device.type)
+            _give_back(self._device.type)
             raise OutOfMemory(self._too_large(batch)) from error
         except RuntimeError as error:
             # The CPU's allocator has no error class of its own.
             if "not enough memory" in str(error) or "can't allocate memory" in str(error):
                 raise OutOfMemory(self._too_large(batch)) from error
-            raise UpscaleFailed(f"{self.info.model}: torch on {self.info.device} stopped: {error}") from error
+            raise UpscaleFailed(f"{self.info.model}: torch on {self.info.where} stopped: {error}") from error
 
     def _too_large(self, batch: NDArray[np.float32]) -> str:
         count, _, height, width = batch.shape
-        return f"{self.info.model}: not enough memory on {self.info.device} for {count} x {width} x {height} pixels"
+        return f"{self.info.model}: not enough memory on {self.info.where} for {count} x {width} x {height} pixels"
+
+    def close(self) -> None:
+        """See `Session.close`."""
+        if self._network is None:
+            return
+        self._network = None
+        self._crew.dismiss()
+        if not self._lost:
+            _give_back(self._device.type)
+
+    def after_fork(self) -> None:
+        """See `forks.Forked`."""
+        if self._device.type != "cpu":
+            self._lost = True
+            abandon(self._network)
 
 
 def survey() -> Survey:
@@ -183,7 +228,19 @@ def _only(network: torch.nn.Module, info: ModelInfo, outputs: tuple[str, ...]) -
     return network.only(*outputs)
 
 
-_thread_count = threading.Lock()
+class _ThreadCount:
+    """Torch's number of threads, which one run at a time may change."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def after_fork(self) -> None:
+        """See `forks.Forked`."""
+        self.lock = threading.Lock()
+
+
+_thread_count = _ThreadCount()
+tell_of_fork(_thread_count)
 
 
 @contextlib.contextmanager
@@ -194,7 +251,7 @@ def _threads(count: int) -> Iterator[None]:
     if count == 0 or count == torch.get_num_threads():
         yield
         return
-    with _thread_count:
+    with _thread_count.lock:
         before = torch.get_num_threads()
         torch.set_num_threads(count)
         try:

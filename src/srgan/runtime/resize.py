@@ -11,7 +11,7 @@ from srgan.imaging.resize import Kernel, resize
 from srgan.models.bundle import Bundle
 from srgan.models.info import MEMBERS
 from srgan.runtime.devices import Device, Survey
-from srgan.runtime.session import SessionInfo
+from srgan.runtime.session import SessionInfo, closed
 
 RADIUS: dict[str, int] = {"bicubic": 2, "lanczos": 3, "bilinear": 1, "nearest": 0}
 """How far each kernel reaches, in input pixels."""
@@ -37,6 +37,7 @@ class ResizeSession:
         if kernel not in RADIUS:
             raise InvalidConfig(f"There is no kernel {kernel!r}. Choose one of: {', '.join(RADIUS)}")
         self._kernel = kernel
+        self._closed = False
         self.info = SessionInfo(
             model=kernel,
             scale=scale,
@@ -48,6 +49,8 @@ class ResizeSession:
 
     def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """See `Session.run`."""
+        if self._closed:
+            raise closed(self.info)
         count, channels, height, width = batch.shape
         scale = self.info.scale
         try:
@@ -60,6 +63,10 @@ class ResizeSession:
             raise OutOfMemory(
                 f"{self._kernel}: not enough memory for {width} x {height} pixels in one piece"
             ) from error
+
+    def close(self) -> None:
+        """See `Session.close`."""
+        self._closed = True
 
 
 def survey() -> Survey:

@@ -59,6 +59,10 @@ class SelfEnsemble:
         total *= np.float32(1 / len(_ORIENTATIONS))
         return total
 
+    def close(self) -> None:
+        """Close the session inside."""
+        self._session.close()
+
 
 def _oriented(batch: Batch, turned: bool, down: int, across: int) -> Batch:
     """A view of ``batch``: transposed, then mirrored."""

@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.models.info import ModelInfo
+from srgan.errors import Closed
+from srgan.models.info import WORKING_BYTES_PER_PIXEL, ModelInfo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +39,36 @@ class SessionInfo:
     """Height and width of the input must be multiples of this."""
     minimum: int = 1
     """Smallest height and width of the input."""
-    working_bytes_per_pixel: int = 4096
+    working_bytes_per_pixel: int = WORKING_BYTES_PER_PIXEL
     """Estimate of the memory one run needs, per input pixel."""
     backend: str = ""
     """Engine: `ncnn`, `onnx`, `torch`, `resize`, ..."""
     device: str = "cpu"
-    """Device in that engine's words, for messages: `cpu`, `cuda:0`, `vulkan:0 (llvmpipe)`."""
+    """Device as `srgan.open_session` takes it for this backend: `cpu`, `cuda:0`, `vulkan:0`."""
+    device_name: str = ""
+    """What the device's maker calls it, where the engine tells and it is not the CPU."""
     precision: str = "fp32"
     """Arithmetic in use: `fp32`, `tf32`, `fp16`, `bf16`."""
 
+    @property
+    def where(self) -> str:
+        """The device for people: `cpu`, `vulkan:0 (its name)`."""
+        return with_name(self.device, self.device_name)
+
+
+def with_name(device: str, name: str) -> str:
+    """A device for people."""
+    return f"{device} ({name})" if name else device
+
 
 def describe(
-    model: ModelInfo, *, backend: str, device: str, precision: str, outputs: tuple[str, ...] = ()
+    model: ModelInfo,
+    *,
+    backend: str,
+    device: str,
+    precision: str,
+    outputs: tuple[str, ...] = (),
+    device_name: str = "",
 ) -> SessionInfo:
     """The info of a session that runs ``model`` for these ``outputs``."""
     return SessionInfo(
@@ -67,12 +86,13 @@ def describe(
         working_bytes_per_pixel=model.working_bytes_per_pixel,
         backend=backend,
         device=device,
+        device_name=device_name,
         precision=precision,
     )
 
 
 class Session(Protocol):
-    """One method and one attribute. A session may be used from one thread at a time unless it says otherwise."""
+    """A model on a device. A session may be used from one thread at a time unless it says otherwise."""
 
     @property
     def info(self) -> SessionInfo: ...
@@ -84,6 +104,37 @@ class Session(Protocol):
         ``info.multiple`` and at least ``info.minimum``. The result is float32, N x C x (scale*H) x (scale*W); values
         may leave [0, 1] a little, the caller clips. Of several outputs the channels come one after the other. Raises
         `srgan.errors.OutOfMemory` when the engine runs out of memory; the session can be used again afterwards, with a
-        smaller batch.
+        smaller batch. Raises `srgan.errors.Closed` after `close`.
         """
         ...
+
+    def close(self) -> None:
+        """Give back the model's memory and the engine's, when the runs that have begun have ended. May be called again;
+        ``info`` stays."""
+        ...
+
+
+class Closing:
+    """``session``, which may have no `close` of its own, as those written before there was one."""
+
+    def __init__(self, session: Session) -> None:
+        self._session: Session | None = session
+        self.info = session.info
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `Session.run`."""
+        if self._session is None:
+            raise closed(self.info)
+        return self._session.run(batch)
+
+    def close(self) -> None:
+        """See `Session.close`."""
+        session, self._session = self._session, None
+        close = getattr(session, "close", None)
+        if close is not None:
+            close()
+
+
+def closed(info: SessionInfo) -> Closed:
+    """The error of a run after `Session.close`."""
+    return Closed(f"{info.model}: the session was closed and cannot be run any more; open the model again")

@@ -1,7 +1,7 @@
 """Any picture, any size, to any scale: `Upscaler` keeps a model open, `upscale` is the one-call form."""
 
 from srgan.upscaler.attempts import Reopen
-from srgan.upscaler.kinds import upscale
+from srgan.upscaler.call import upscale
 from srgan.upscaler.pipeline import Upscaler
 from srgan.upscaler.sizes import Size, output_size
 

@@ -60,7 +60,7 @@ class Attempts:
         """Device and precision of what is still to be tried."""
         if reopen is not None:
             if info.precision != "fp32":
-                self._left.append((info.device.split(" ")[0], "fp32"))  # "vulkan:0 (its name)"
+                self._left.append((info.device, "fp32"))
             if not is_cpu(info):
                 self._left.append(("cpu", "fp32"))
 
@@ -159,12 +159,12 @@ class Attempts:
 
     def _here(self) -> str:
         info = self._session.info
-        return f"{info.model} ({info.backend or 'session'}, {info.device}, {info.precision})"
+        return f"{info.model} ({info.backend or 'session'}, {info.where}, {info.precision})"
 
 
 def is_cpu(info: SessionInfo) -> bool:
-    """Whether the session runs on the CPU, in its backend's words."""
-    return info.device.split(":")[0].strip().lower() == "cpu"
+    """Whether the session runs on the CPU."""
+    return info.device.partition(":")[0] == "cpu"
 
 
 def place(target: Pixels, tile: Pixels, row: tiling.Span, column: tiling.Span, scale: int, top: int = 0) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from srgan.errors import ModelNotFound
 from srgan.imaging import Picture, to_uint8
 from srgan.models import find_model
+from srgan.upscaler.sizes import count_runs
 
 logger = logging.getLogger("srgan")
 
@@ -175,8 +176,9 @@ def _mean(values: NDArray[np.float32]) -> float:
 
 
 def _reaches(family: str, scale: float | None) -> bool:
-    """Whether there is such a family, with a member that enlarges by ``scale`` or more in one run."""
+    """Whether there is such a family, with a member of which one run does for ``scale``."""
     try:
-        return find_model(family, scale).info.scale >= (1 if scale is None else scale)
+        own = find_model(family, scale).info.scale
+        return scale is None or count_runs(own, scale) <= 1
     except ModelNotFound:
         return False

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 import numpy as np
 
@@ -41,15 +40,14 @@ from srgan.imaging.inputs import name_of, opened
 from srgan.progress import Report, Step, Stop, part, silent
 from srgan.runtime.session import SessionInfo
 from srgan.upscaler.forecast import WORTH_TELLING, forecast
-from srgan.upscaler.pipeline import Pixels, Upscaler, options_of
-from srgan.upscaler.sizes import Size, needed_scale, output_size
+from srgan.upscaler.opener import Opener
+from srgan.upscaler.pipeline import Pixels, Upscaler
+from srgan.upscaler.sizes import Size
 
 if TYPE_CHECKING:
     from srgan.imaging.writing import Verify
 
 FileSource = str | os.PathLike[str] | bytes | BinaryIO
-AUTO = "auto"
-"""The name of the model that means: choose one for this picture."""
 
 _SAMPLE_PIXELS = 16_000_000
 """Pixels of a picture that a choice is made from; of a larger one, as many from its top."""
@@ -94,82 +92,6 @@ class Enlarged:
 
 _AS_USUAL = Saving()
 _LIMITS = Limits()
-
-
-class Opener(Protocol):
-    """Gives the model for a picture."""
-
-    looks: bool
-    """Whether it looks at the pixels, or only at the size."""
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """What it was made with, by the names of the options of `Upscaler`; without ``model`` when that has no name."""
-        ...
-
-    def __call__(self, picture: Picture, size: Size) -> Upscaler: ...
-
-
-class Models:
-    """`Opener` of ``model`` (`auto`: chosen by the kind of picture), with the options of `Upscaler`.
-
-    What a family or a choice needs is opened once and kept. ``scale`` is the enlargement when a call names no size. May
-    be used from several threads.
-    """
-
-    def __init__(self, model: Any, *, scale: float | None = None, **opening: Any) -> None:
-        self.looks = isinstance(model, str) and model == AUTO
-        self._model = model
-        self._scale = scale
-        self._opening = opening
-        self._open: dict[str, Upscaler] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def info(self) -> SessionInfo | None:
-        """That of an open session or Upscaler; a model by name has none before it is opened."""
-        return getattr(self._model, "info", None) if "model" not in self.options else None
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What it was made with; without ``model`` for an open session or Upscaler, which has no name to find it by."""
-        return options_of(self._model, scale=self._scale, **self._opening)
-
-    def __call__(self, picture: Picture, size: Size) -> Upscaler:
-        """Raises what `Upscaler` and `output_size` raise."""
-        before = picture.pixels.shape[0], picture.pixels.shape[1]
-        scale = self._scale
-        if any(value is not None for value in size.values()):
-            scale = size.get("scale") or needed_scale(before, output_size(before, **size))
-        model, key = self._named(picture, scale)
-        with self._lock:
-            if key not in self._open:
-                self._open[key] = Upscaler(model, scale=scale if self._scale is None else self._scale, **self._opening)
-            return self._open[key]
-
-    def _named(self, picture: Picture, scale: float | None) -> tuple[Any, str]:
-        """The model for the picture, and what tells it from others."""
-        from srgan.models import find_model
-        from srgan.runtime import RESIZE_MODELS
-
-        model = self._model
-        if self.looks:
-            from srgan.upscaler.choice import choose_model
-
-            model = choose_model(picture, scale)
-        if not isinstance(model, str | os.PathLike):
-            return model, ""
-        if model in RESIZE_MODELS:
-            return model, f"{model} {scale}"
-        return model, str(find_model(model, scale).path)
 
 
 def enlarge_file(

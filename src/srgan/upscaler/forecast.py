@@ -24,12 +24,16 @@ class Forecast:
     """Length of the work; reading and writing go on beside it."""
     file_bytes: int
     """About the size of the file, rather too much, see `srgan.imaging.estimate_bytes`."""
+    runs: int = 1
+    """How often in a row the network looks at all of it."""
 
     def __str__(self) -> str:
         height, width = self.size
         minutes = self.seconds / 60
         length = f"{minutes:.0f} minutes" if minutes >= 2 else f"{self.seconds:.0f} seconds"
-        return f"{width}x{height} pixels: about {length}, and at most about {self.file_bytes / 1e6:.0f} MB on the disk"
+        runs = f" in {self.runs} runs of the network" if self.runs > 1 else ""
+        room = f"at most about {self.file_bytes / 1e6:.0f} MB on the disk"
+        return f"{width}x{height} pixels: about {length}{runs}, and {room}"
 
 
 def forecast(upscaler: Upscaler, before: tuple[int, int], after: tuple[int, int], file_bytes: int) -> Forecast:
@@ -45,4 +49,5 @@ def forecast(upscaler: Upscaler, before: tuple[int, int], after: tuple[int, int]
         for _strip in upscaler.strips(trial, scale=scale):
             pass
         shortest = min(shortest, time.perf_counter() - began)
-    return Forecast(size=after, seconds=shortest * before[0] * before[1] / _SIDE**2, file_bytes=file_bytes)
+    seconds = shortest * before[0] * before[1] / _SIDE**2
+    return Forecast(size=after, seconds=seconds, file_bytes=file_bytes, runs=upscaler.count_runs(before, after))

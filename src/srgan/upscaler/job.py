@@ -19,7 +19,8 @@ from srgan.imaging import Limits, format_of
 from srgan.models import find_model, list_models
 from srgan.runtime import RESIZE_MODELS
 from srgan.settings import Job, LimitSettings, Outcome, RuntimeSettings, Section, UpscaleSettings
-from srgan.upscaler.files import AUTO, FileSource, Models, Opener, Saving, enlarge_bytes, enlarge_file, kept
+from srgan.upscaler.files import FileSource, Saving, enlarge_bytes, enlarge_file, kept
+from srgan.upscaler.opener import AUTO, Models, Opener
 from srgan.upscaler.pipeline import Opening, Upscaler
 from srgan.upscaler.sizes import MAX_SIDE, Size
 
@@ -201,6 +202,7 @@ def run_upscale(
         **({"strategy": made.info.outputs[0]} if made.info.outputs else {}),
         "backend": made.info.backend,
         "device": made.info.device,
+        **({"device_name": made.info.device_name} if made.info.device_name else {}),
         "precision": made.info.precision,
         **({"uncertainty": doubts} if doubts else {}),
         **({"damage": [*made.damage]} if made.damage else {}),

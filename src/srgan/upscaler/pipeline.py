@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import math
+import logging
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeGuard, TypeVar, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeGuard, Unpack, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srgan import tiling
-from srgan.errors import InvalidConfig, InvalidImage, OutOfMemory, UnsupportedModel
+from srgan.errors import Closed, InvalidConfig, UnsupportedModel
 from srgan.hardware import available_memory
-from srgan.imaging import Kernel, Picture, Scan, resize, resize_strips, to_uint8, to_uint16
+from srgan.imaging import Kernel, Picture, Scan, resize
 from srgan.progress import Report, Step, Stop, stoppable
-from srgan.runtime.session import Session, SessionInfo
-from srgan.upscaler.alpha import bound_alpha, extend_colour, unweigh, weigh
+from srgan.runtime.forks import tell_of_fork
+from srgan.runtime.session import Closing, Session, SessionInfo
+from srgan.upscaler.alpha import bound_alpha, extend_colour
 from srgan.upscaler.attempts import Attempts, Reopen, is_cpu, place
 from srgan.upscaler.margins import continued, inside
 from srgan.upscaler.sizes import Size, count_runs, needed_scale, output_size
-from srgan.upscaler.strategies import Wishes
+from srgan.upscaler.strips import ahead, checked, join, resampled
+from srgan.upscaler.wishes import Wishes
 
 if TYPE_CHECKING:
     from srgan.models import Bundle
 
-Job = TypeVar("Job")
-Made = TypeVar("Made")
+logger = logging.getLogger("srgan")
 
 Alpha = Literal["network", "resample"]
 Pixels = NDArray[np.float32]
@@ -79,7 +80,10 @@ class Upscaler:
     picture but a map, which says how far they do: the standard deviation of their luma, in every channel of colour. It
     is made at the model's own scale, and resampled from there.
 
-    An Upscaler may be used from several threads: they take turns at the network, tile by tile. Raises `SrganError`.
+    An Upscaler may be used from several threads: they take turns at the network, tile by tile. It can be pickled, which
+    opens the same model again elsewhere, unless a session was given. In a forked process it works where the device
+    does: on the CPU. It holds the model's memory until `close`, or the end of a ``with`` block, or until nobody holds
+    the Upscaler any more; a session that was given stays open. Raises `SrganError`.
     """
 
     def __init__(
@@ -112,35 +116,59 @@ class Upscaler:
         if is_session(model):
             if wishes.of_an_ensemble:
                 raise InvalidConfig("strategy, trust and disagreement are for a model by name, not for an open session")
-            self._session: Session = model
+            self._session = wishes.wrapped(Closing(model))
+            self._own: list[Session] = []
         else:
             from srgan.runtime import open_session
 
             named = cast("str | os.PathLike[str] | Bundle", model)
             outputs = wishes.outputs(named, scale)
             opened = partial(open_session, named, scale=scale, threads=threads, output=outputs)
-            self._session = opened(backend=backend, device=device, precision=precision)
+            self._session = wishes.wrapped(opened(backend=backend, device=device, precision=precision))
+            self._own = [self._session]
             reopen = reopen or partial(opened, backend=self._session.info.backend or backend)
         self._settings = ({} if alpha == "network" else {"alpha": alpha}) | wishes.unusual()
-        self._wrappers = wishes.wrappers()
-        self._session = self._wrapped(self._session)
+        self._end = weakref.finalize(self, _close_all, self._own)
+        self._end.atexit = False
         if self.info.channels not in (1, 3):
             raise UnsupportedModel(f"{self.info.model} has {self.info.channels} channels; pictures have 1 or 3")
         self._reopen = reopen
         self._reopened: dict[tuple[str, str], Session] = {}
+        """By device and precision: no more than the two that `Attempts` asks for."""
+        self._wishes = wishes
         self._scale = float(self.info.scale if scale is None else scale)
         self._alpha = alpha
         self._tile = tile
         self._memory_limit = memory_limit
         self._turn = threading.Lock()
+        self._closed = False
+        tell_of_fork(self)
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give back the model's memory, after the tile at work; nothing can be enlarged afterwards. May be called
+        again."""
+        self._closed = True  # who waits for a turn gets none
+        with self._turn:
+            self._end()
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise Closed(f"{self.info.model}: the Upscaler was closed; open another")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Callable[[], Upscaler], tuple[()]]:
+        if is_session(self._given["model"]):
+            raise InvalidConfig("an Upscaler of an open session cannot be pickled: give it a model by name or path")
+        return partial(type(self), **self._given), ()
+
+    def after_fork(self) -> None:
+        """See `srgan.runtime.forks.Forked`."""
+        self._turn = threading.Lock()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -169,6 +197,11 @@ class Upscaler:
         """Height and width of the result for a picture of ``size`` (height, width). Raises `InvalidConfig`."""
         return output_size(size, default_scale=self._scale, **wanted)
 
+    def count_runs(self, before: tuple[int, int], after: tuple[int, int]) -> int:
+        """How often in a row the network runs for a picture of size ``before`` (height, width) to become ``after``."""
+        # A map cannot be enlarged as a picture can.
+        return count_runs(self.info.scale, needed_scale(before, after)) if self.info.picture else 1
+
     def upscale(
         self,
         picture: Picture,
@@ -184,8 +217,8 @@ class Upscaler:
         """Enlarge ``picture``; what belongs to it (profile, metadata, depth) goes with it.
 
         One of ``scale``, ``width``/``height`` or ``long_side`` says how large; the default is the Upscaler's scale. The
-        network runs as often as that takes, then ``resample`` makes the exact size in one step. A picture that does not
-        grow is only resampled, unless the model is one that restores without enlarging.
+        network runs until it has enlarged by that, or four times, then ``resample`` makes the exact size in one step. A
+        picture that does not grow is only resampled, unless the model is one that restores without enlarging.
 
         ``report`` is told of the work before every run of the network and at the end, in pixels that the network has to
         look at; ``stop`` is asked there, see `srgan.progress`.
@@ -218,10 +251,11 @@ class Upscaler:
         """
         if isinstance(source, Scan):
             shape = source.like.pixels.shape
-            strips: Iterator[Pixels] = map(_checked, source.strips)
+            strips: Iterator[Pixels] = map(checked, source.strips)
         else:
-            checked = _checked(source)
-            shape, strips = checked.shape, iter([checked])
+            whole = checked(source)
+            shape, strips = whole.shape, iter([whole])
+        self._refuse_closed()
         height, width, channels = shape
         target = self.output_size((height, width), **wanted)
         if resample not in get_args(Kernel):
@@ -238,19 +272,28 @@ class Upscaler:
     ) -> Iterator[Pixels]:
         height, width, channels = shape
         factor = self.info.scale
-        # A map cannot be enlarged as a picture can.
-        runs = count_runs(factor, needed_scale((height, width), target)) if self.info.picture else 1
+        runs = self.count_runs((height, width), target)
+        if runs > 1:
+            logger.info(
+                "%s: the network runs %d times, since it enlarges by %d and the picture shall grow %.4g times",
+                self.info.model, runs, factor, needed_scale((height, width), target),
+            )  # fmt: skip
         grown = [(height * factor**run, width * factor**run) for run in range(runs)]
         margin = self.info.margin
         work = _Work(sum((high + 2 * margin) * (wide + 2 * margin) for high, wide in grown), report)
-        attempts = Attempts(self._session, self._open_again if self._reopen else None, self._turn, work.tell)
+
+        def tell() -> None:
+            self._refuse_closed()
+            work.tell()
+
+        attempts = Attempts(self._session, self._open_again if self._reopen else None, self._turn, tell)
         for _ in range(runs):
             around = (height + 2 * margin, width + 2 * margin, channels)
             strips = self._run(continued(strips, margin), around, attempts, work, self._budget() // runs, resample)
             height, width = height * factor, width * factor
             strips = inside(strips, margin * factor, height)
         if (height, width) != target or not runs:
-            strips = _resampled(strips, (height, width, channels), target, resample)
+            strips = resampled(strips, (height, width, channels), target, resample)
         yield from strips
         work.finish()
 
@@ -286,7 +329,7 @@ class Upscaler:
                     yield row, column, seen[:, column.start : column.stop]
 
         strip = np.empty((0, 0, channels), np.float32)
-        for (row, column, _), tile in _ahead(
+        for (row, column, _), tile in ahead(
             lambda job: list(self._tile_through(attempts, job[2], resample)), windows()
         ):
             if column is columns[0]:
@@ -338,47 +381,20 @@ class Upscaler:
         free = available_memory()
         return UNKNOWN_MEMORY if free is None else min(MOST_BY_DEFAULT, free // 2)
 
-    def _wrapped(self, session: Session) -> Session:
-        for wrap in self._wrappers:
-            session = wrap(session)
-        return session
-
     def _open_again(self, *, device: str, precision: str) -> Session:
         """The same model elsewhere; opened once, and only while it is this thread's turn."""
         assert self._reopen is not None
+        self._refuse_closed()
         if (device, precision) not in self._reopened:
-            self._reopened[device, precision] = self._wrapped(self._reopen(device=device, precision=precision))
+            session = self._wishes.wrapped(Closing(self._reopen(device=device, precision=precision)))
+            self._reopened[device, precision] = session
+            self._own.append(session)
         return self._reopened[device, precision]
 
 
-def _checked(pixels: Pixels) -> Pixels:
-    """``pixels`` as every network can take them; `InvalidImage` when they are none."""
-    if pixels.ndim != 3 or pixels.dtype != np.float32 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
-        raise InvalidImage(f"pixels must be float32, height x width x 1..4, not {pixels.dtype} {pixels.shape}")
-    with np.errstate(invalid="ignore"):
-        low, high = float(pixels.min()), float(pixels.max())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise InvalidImage("the picture holds values that are not numbers")
-    return pixels if low >= 0 and high <= 1 else np.clip(pixels, 0, 1)
-
-
-def _ahead(work: Callable[[Job], Made], jobs: Iterator[Job]) -> Iterator[tuple[Job, Made]]:
-    """Each of ``jobs`` with what ``work`` makes of it, in order; the next one is under way while one is used.
-
-    The jobs are drawn in the caller's thread, the work is done in another, one at a time.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="srgan-tile") as pool:
-        waiting: tuple[Job, Future[Made]] | None = None
-        try:
-            for job in jobs:
-                future = pool.submit(work, job)
-                if waiting is not None:
-                    yield waiting[0], waiting[1].result()
-                waiting = job, future
-            if waiting is not None:
-                yield waiting[0], waiting[1].result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _close_all(sessions: list[Session]) -> None:
+    for session in sessions:
+        session.close()
 
 
 class _Work:
@@ -395,53 +411,6 @@ class _Work:
     def finish(self) -> None:
         self.done = self.total
         self.tell()
-
-
-def join(strips: Iterator[Pixels], shape: tuple[int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Strips as one array of ``shape`` and ``dtype``: uint8, uint16 or a float type.
-
-    Raises `OutOfMemory` before the work starts when there is no room for it: a system that promises memory it does not
-    have would kill the process in the middle.
-    """
-    need, free = math.prod(shape) * dtype.itemsize, available_memory()
-    try:
-        if free is not None and need > free:
-            raise MemoryError
-        whole = np.empty(shape, dtype)
-    except (MemoryError, ValueError) as error:
-        raise OutOfMemory(
-            f"the result of {shape[1]} x {shape[0]} pixels needs {need / 2**30:.1f} GiB of memory"
-            + ("" if free is None else f"; {free / 2**30:.1f} GiB are free")
-        ) from error
-    row = 0
-    for strip in strips:
-        if strip.shape == shape and strip.dtype == dtype:
-            whole = strip
-        elif dtype == np.uint8:
-            whole[row : row + len(strip)] = to_uint8(strip)
-        elif dtype == np.uint16:
-            whole[row : row + len(strip)] = to_uint16(strip)
-        else:
-            whole[row : row + len(strip)] = strip
-        row += len(strip)
-    return whole
-
-
-def _resampled(
-    strips: Iterator[Pixels], shape: tuple[int, int, int], target: tuple[int, int], kernel: Kernel
-) -> Iterator[Pixels]:
-    """``strips`` of a picture of ``shape`` as strips of one of size ``target``, clipped; alpha weighs the colours."""
-    height, width, channels = shape
-    rows = tiling.Rows(strips)
-    if channels in (1, 3) or (height, width) == target:
-        made = resize_strips(rows.take, (height, width), *target, channels, kernel)
-    else:
-        weighed = resize_strips(
-            lambda top, bottom: weigh(rows.take(top, bottom)), (height, width), *target, 2 * channels - 1, kernel
-        )
-        made = map(unweigh, weighed)
-    for strip in made:
-        yield np.clip(strip, 0, 1)
 
 
 def options_of(model: object, **options: Any) -> dict[str, Any]:

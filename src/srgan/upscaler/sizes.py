@@ -7,8 +7,11 @@ from typing import TypedDict
 
 from srgan.errors import InvalidConfig
 
-SLACK = 1.05
-"""The resampler may enlarge by this much after the network: another run costs far more than 5 % of size show."""
+ENOUGH = 4
+"""What the network has enlarged by this much it does not enlarge again: a second run of the x4 models took 15 to 30
+times as long, and gained nothing that could be measured, up to 16 times (docs/explanation/performance.md)."""
+SLACK = 1.2
+"""Below that, the resampler may enlarge by this much after the network."""
 MAX_SIDE = 1_000_000
 
 
@@ -70,15 +73,15 @@ def needed_scale(size_in: tuple[int, int], size_out: tuple[int, int]) -> float:
 def count_runs(network_scale: int, needed: float) -> int:
     """How often the network is run in a row before the resampler makes the exact size.
 
-    None when the picture does not grow; else as often as it takes to reach ``needed`` up to `SLACK`. A network that
-    does not enlarge (scale 1, a restorer) is run once, whatever size is wanted.
+    Not at all when the picture does not grow; else as often as it takes to reach ``needed`` up to `SLACK`, or `ENOUGH`.
+    A network that does not enlarge (scale 1, a restorer) is run once, whatever size is wanted.
     """
     if network_scale == 1:
         return 1
     if needed <= 1:
         return 0
     runs = 1
-    while network_scale**runs * SLACK < needed:
+    while network_scale**runs < min(needed / SLACK, ENOUGH):
         runs += 1
     return runs
 

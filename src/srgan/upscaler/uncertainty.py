@@ -19,7 +19,8 @@ from srgan.errors import InvalidConfig
 from srgan.imaging import Limits, Picture, blank, check_format, format_of, write_strips
 from srgan.imaging.inputs import name_of
 from srgan.progress import Report, Stop
-from srgan.upscaler.files import FileSource, Opener, begin, pictures_in, single_scan
+from srgan.upscaler.files import FileSource, begin, pictures_in, single_scan
+from srgan.upscaler.opener import Opener
 from srgan.upscaler.pipeline import Pixels
 from srgan.upscaler.sizes import Size
 

@@ -40,6 +40,9 @@ class Slanted:
         height, width = batch.shape[2:]
         return (wide + mixed.repeat(scale, axis=2).repeat(scale, axis=3) + np.tile(pattern, (height, width))) / 8
 
+    def close(self) -> None:
+        self._nearest.close()
+
 
 def orientations(values: Batch) -> list[Batch]:
     """The eight, by turns and a mirror: another way than that of the code."""

@@ -16,7 +16,7 @@ from srgan.testing import BlurSession, FaultySession, NearestSession
 from srgan.upscaler.attempts import Attempts
 
 FAULTS = ["nan", "infinity", "shape", "flat", "black", "error"]
-GPU: Any = {"device": "vulkan:0 (a card)", "precision": "fp16"}
+GPU: Any = {"device": "vulkan:0", "precision": "fp16"}
 
 
 def picture(height: int = 64, width: int = 64, channels: int = 3) -> np.ndarray:

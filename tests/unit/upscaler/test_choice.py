@@ -179,7 +179,7 @@ class Bundles:
 @pytest.mark.parametrize(
     ("scales", "wanted", "chosen"),
     [((2, 4), 2, "artwork"), ((4,), 2, "artwork"), ((4,), None, "artwork"), ((2,), None, "artwork"),
-     ((2,), 4, "fast"), ((), 4, "fast"), ((), None, "fast")],
+     ((4,), 9, "artwork"), ((2,), 4, "fast"), ((), 4, "fast"), ((), None, "fast")],
 )  # fmt: skip
 def test_a_drawing_gets_its_model_where_there_is_one(
     scales: tuple[int, ...], wanted: float | None, chosen: str, monkeypatch: pytest.MonkeyPatch

@@ -23,8 +23,9 @@ from srgan.imaging.metadata.enlarged import provenance_of
 from srgan.progress import Step
 from srgan.testing import NearestSession
 from srgan.upscaler import Upscaler
-from srgan.upscaler.files import Enlarged, Models, Saving, enlarge_bytes, enlarge_file
+from srgan.upscaler.files import Enlarged, Saving, enlarge_bytes, enlarge_file
 from srgan.upscaler.forecast import forecast
+from srgan.upscaler.opener import Models
 
 
 def nearest(**options: Any) -> Upscaler:
@@ -226,15 +227,6 @@ def no_room(target: Path, needed: int) -> None:
 # --------------------------------------------------------------------------------------------------- models
 
 
-def test_a_model_is_opened_once_for_all_pictures_that_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srgan.runtime.open_session", lambda model, *, scale, **options: NearestSession(2))
-    models = Models("fast")
-    picture = Picture(pixels=blank(10, 10, 3))
-
-    assert models(picture, {"scale": 4}) is models(picture, {"long_side": 35})  # fast-x4, both
-    assert models(picture, {"scale": 4}) is not models(picture, {"scale": 2})  # fast-x2
-
-
 def test_auto_looks_at_the_picture_and_loses_none_of_it(
     monkeypatch: pytest.MonkeyPatch, photo: Path, tmp_path: Path
 ) -> None:
@@ -338,7 +330,9 @@ def test_a_large_picture_is_announced_before_the_work(
     enlarge_file(nearest(), photo, tmp_path / "out.png", report=tell, scale=3)
 
     (step,) = told
-    assert re.fullmatch(r"36x60 pixels: about \d+ seconds, and at most about \d+ MB on the disk", step.news)
+    assert re.fullmatch(
+        r"36x60 pixels: about \d+ seconds in 2 runs of the network, and at most about \d+ MB on the disk", step.news
+    )
     assert (step.done, step.total, step.unit) == (0, 20 * 12, "pixels")
 
 
@@ -355,6 +349,7 @@ def test_a_forecast_grows_with_the_picture_and_with_the_time_of_a_run() -> None:
     assert one.seconds >= 0.05
     assert nine.seconds >= 9 * 0.05
     assert one.file_bytes == 7
+    assert (one.runs, "runs" in str(one)) == (1, False)
 
 
 def damaged_photo(path: Path) -> Path:

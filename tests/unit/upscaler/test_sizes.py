@@ -71,11 +71,16 @@ def test_sizes_that_make_no_sense_are_refused(wanted: Any) -> None:
         (4, 1.01, 1),
         (4, 1, 0),  # nothing to enlarge
         (4, 0.5, 0),
-        (4, 4.2, 1),  # 5 % are the resampler's
-        (4, 4.21, 2),
-        (4, 8, 2),
-        (4, 17, 3),
-        (2, 8, 3),
+        (4, 4.21, 1),  # all beyond 4 is the resampler's
+        (4, 64, 1),
+        (8, 64, 1),
+        (2, 2.4, 1),  # so are 20 %
+        (2, 2.41, 2),
+        (2, 4, 2),
+        (2, 8, 2),
+        (3, 3.6, 1),
+        (3, 3.61, 2),
+        (3, 27, 2),
         (1, 1, 1),  # a network that only restores
         (1, 4, 1),
         (1, 0.5, 1),
@@ -89,8 +94,17 @@ def test_the_network_runs_as_often_as_needed(network: int, needed: float, runs: 
 def test_runs_reach_the_size_and_one_less_would_not(network: int, needed: float) -> None:
     runs = count_runs(network, needed)
 
-    assert network**runs * 1.05 >= needed
-    assert runs == 0 or needed > max(1, network ** (runs - 1) * 1.05) or runs == 1
+    assert network**runs * 1.2 >= needed or network**runs >= 4
+    assert runs < 2 or (network ** (runs - 1) * 1.2 < needed and network ** (runs - 1) < 4)
+
+
+@given(width=st.integers(1, 5000), height=st.integers(1, 5000), by=st.sampled_from(["width", "height", "long_side"]))
+def test_exactly_the_networks_own_factor_is_one_run_whoever_asks_for_it(width: int, height: int, by: str) -> None:
+    side = {"width": width, "height": height, "long_side": max(width, height)}[by]
+    size = output_size((height, width), **{by: 4 * side})  # type: ignore[arg-type]
+
+    assert size == (4 * height, 4 * width)
+    assert count_runs(4, needed_scale((height, width), size)) == 1
 
 
 def test_the_side_that_grows_most_decides() -> None:

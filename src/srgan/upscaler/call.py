@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, Unpack, cast, overload
@@ -25,9 +26,11 @@ from srgan.imaging import (
 )
 from srgan.progress import Report, Stop
 from srgan.runtime.session import Session
-from srgan.upscaler.files import FileSource, Models, Saving, enlarge_bytes, enlarge_file
-from srgan.upscaler.pipeline import Opening, Upscaler, join
+from srgan.upscaler.files import FileSource, Saving, enlarge_bytes, enlarge_file
+from srgan.upscaler.opener import Models
+from srgan.upscaler.pipeline import Opening, Upscaler
 from srgan.upscaler.sizes import Size, output_size
+from srgan.upscaler.strips import join
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -102,23 +105,8 @@ def upscale(
     ``metadata`` and ``provenance`` as in `Saving`. Raises `SrganError`.
     """
     call = _Call.of(model, options)
-    if isinstance(x, str | os.PathLike):
-        return call.file(Path(x), output, overwrite)
-    if output is not None or overwrite:
-        raise InvalidConfig("output and overwrite are for a picture given as a path")
-    if isinstance(x, bytes | bytearray | memoryview):
-        return call.encoded(bytes(x))
-    if hasattr(x, "read"):
-        return call.encoded(x)
-    if isinstance(x, Picture):
-        return call.picture(x)
-    if isinstance(x, np.ndarray):
-        return call.array(x)
-    pillow = sys.modules.get("PIL.Image")  # an image can only come from a module that is loaded
-    if pillow is not None and isinstance(x, pillow.Image):
-        return call.image(x)
-    kinds = "a path, bytes, an open binary file, a Pillow image, an array or a Picture"
-    raise InvalidImage(f"a picture is {kinds}, not {type(x).__name__}")
+    with nullcontext() if isinstance(call.models, Upscaler) else call.models:
+        return call.answer(x, output, overwrite)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,6 +142,26 @@ class _Call:
                 provenance=options.get("provenance", True),
             ),
         )
+
+    def answer(self, x: Any, output: str | os.PathLike[str] | None, overwrite: bool) -> Any:
+        """What `upscale` gives."""
+        if isinstance(x, str | os.PathLike):
+            return self.file(Path(x), output, overwrite)
+        if output is not None or overwrite:
+            raise InvalidConfig("output and overwrite are for a picture given as a path")
+        if isinstance(x, bytes | bytearray | memoryview):
+            return self.encoded(bytes(x))
+        if hasattr(x, "read"):
+            return self.encoded(x)
+        if isinstance(x, Picture):
+            return self.picture(x)
+        if isinstance(x, np.ndarray):
+            return self.array(x)
+        pillow = sys.modules.get("PIL.Image")  # an image can only come from a module that is loaded
+        if pillow is not None and isinstance(x, pillow.Image):
+            return self.image(x)
+        kinds = "a path, bytes, an open binary file, a Pillow image, an array or a Picture"
+        raise InvalidImage(f"a picture is {kinds}, not {type(x).__name__}")
 
     def file(self, source: Path, output: str | os.PathLike[str] | None, overwrite: bool) -> Path:
         if output is not None:

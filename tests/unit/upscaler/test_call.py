@@ -13,6 +13,7 @@ from PIL import Image
 import srgan
 from srgan.errors import CannotWrite, InvalidConfig, InvalidImage, LimitExceeded, SrganError
 from srgan.imaging import Limits, Picture, read_picture
+from srgan.models import Bundle
 from srgan.testing import NearestSession
 from srgan.upscaler import Upscaler
 
@@ -401,27 +402,25 @@ def test_progress_is_told() -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, None),
-        ({"scale": 2}, 2),
-        ({"scale": None}, None),
-        ({"width": 60}, 10),
-        ({"long_side": 3}, 0.6),  # 3 rows of 5
-        ({"width": 6, "height": 15}, 3),
+        ({}, "fast-x4"),
+        ({"scale": 2}, "fast-x2"),
+        ({"scale": None}, "fast-x4"),
+        ({"width": 60}, "fast-x4"),  # ten times
+        ({"long_side": 3}, "fast-x2"),  # 3 rows of 5
+        ({"width": 6, "height": 15}, "fast-x4"),
     ],
 )
-def test_a_family_is_opened_for_the_size_wanted(
-    monkeypatch: pytest.MonkeyPatch, options: Any, expected: float | None
-) -> None:
+def test_a_family_is_opened_for_the_size_wanted(monkeypatch: pytest.MonkeyPatch, options: Any, expected: str) -> None:
     asked: list[Any] = []
 
-    def open_session(model: str, *, scale: float | None, **options: Any) -> NearestSession:
-        asked.append((model, scale, options["device"]))
+    def open_session(model: Bundle, **options: Any) -> NearestSession:
+        asked.append((model.info.name, options["device"]))
         return nearest()
 
     monkeypatch.setattr("srgan.runtime.open_session", open_session)
     srgan.upscale(noise(5, 6), "fast", device="cpu", **options)
 
-    assert asked == [("fast", expected, "cpu")]
+    assert asked == [(expected, "cpu")]
 
 
 @pytest.mark.parametrize("wrong", [{"scale": 0}, {"scale": 2, "width": 5}, {"resample": "sharp"}, {"tile": 0}])

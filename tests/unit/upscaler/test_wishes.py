@@ -16,7 +16,7 @@ from srgan.imaging import Limits, Picture
 from srgan.models import Bundle, ModelInfo, write_bundle
 from srgan.testing import EnsembleSession
 from srgan.upscaler import Upscaler
-from srgan.upscaler.files import Models
+from srgan.upscaler.opener import Models
 from srgan.upscaler.uncertainty import FULL_SCALE, heat, write_uncertainty
 
 Pixels = NDArray[np.float32]

@@ -56,15 +56,17 @@ class Wishes:
             raise InvalidConfig(f"{name} has no member trained for PSNR, which trust could lean towards")
         return wanted, MEMBERS
 
-    def wrappers(self) -> list[Wrapper]:
-        """What is put around every session that is opened, innermost first."""
+    def wrapped(self, session: Session) -> Session:
+        """``session`` with what the wishes put around it."""
         wrappers: list[tuple[bool, Wrapper]] = [
             (self.disagreement, Disagreement),
             (self.trust > 0 and not self.disagreement, partial(Trust, trust=self.trust)),
             (self.tta, SelfEnsemble),
             (self.fix_colour and not self.disagreement, FixColour),
         ]
-        return [wrapper for wanted, wrapper in wrappers if wanted]
+        for wanted, wrap in wrappers:
+            session = wrap(session) if wanted else session
+        return session
 
     def unusual(self) -> dict[str, bool | str | float]:
         """What changes the result, for the record; the strategy is left to the session, which knows it in any case."""
