@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -105,7 +105,6 @@ def test_boxes_that_say_nothing(data: bytes) -> None:
     assert nclx_of(io.BytesIO(data)) is None
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=4)), max_size=5))
 def test_no_bytes_raise(changes: list[tuple[int, bytes]]) -> None:
     data = GOOD

@@ -476,7 +476,6 @@ def test_the_place_of_the_subject_is_turned_with_the_picture(orientation: int) -
     assert sides == ([6, 2] if orientation >= 5 else [2, 6])
 
 
-@settings(max_examples=200)
 @given(st.binary(max_size=200), st.integers(1, 8))
 def test_hostile_streams_do_not_raise(tail: bytes, orientation: int) -> None:
     for head in (b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"):

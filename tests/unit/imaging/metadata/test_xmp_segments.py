@@ -7,7 +7,7 @@ import struct
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from srgan.imaging.metadata.xmp import RDF, parse
@@ -161,7 +161,6 @@ def test_a_long_packet_that_cannot_be_read_is_left_out() -> None:
     assert segments_of(b"<" + b"x" * 70_000, spare=HISTORY) == ([], ["all of it"])
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 40_000), min_size=1, max_size=8))
 def test_whatever_the_sizes_nothing_is_lost(sizes: list[int]) -> None:
     inside = "".join(f"<dc:p{number}>{'é' * size}</dc:p{number}>" for number, size in enumerate(sizes))
