@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import importlib.metadata
+import inspect
 import pkgutil
 import tomllib
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from pydantic import BaseModel
 
 import srgan
 from srgan.jobs import Kind
@@ -145,3 +148,23 @@ def test_every_layer_of_tests_is_run(root: Path) -> None:
     layers = {f"tests/{path.relative_to(root / 'tests').parts[0]}" for path in (root / "tests").glob("*/**/test_*.py")}
 
     assert set(options["testpaths"]) == layers
+
+
+def test_no_public_function_takes_more_than_twelve_parameters() -> None:
+    """Options that belong together come as one value, or as keywords of one described kind."""
+    found = {}
+    for module in imported_modules():
+        for name, value in vars(module).items():
+            public = not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+            if not public or module.__name__.startswith("srgan.cli") or not callable(value):
+                continue
+            methods = [value.__init__] if inspect.isclass(value) and not dataclasses.is_dataclass(value) else []
+            for function in [value] if inspect.isfunction(value) else methods:
+                count = len(inspect.signature(function).parameters)
+                if count > 12 and not issubclass_of_model(value):
+                    found[f"{module.__name__}.{name}"] = count
+    assert found == {}
+
+
+def issubclass_of_model(value: object) -> bool:
+    return inspect.isclass(value) and issubclass(value, BaseModel)

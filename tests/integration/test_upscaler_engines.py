@@ -76,7 +76,7 @@ def test_a_folder_goes_through_a_real_network(exported: Exported, examples: Path
     upscaler = Upscaler(exported("turbo", 2), backend="ncnn", device="cpu", threads=1)
     pictures = {p.name for p in examples.iterdir() if p.suffix in (".jpg", ".png", ".webp")}
 
-    report = process_folder(examples, tmp_path / "out", upscaler, report=tmp_path / "report.json")
+    report = process_folder(examples, tmp_path / "out", upscaler, reports=tmp_path / "report.json")
 
     assert report.ok, report.to_json()
     assert report.count("done") == len(pictures)

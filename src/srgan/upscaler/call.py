@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeVar, Unpack, cast, overload
 
@@ -26,7 +26,8 @@ from srgan.imaging import (
 )
 from srgan.progress import Report, Stop
 from srgan.runtime.session import Session
-from srgan.upscaler.files import FileSource, Saving, enlarge_bytes, enlarge_file
+from srgan.upscaler.files import FileSource, enlarge_bytes
+from srgan.upscaler.job import Enlarging, UpscaleJob, run_upscale, sorted_options
 from srgan.upscaler.opener import Models
 from srgan.upscaler.pipeline import Opening, Upscaler
 from srgan.upscaler.sizes import Size, output_size
@@ -111,37 +112,32 @@ def upscale(
 
 @dataclass(frozen=True, kw_only=True)
 class _Call:
-    """One call of `upscale`, its options sorted by what they are for."""
+    """One call of `upscale`."""
 
     models: Upscaler | Models
-    size: Size
-    resample: Kernel
+    how: Enlarging
     report: Report | None
     stop: Stop | None
-    limits: Limits
-    saving: Saving
 
     @classmethod
     def of(cls, model: Any, options: Options) -> _Call:
-        unknown = set(options) - set(Options.__annotations__)
-        if unknown:
-            raise TypeError(f"upscale() has no option {', '.join(map(repr, sorted(unknown)))}")
-        opening = {name: value for name, value in options.items() if name in Opening.__annotations__}
+        opening = [name for name in options if name in Opening.__annotations__]
         if opening and isinstance(model, Upscaler):
             raise InvalidConfig(f"{', '.join(opening)}: the Upscaler given as model is open already")
-        return cls(
-            models=model if isinstance(model, Upscaler) else Models(model, **cast("Any", opening)),
-            size=cast(Size, {name: value for name, value in options.items() if name in Size.__annotations__}),
-            resample=options.get("resample", "lanczos"),
-            report=options.get("report"),
-            stop=options.get("stop"),
-            limits=_limits(options),
-            saving=Saving(
-                quality=options.get("quality"),
-                metadata=options.get("metadata", True),
-                provenance=options.get("provenance", True),
-            ),
-        )
+        given = cast("dict[str, Any]", dict(options))
+        report, stop = given.pop("report", None), given.pop("stop", None)
+        sizes: Any = {name: given[name] for name in Size.__annotations__ if name in given}
+        output_size((1, 1), **sizes)  # refuses those that contradict each other
+        if isinstance(model, str | os.PathLike):
+            how = sorted_options(Enlarging, {"model": os.fspath(model), **given})
+            return cls(models=how.models(), how=how, report=report, stop=stop)
+        how = sorted_options(Enlarging, given)
+        models = model if isinstance(model, Upscaler) else Models(model, scale=how.upscale.scale, **how.opening())
+        return cls(models=models, how=how, report=report, stop=stop)
+
+    @property
+    def size(self) -> Size:
+        return self.how.wanted()
 
     def answer(self, x: Any, output: str | os.PathLike[str] | None, overwrite: bool) -> Any:
         """What `upscale` gives."""
@@ -168,24 +164,16 @@ class _Call:
             format_of(output)
             check_target(output, overwrite=overwrite)
         target = Path(output) if output is not None else self._beside(source)
-        enlarge_file(
-            self.models,
-            source,
-            target,
-            saving=replace(self.saving, overwrite=overwrite),
-            resample=self.resample,
-            limits=self.limits,
-            report=self.report,
-            stop=self.stop,
-            **self.size,
-        )
+        sections = {name: getattr(self.how, name) for name in Enlarging.model_fields}
+        job = UpscaleJob(source=source, target=target, overwrite=overwrite, **sections)
+        run_upscale(job, report=self.report, stop=self.stop, opener=self.models)
         return target
 
     def _beside(self, source: Path) -> Path:
         """The name of a result that was given none: it says how large it is."""
         if (scale := self.size.get("scale")) is not None:
             return source.with_name(f"{source.stem}_x{scale:g}.png")
-        with open_scan(source, limits=self.limits) as scan:
+        with open_scan(source, limits=self.how.limited()) as scan:
             like = scan.like
         if any(value is not None for value in self.size.values()):
             height, width = output_size((like.height, like.width), **self.size)
@@ -196,18 +184,17 @@ class _Call:
         return enlarge_bytes(
             self.models,
             data,
-            saving=self.saving,
-            resample=self.resample,
-            limits=self.limits,
+            saving=self.how.saving(),
+            resample=self.how.upscale.resample,
+            limits=self.how.limited(),
             report=self.report,
             stop=self.stop,
             **self.size,
         )[0]
 
     def picture(self, picture: Picture) -> Picture:
-        return self._opened(picture).upscale(
-            picture, resample=self.resample, report=self.report, stop=self.stop, **self.size
-        )
+        upscaler, resample = self._opened(picture), self.how.upscale.resample
+        return upscaler.upscale(picture, resample=resample, report=self.report, stop=self.stop, **self.size)
 
     def array(self, values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim not in (2, 3) or not values.size or (values.ndim == 3 and values.shape[2] > 4):
@@ -237,12 +224,9 @@ class _Call:
         return self.models if isinstance(self.models, Upscaler) else self.models(picture, self.size)
 
     def _strips(self, upscaler: Upscaler, pixels: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        return upscaler.strips(pixels, resample=self.resample, report=self.report, stop=self.stop, **self.size)
-
-
-def _limits(options: Options) -> Limits:
-    limits = options.get("limits", Limits())
-    return replace(limits, damaged=options["damaged"]) if "damaged" in options else limits
+        return upscaler.strips(
+            pixels, resample=self.how.upscale.resample, report=self.report, stop=self.stop, **self.size
+        )
 
 
 def _to_float(values: NDArray[Any]) -> NDArray[np.float32]:

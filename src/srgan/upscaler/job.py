@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
@@ -140,7 +141,9 @@ def sorted_options(kind: type[Kind], options: Mapping[str, Any], **fields: Any) 
     sections: dict[str, dict[str, Any]] = {group: {} for group in groups}
     for name, value in options.items():
         if name == "limits":
-            sections["limits"] = asdict(value)
+            sections["limits"] = {**asdict(value), **sections.get("limits", {})}
+        elif name == "damaged":
+            sections.setdefault("limits", {})[name] = value
         elif name in homes:
             sections[homes[name]][name] = value
         else:
@@ -169,17 +172,23 @@ def identify(how: Enlarging, opener: Upscaler | Opener | None = None) -> str:
 
 
 def run_upscale(
-    job: UpscaleJob, *, report: Report | None = None, stop: Stop | None = None, source: FileSource | None = None
+    job: UpscaleJob,
+    *,
+    report: Report | None = None,
+    stop: Stop | None = None,
+    source: FileSource | None = None,
+    opener: Upscaler | Opener | None = None,
 ) -> Outcome:
     """Carry out ``job``; the result is an `Enlarged`, for the target ``-`` with the bytes of the file beside it.
 
-    ``source`` stands for the input in place of a file: bytes, or a stream. Raises `SrganError`.
+    ``source`` stands for the input in place of a file: bytes, or a stream. ``opener`` has the model open already.
+    Raises `SrganError`.
     """
     began = time.perf_counter()
     to_stream = job.target == STREAM
     if source is None and (job.source == STREAM or to_stream):
         raise InvalidConfig("- stands for standard input or output, which only the command line has; name a file")
-    size, limits = job.size.given(), job.limited()
+    size, limits = job.wanted(), job.limited()
     if not to_stream:
         format_of(job.target, job.upscale.format)  # refuses a suffix that says nothing, before the input is read
         check_target(job.target, overwrite=job.overwrite, source=None if job.source == STREAM else job.source)
@@ -187,7 +196,7 @@ def run_upscale(
     doubts = _doubts(job, given, report, stop)
     result: Any
     more: Any = {"resample": job.upscale.resample, "limits": limits, "report": report, "stop": stop, **size}
-    with job.models() as models:
+    with nullcontext(opener) if opener is not None else job.models() as models:
         if to_stream:
             data, made = enlarge_bytes(models, given, saving=job.saving(), **more)
             count, result = len(data), (made, data)
@@ -228,7 +237,7 @@ def _doubts(job: UpscaleJob, given: FileSource, report: Report | None, stop: Sto
             overwrite=job.overwrite,
             report=report,
             stop=stop,
-            **job.size.given(),
+            **job.wanted(),
         )
     return {
         "path": str(job.uncertainty),

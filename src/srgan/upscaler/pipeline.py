@@ -60,6 +60,21 @@ class Opening(TypedDict, total=False):
     trust: float
 
 
+_USUAL = Opening(
+    backend="auto",
+    device="auto",
+    precision="auto",
+    threads=0,
+    tile=None,
+    memory_limit=None,
+    tta=False,
+    fix_colour=False,
+    alpha="network",
+    strategy=None,
+    trust=0.0,
+)
+
+
 class Upscaler:
     """A model that is kept open, to enlarge many pictures with.
 
@@ -91,28 +106,28 @@ class Upscaler:
         model: str | os.PathLike[str] | Bundle | Session = "fast",
         *,
         scale: float | None = None,
-        backend: str = "auto",
-        device: str = "auto",
-        precision: str = "auto",
-        threads: int = 0,
-        tile: int | None = None,
-        memory_limit: int | None = None,
-        tta: bool = False,
-        fix_colour: bool = False,
-        alpha: Alpha = "network",
-        strategy: str | None = None,
-        trust: float = 0.0,
         disagreement: bool = False,
         reopen: Reopen | None = None,
+        **opening: Unpack[Opening],
     ) -> None:
-        self._given = {name: value for name, value in locals().items() if name != "self"}
+        if unknown := set(opening) - set(_USUAL):
+            raise TypeError(f"Upscaler() has no option {', '.join(map(repr, sorted(unknown)))}")
+        self._given: Any = {"model": model, "scale": scale, "disagreement": disagreement, "reopen": reopen, **opening}
+        how: Opening = {**_USUAL, **opening}
+        alpha, threads = how["alpha"], how["threads"]
         if alpha not in get_args(Alpha):
             raise InvalidConfig(f"alpha is enlarged by one of: {', '.join(get_args(Alpha))}; not by {alpha!r}")
-        for name, value in (("tile", tile), ("memory_limit", memory_limit)):
+        for name, value in (("tile", how["tile"]), ("memory_limit", how["memory_limit"])):
             if value is not None and value < 1:
                 raise InvalidConfig(f"{name} must be at least 1, not {value}")
         output_size((1, 1), scale=scale)  # refuses a scale that is none
-        wishes = Wishes(tta=tta, fix_colour=fix_colour, strategy=strategy, trust=trust, disagreement=disagreement)
+        wishes = Wishes(
+            tta=how["tta"],
+            fix_colour=how["fix_colour"],
+            strategy=how["strategy"],
+            trust=how["trust"],
+            disagreement=disagreement,
+        )
         if is_session(model):
             if wishes.of_an_ensemble:
                 raise InvalidConfig("strategy, trust and disagreement are for a model by name, not for an open session")
@@ -124,9 +139,11 @@ class Upscaler:
             named = cast("str | os.PathLike[str] | Bundle", model)
             outputs = wishes.outputs(named, scale)
             opened = partial(open_session, named, scale=scale, threads=threads, output=outputs)
-            self._session = wishes.wrapped(opened(backend=backend, device=device, precision=precision))
+            self._session = wishes.wrapped(
+                opened(backend=how["backend"], device=how["device"], precision=how["precision"])
+            )
             self._own = [self._session]
-            reopen = reopen or partial(opened, backend=self._session.info.backend or backend)
+            reopen = reopen or partial(opened, backend=self._session.info.backend or how["backend"])
         self._settings = ({} if alpha == "network" else {"alpha": alpha}) | wishes.unusual()
         self._end = weakref.finalize(self, _close_all, self._own)
         self._end.atexit = False
@@ -138,8 +155,8 @@ class Upscaler:
         self._wishes = wishes
         self._scale = float(self.info.scale if scale is None else scale)
         self._alpha = alpha
-        self._tile = tile
-        self._memory_limit = memory_limit
+        self._tile = how["tile"]
+        self._memory_limit = how["memory_limit"]
         self._turn = threading.Lock()
         self._closed = False
         tell_of_fork(self)

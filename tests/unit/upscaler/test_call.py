@@ -219,7 +219,7 @@ def test_quality_is_that_of_the_file() -> None:
     assert len(srgan.upscale(data, nearest(), quality=5)) < len(srgan.upscale(data, nearest(), quality=95)) / 3
     for wrong in (0, 101):
         session = nearest()
-        with pytest.raises(InvalidConfig, match="quality is 1 to 100"):
+        with pytest.raises(InvalidConfig, match="upscale.quality: must be (greater|less) than or equal to"):
             srgan.upscale(data, session, quality=wrong)
         assert session.shapes == []
 
@@ -430,7 +430,7 @@ def test_options_that_make_no_sense_are_refused(wrong: Any) -> None:
 
 
 def test_an_unknown_option_is_a_type_error() -> None:
-    with pytest.raises(TypeError, match=r"upscale.. has no option 'sclae'"):
+    with pytest.raises(TypeError, match=r"there is no option 'sclae'"):
         srgan.upscale(noise(5, 6), nearest(), sclae=2)  # type: ignore[call-overload]
 
 
