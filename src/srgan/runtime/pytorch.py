@@ -81,13 +81,13 @@ class TorchSession:
     On the CPU it works in forked processes too; on other devices a run there raises `DeviceUnavailable`.
     """
 
-    def __init__(self, network: torch.nn.Module, info: SessionInfo, threads: int, crew: Crew) -> None:
+    def __init__(self, network: torch.nn.Module, info: SessionInfo, threads: int = 0, crew: Crew | None = None) -> None:
         self.info = info
         self._network: torch.nn.Module | None = network
         self._threads = threads
         one = next(network.parameters())
         self._device, self._dtype = one.device, one.dtype
-        self._crew = crew
+        self._crew = crew or Crew(1, "srgan-torch")
         self._lost = False
         tell_of_fork(self)
 
