@@ -160,25 +160,27 @@ def _in_fresh_process(file: str, folder: Path, steps: int, changes: dict[str, An
 def _measure(file: str, folder: str, steps: int, changes: dict[str, Any]) -> dict[str, Any]:
     """In the fresh process: train for some steps and look at the clock after each."""
     from srgan.config import load_config
-    from srgan.training import train
+    from srgan.training import TrainJob, train
     from srgan.training.config import TrainConfig
     from srgan.training.optimisers import WeightAverage
 
     with tempfile.TemporaryDirectory(prefix="srgan-training-run-") as runs:
         always = {
             "data.folders": [folder],
-            "discriminator.head_start": 0,  # it counts from the first step on
             "hardware.threads": 1,
             "output.runs": runs,
             "output.tensorboard": False,
         }
+        alone = changes.get("recipe") == "pretrain"
+        if not alone:
+            always["discriminator.head_start"] = 0  # it counts from the first step on
         config = load_config(
             TrainConfig,
             ROOT / "configs" / file if file else None,
             sets=["network.init_from=", "validation.folder=null"],
             flags={**always, **changes},
         )
-        cycle = config.updates.generator  # whole ones are timed
+        cycle = 1 if alone else config.updates.generator  # whole ones are timed
         warm, timed = max(2, cycle), -(-steps // cycle) * cycle
         clock: list[float] = []
         update = WeightAverage.update
@@ -191,7 +193,7 @@ def _measure(file: str, folder: str, steps: int, changes: dict[str, Any]) -> dic
 
         WeightAverage.update = counting  # type: ignore[method-assign]  # called at the end of every step
         with contextlib.suppress(Enough):
-            train(config, resume=False)
+            train(TrainJob(config=config, resume=False))
     return {
         "cpu_seconds_per_step": (clock[-1] - clock[warm - 1]) / timed,
         "peak_bytes": peak_memory(),

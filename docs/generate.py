@@ -20,7 +20,7 @@ from srgan.cli import app
 from srgan.cli.failures import EXIT_CODES, exit_code_of
 from srgan.config import ENVIRONMENT_PREFIX, TRAINING_ENVIRONMENT_PREFIX, choices_of, list_keys
 from srgan.settings import Settings
-from srgan.training.config import TrainConfig
+from srgan.training.config import RECIPES, TrainConfig, find_recipe
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code. Do not edit: run `make docs`. -->\n"
@@ -107,13 +107,31 @@ def config_page() -> str:
             f"For `srgan train`. Variables begin with `{TRAINING_ENVIRONMENT_PREFIX}`: "
             f"`{TRAINING_ENVIRONMENT_PREFIX}DATA__BATCH` is `data.batch`.\n",
             _keys(TrainConfig),
+            *_recipes(),
         ]
     )
 
 
-def _keys(model: Any) -> str:
+def _recipes() -> Iterator[str]:
+    """What each recipe that comes with srgan adds to the training file."""
+    forms = {name: find_recipe(name).settings for name in RECIPES.builtin}
+    for name, form in forms.items():
+        if form is TrainConfig:
+            continue
+        above = next(other for other in forms if forms[other] is form.__base__)
+        also = "" if forms[above] is TrainConfig else f", and those of the recipe {above}"
+        yield f"### Recipe {name}\n"
+        yield f'With `recipe = "{name}"` a training file may have these keys too{also}.\n'
+        yield _keys(form, known=form.__base__)
+
+
+def _keys(model: Any, known: Any = None) -> str:
+    """A table of the keys of ``model``, but for those that ``known`` has."""
     rows = []
+    left_out = {key for key, _ in list_keys(known)} if known else set()
     for key, field in list_keys(model):
+        if key in left_out:
+            continue
         default = "**required**" if field.is_required() else _code(field.get_default(call_default_factory=True))
         rows.append((f"`{key}`", _values(field), default, field.description or ""))
     return _table(("Key", "Values", "Default", "Meaning"), rows)

@@ -31,12 +31,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from srgan.errors import InvalidConfig
+from srgan.settings import Section
 
 ENVIRONMENT_PREFIX = "SRGAN_"
 TRAINING_ENVIRONMENT_PREFIX = "SRGAN_TRAIN__"
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+"""Of JSON Schema, that files are described in."""
 
-
-Config = TypeVar("Config", bound=BaseModel)
+Config = TypeVar("Config", bound=Section)
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,13 @@ def load_config(
     ``path`` is a TOML, YAML or JSON file. ``environment`` is `os.environ` or a part of it; variables that start with
     ``prefix`` count (`TRAINING_ENVIRONMENT_PREFIX` for the training file). Each of ``sets`` is a text
     ``key.path=value``. ``flags`` maps key paths to values of the right type; None means not given.
-    Raises `InvalidConfig` with one line for each mistake, whatever source it is in.
+    Where values choose a form (`Section.form_of`) and a stronger source chooses another one than the file, keys of the
+    file that this one lacks are left out. Raises `InvalidConfig` with one line for each mistake, whatever source it is
+    in.
     """
     mistakes: list[str] = []
-    given = [
-        *_from_file(path),
+    file = _from_file(path)
+    stronger = [
         *_from_environment(environment or {}, prefix),
         *_from_sets(sets, mistakes),
         *(
@@ -75,24 +79,34 @@ def load_config(
             if value is not None
         ),
     ]
-    values: dict[str, Any] = {}
-    for item in given:
-        _put(values, item, mistakes)
+    # A file that is written for one form serves another one too, which somebody chooses for this run: what only the
+    # form of the file has is then left out. Within a file it would be a mistake.
+    form, written_for = (model_class.form_of(_merged(items, [])) for items in ([*file, *stronger], file))
+    idle = written_for.model_fields.keys() - form.model_fields.keys()
+    given = [*(item for item in file if item.path[0] not in idle), *stronger]
+    return _validated(model_class, _merged(given, mistakes), given, mistakes)
+
+
+def checked(model_class: type[Config], values: Mapping[str, Any], source: str = "") -> Config:
+    """``values``, all from one ``source``, as a ``model_class``.
+
+    Raises `InvalidConfig` with one line for each mistake, which names the source if it has a name.
+    """
+    given = [_Given((key,), value, source) for key, value in values.items() if source]
+    return _validated(model_class, values, given, ())
+
+
+def _validated(
+    model_class: type[Config], values: Mapping[str, Any], given: Sequence[_Given], mistakes: Sequence[str]
+) -> Config:
+    """``values`` as a ``model_class``, unless there are ``mistakes`` already or more are found."""
     try:
         config = model_class.model_validate(values)
     except ValidationError as error:
-        mistakes += _explain(error, model_class, values, given)
+        mistakes = [*mistakes, *_explain(error, model_class, values, given)]
     if mistakes:
         raise InvalidConfig("\n".join(mistakes))
     return config
-
-
-def checked(model_class: type[Config], values: Mapping[str, Any]) -> Config:
-    """``values``, from one source, as a ``model_class``. Raises `InvalidConfig` with one line for each mistake."""
-    try:
-        return model_class.model_validate(values)
-    except ValidationError as error:
-        raise InvalidConfig("\n".join(_explain(error, model_class, values, ()))) from error
 
 
 def _from_file(path: str | os.PathLike[str] | None) -> list[_Given]:
@@ -173,6 +187,14 @@ def _from_text(text: str) -> Any:
     return text
 
 
+def _merged(given: Sequence[_Given], mistakes: list[str]) -> dict[str, Any]:
+    """All values that were given, the weakest first."""
+    values: dict[str, Any] = {}
+    for item in given:
+        _put(values, item, mistakes)
+    return values
+
+
 def _put(values: dict[str, Any], item: _Given, mistakes: list[str]) -> None:
     """Lay one given value over those of weaker sources."""
     *parents, last = item.path
@@ -198,7 +220,7 @@ def _explain(error: ValidationError, model_class: type[BaseModel], values: Any, 
     details: dict[tuple[str, ...], str] = {}
     for fault in error.errors(include_url=False, include_context=False):
         path = _key_path(fault, values)
-        complaint, detail = _complaint(fault, model_class, path)
+        complaint, detail = _complaint(fault, model_class, path, values)
         if complaint not in lines.setdefault(path, []):
             lines[path].append(complaint)
         details[path] = detail
@@ -222,10 +244,12 @@ def _key_path(fault: ErrorDetails, values: Any) -> tuple[str, ...]:
     return tuple(path)
 
 
-def _complaint(fault: ErrorDetails, model_class: type[BaseModel], path: tuple[str, ...]) -> tuple[str, str]:
+def _complaint(
+    fault: ErrorDetails, model_class: type[BaseModel], path: tuple[str, ...], values: Any
+) -> tuple[str, str]:
     """What is wrong, and what stood there instead."""
     if fault["type"] == "extra_forbidden":
-        return f"unknown key{_suggestion(model_class, path)}", ""
+        return f"unknown key{_suggestion(model_class, path, values)}", ""
     if fault["type"] == "missing":
         return "is required", ""
     if fault["type"] == "model_type":
@@ -241,20 +265,31 @@ def _complaint(fault: ErrorDetails, model_class: type[BaseModel], path: tuple[st
     return message, f", not {_short(fault['input'])}"
 
 
-def _suggestion(model_class: type[BaseModel], path: tuple[str, ...]) -> str:
+def _suggestion(model_class: type[BaseModel], path: tuple[str, ...], values: Any) -> str:
     """The key that was probably meant: a near miss in the same section, else the same name in another section."""
-    models = [model_class]
+    here = values
+    models = _forms([model_class], here)
     for part in path[:-1]:
+        here = here[int(part) if isinstance(here, list | tuple) else part]
         if not part.isdigit():
             fields = [model.model_fields[part] for model in models if part in model.model_fields]
-            models = [inner for field in fields for inner in _models_in(field.annotation)]
+            models = _forms([inner for field in fields for inner in _models_in(field.annotation)], here)
     siblings = sorted({name for model in models for name in model.model_fields})
+    for model in models:
+        if issubclass(model, Section) and (owner := model.owner_of(path[-1])):
+            return f"; {owner}"
     if near := get_close_matches(path[-1], siblings, n=1):
         return f"; did you mean {near[0]!r}?"
     for key, _ in list_keys(model_class):
         if key.rpartition(".")[2] == path[-1]:
             return f"; did you mean {key!r}?"
     return f"; there are: {', '.join(siblings)}" if siblings else ""
+
+
+def _forms(models: Sequence[type[BaseModel]], values: Any) -> list[type[BaseModel]]:
+    """``models``, each in the form that ``values`` choose."""
+    known = isinstance(values, Mapping)
+    return [model.form_of(values) if known and issubclass(model, Section) else model for model in models]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -319,7 +354,7 @@ def _section_of(field: FieldInfo) -> type[BaseModel] | None:
 
 def json_schema(model_class: type[BaseModel]) -> dict[str, Any]:
     """The JSON Schema of a configuration file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model_class.model_json_schema()}
+    return {"$schema": DRAFT, **model_class.model_json_schema()}
 
 
 def to_toml(config: BaseModel, *, comments: bool = False) -> str:
@@ -330,9 +365,12 @@ def to_toml(config: BaseModel, *, comments: bool = False) -> str:
     return _toml_section(config, (), comments).lstrip("\n")
 
 
-def template(model_class: type[BaseModel]) -> str:
-    """A commented TOML file with every key at its default; required keys are commented out."""
-    return to_toml(model_class.model_construct(), comments=True)
+def template(model_class: type[BaseModel], **values: Any) -> str:
+    """A commented TOML file with every key at its default, or as ``values`` has it.
+
+    Required keys are commented out.
+    """
+    return to_toml(model_class.model_construct(**values), comments=True)
 
 
 def _toml_section(config: BaseModel, path: tuple[str, ...], comments: bool) -> str:

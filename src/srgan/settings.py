@@ -22,6 +22,16 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @classmethod
+    def form_of(cls, values: Mapping[str, Any]) -> type[Section]:
+        """The class that ``values`` are read by: this one, unless they choose a subclass that has more keys."""
+        return cls
+
+    @classmethod
+    def owner_of(cls, key: str) -> str:
+        """Where ``key``, which this class does not have, belongs: in words, empty when nobody knows."""
+        return ""
+
 
 class Job(Section):
     """A piece of work as a value: all that decides the result, and nothing else.
@@ -41,13 +51,18 @@ class Job(Section):
         """The whole job as JSON, defaults written out; names of files that are not Unicode as escapes."""
         return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
 
+    def identity(self) -> dict[str, Any]:
+        """The job as JSON values, less `APART`."""
+        content: dict[str, Any] = _without(self.model_dump(mode="json"), self.APART)
+        return content
+
     def digest(self, *more: str) -> str:
         """What tells the job from others that give another result, and ``more`` that does: 32 hexadecimal digits.
 
         Two jobs that differ in `APART` alone have the same.
         """
-        content = [_without(self.model_dump(mode="json"), self.APART), *more]
-        return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+        content = json.dumps([self.identity(), *more], sort_keys=True)
+        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
         pytest.importorskip(library)
     from safetensors.torch import load_file, save
 
-    from srgan.training.config import TrainConfig
-    from srgan.training.pretrain import pretrain
+    from srgan.training import TrainConfig
+    from srgan.training import train as begin
 
     random = np.random.default_rng(0)
     (tmp_path / "pictures").mkdir()
@@ -55,11 +55,11 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
 
         def listen(status: Any) -> None:
             heard.append(status)
-            if stop and status.step >= stop:
+            if stop and status.done >= stop:
                 raise InterruptedError
 
         with contextlib.suppress(InterruptedError):
-            pretrain(TrainConfig.model_validate(values), progress=listen)
+            begin(TrainConfig.model_validate(values), report=listen)
         folder = tmp_path / "runs" / values["output"]["name"] / "001" / "checkpoints"
         return heard, load_file(max(folder.glob("*.safetensors")))
 
@@ -70,7 +70,7 @@ def test_it_learns_what_it_learns_on_the_cpu(run: Callable[..., Any]) -> None:
     there, _ = run(output__name="there")
     here, _ = run(output__name="here", hardware__device="cpu")
 
-    assert [status.loss for status in there] == pytest.approx([status.loss for status in here], rel=0.05)
+    assert [status.loss for status in there[1:]] == pytest.approx([status.loss for status in here[1:]], rel=0.05)
 
 
 @pytest.mark.slow
@@ -79,15 +79,15 @@ def test_it_learns_what_it_learns_on_the_cpu(run: Callable[..., Any]) -> None:
 def test_it_learns_in_16_bits(run: Callable[..., Any], precision: str, compile: bool) -> None:
     heard, saved = run(hardware__precision=precision, hardware__compile=compile)
 
-    assert heard[-1].loss < heard[0].loss
-    assert str(saved["network/stem.weight"].dtype) == "torch.float32"
+    assert heard[-1].loss < heard[1].loss
+    assert str(saved["networks/generator/stem.weight"].dtype) == "torch.float32"
 
 
 def test_fp16_finds_a_scale_and_keeps_it(run: Callable[..., Any]) -> None:
     _, saved = run(hardware__precision="fp16")
 
-    assert saved["loss_scale/0"][0] >= 1.0
-    assert saved["optimiser/0/0/step"] >= 90
+    assert saved["loss_scales/generator"][0] >= 1.0
+    assert saved["optimisers/generator/0/0/step"] >= 90
 
 
 def test_it_goes_on_after_an_interruption(run: Callable[..., Any]) -> None:
@@ -95,7 +95,7 @@ def test_it_goes_on_after_an_interruption(run: Callable[..., Any]) -> None:
     run(output__name="broken", stop=60)
     heard, _ = run(output__name="broken")
 
-    assert [status.step for status in heard] == [60, 80, 100]
+    assert [status.done for status in heard] == [50, 60, 80, 100]
     assert heard[-1].loss == pytest.approx(straight[-1].loss, rel=0.05)
 
 
@@ -115,4 +115,4 @@ def test_bad_steps_are_left_out_on_the_device(run: Callable[..., Any], monkeypat
     _, saved = run(network__name="srresnet", network__options={"width": 8, "blocks": 1})
 
     assert all(value.isfinite().all() for value in saved.values() if value.is_floating_point())
-    assert saved["optimiser/0/0/step"] == 90
+    assert saved["optimisers/generator/0/0/step"] == 90

@@ -26,6 +26,7 @@ INIT_EXAMPLES = """\b
 Examples:
   srgan config init
   srgan config init my.toml --kind train
+  srgan config init my.toml --kind train --recipe adversarial
   srgan config init my-photos.toml --kind train --preset fast-gan
   srgan config init - | less
 """
@@ -70,8 +71,16 @@ def schema(kind: KindOption = Kind.SETTINGS, job: JobOption = None) -> None:
     `# yaml-language-server: $schema=srgan.schema.json`, in JSON by a key `$schema`.
     """
     from srgan.config import json_schema
+    from srgan.settings import Settings
 
-    emit_json(json_schema(_model(kind) if job is None else _job(job)))
+    if job is not None:
+        emit_json(json_schema(_job(job)))
+    elif kind is Kind.TRAIN:
+        from srgan.training.config import train_schema
+
+        emit_json(train_schema())
+    else:
+        emit_json(json_schema(Settings))
 
 
 @app.command("init", cls=options.Command, epilog=INIT_EXAMPLES)
@@ -92,12 +101,18 @@ def init(
             show_default=False,
         ),
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", metavar="NAME", help="Training file of this recipe, such as adversarial.", show_default=False
+        ),
+    ] = None,
 ) -> None:
     """Write a commented TOML file with every key at its default, or as a preset has it.
 
     A file that exists is never touched.
     """
-    text = _text(kind, preset)
+    text = _text(kind, preset, recipe)
     if path == "-":
         emit(text.rstrip("\n"))
         return
@@ -106,16 +121,23 @@ def init(
     emit(str(target))
 
 
-def _text(kind: Kind, preset: str | None) -> str:
-    if preset is None:
+def _text(kind: Kind, preset: str | None, recipe: str | None) -> str:
+    if kind is Kind.SETTINGS:
+        if preset is not None or recipe is not None:
+            raise InvalidConfig("--preset, --recipe: are of training files; add --kind train")
         from srgan.config import template
+        from srgan.settings import Settings
 
-        return template(_model(kind))
-    if kind is not Kind.TRAIN:
-        raise InvalidConfig("--preset: presets are training files; add --kind train")
-    from srgan.training.presets import preset as made
+        return template(Settings)
+    if preset is not None:
+        if recipe is not None:
+            raise InvalidConfig("--recipe: a preset has its recipe; give one of the two")
+        from srgan.training.presets import preset as made
 
-    return made(preset)
+        return made(preset)
+    from srgan.training.config import train_template
+
+    return train_template(recipe or "pretrain")
 
 
 @app.command("import-basicsr", cls=options.Command, epilog=IMPORT_EXAMPLES)
@@ -130,16 +152,18 @@ def import_basicsr(
     Says what is in another form here and what has no counterpart, in the file as well. Options that would come to mean
     something else are refused, all at once.
     """
-    from srgan.config import to_toml
-    from srgan.training.basicsr import import_options
+    from srgan.config import checked, to_toml
+    from srgan.conversion.basicsr import import_options
+    from srgan.training.config import TrainConfig
 
     made = import_options(source)
+    config = checked(TrainConfig, made.values, source.name)
     told = [f"Other here: {each}." for each in made.differences]
     if made.left_out:
         told.append(f"Without a counterpart here, so left out: {', '.join(made.left_out)}.")
     head = [f"Made of {source.name} by srgan config import-basicsr.", *told, f"srgan train --config {output.name}"]
     comments = "\n".join(textwrap.fill(line, 118, initial_indent="# ", subsequent_indent="#   ") for line in head)
-    _write_new(output, f"{comments}\n\n{to_toml(made.config)}")
+    _write_new(output, f"{comments}\n\n{to_toml(config)}")
     for line in told:
         say(line)
     emit(str(output))
@@ -163,13 +187,3 @@ def _job(name: str) -> type[BaseModel]:
 
     model: type[BaseModel] = KINDS.load(name).load_model()
     return model
-
-
-def _model(kind: Kind) -> type[BaseModel]:
-    if kind is Kind.TRAIN:
-        from srgan.training.config import TrainConfig
-
-        return TrainConfig
-    from srgan.settings import Settings
-
-    return Settings

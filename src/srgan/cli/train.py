@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srgan.cli import options
+from srgan.cli.interrupts import stopping
 from srgan.cli.output import Progress, emit, emit_json, say
-from srgan.errors import CannotWrite
-from srgan.progress import Step
 
 if TYPE_CHECKING:
-    from srgan.training.progress import TrainStatus
+    from srgan.training import TrainJob
 
 EXAMPLES = """\b
 Examples:
@@ -91,23 +89,20 @@ def train(
         else:
             emit(str(preview))
         return
-    if output is not None and output.exists():
-        raise CannotWrite(f"{output}: exists already; choose another place for the model")
+    from srgan.training import TrainJob
+
+    carry_out(TrainJob(config=settings, resume=resume, output=output), as_json=as_json)
+
+
+def carry_out(job: TrainJob, *, as_json: bool) -> None:
+    """Train, with a bar, and tell where the model is; Ctrl-C and the like end it with a checkpoint."""
     from srgan.training import train as run
+    from srgan.training.launch import follows
 
-    with Progress("training", delay=0.0) as progress:
-
-        def show(status: TrainStatus) -> None:
-            loss = "" if math.isnan(status.loss) else f"loss {status.loss:.3g}, "
-            quality = "" if status.psnr is None else f"PSNR {status.psnr:.2f} dB, "
-            note = f"{loss}{quality}{status.steps_per_second:.1f} steps/s"
-            progress(Step(status.step, status.steps, "steps", note))
-
-        bundle = run(settings, resume=resume, progress=show)
-    if output is not None:
-        from srgan.models import write_bundle
-
-        bundle = write_bundle(output, bundle.info, {name: bundle.read(name) for name in bundle.info.files})
+    with stopping("stopping after this step, with a checkpoint") as stop, Progress("training", delay=0.0) as progress:
+        bundle = run(job, report=progress, stop=stop)
+    if follows():
+        return
     if as_json:
         emit_json({**bundle.info.model_dump(mode="json"), "path": str(bundle.path)})
         return

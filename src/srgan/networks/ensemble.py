@@ -125,6 +125,9 @@ class EnsembleNetwork(Network):
         """A network of these outputs alone, their channels one after the other. Shares the weights."""
         return Chosen(self, names)
 
+    def alternatives(self) -> Sequence[Network]:
+        return [self.only(name) for name in self.outputs]
+
     def deploy(self) -> Self:
         """Each member in its own form for inference."""
         plain = super().deploy()

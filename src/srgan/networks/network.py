@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,10 @@ class Network(nn.Module):
                 if isinstance(child, ExpandedConv):
                     setattr(parent, name, child.collapse())
         return plain
+
+    def alternatives(self) -> Sequence[Network]:
+        """What may be run of it: itself, or for each of its `outputs` the network that gives this one alone."""
+        return [self]
 
 
 class ExpandedConv(nn.Module):
@@ -167,3 +172,18 @@ def costs(network: Network) -> tuple[int, int]:
         hook.remove()
     pixels = side * side
     return macs // pixels, 4 * (7 * widest + 2 * result.numel()) // pixels
+
+
+def facts(network: Network) -> dict[str, Any]:
+    """What a model's description (`srgan.models.ModelInfo`) says that follows from a deployed ``network``, by field."""
+    spent = [costs(each) for each in network.alternatives()]
+    return {
+        "outputs": network.outputs,
+        "scale": network.scale,
+        "channels": network.channels,
+        "radius": network.radius,
+        "multiple": network.multiple,
+        "parameters": sum(weight.numel() for weight in network.parameters()),
+        "macs_per_pixel": spent[0][0],
+        "working_bytes_per_pixel": max(working for _, working in spent),
+    }

@@ -1,61 +1,85 @@
-"""Training: a configuration in, a model bundle out. `RECIPES` lists the ways to get there."""
+"""Training: a job in, a model bundle out. `RECIPES` lists the ways to get there."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from srgan.errors import MissingDependency
-from srgan.plugins import Table
+from srgan.errors import CannotWrite, MissingDependency
+from srgan.progress import Report, Stop, silent
+from srgan.training.config import RECIPES, Recipe, TrainConfig, find_recipe
+from srgan.training.job import TrainJob, TrainStep
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from srgan.models import Bundle
-    from srgan.training.config import TrainConfig
-    from srgan.training.progress import TrainStatus
 
 log = logging.getLogger("srgan")
 
 LIBRARIES = ("torch", "lightning_fabric", "safetensors", "onnx", "onnxruntime", "pnnx")
 
-RECIPES = Table(
-    "srgan.recipes",
-    "recipe",
-    {
-        "pretrain": "srgan.training.pretrain:pretrain",
-        "adversarial": "srgan.training.adversarial:adversarial",
-        "ensemble": "srgan.training.ensemble:ensemble",
-        "take": "srgan.training.take:take",
-    },
-)
 
+def train(job: TrainJob | TrainConfig, *, report: Report | None = None, stop: Stop | None = None) -> Bundle:
+    """Train a model as ``job`` says and return its bundle: that in ``output.runs / name / version``, or the copy.
 
-def train(config: TrainConfig, *, resume: bool = True, progress: Callable[[TrainStatus], None] | None = None) -> Bundle:
-    """Train a model as ``config`` says and return its bundle, in ``config.output.runs / name / version / bundle``.
+    A configuration stands for the job of training as it says. An unfinished run that trains the same is continued, bit
+    for bit on a CPU, unless the job has ``resume`` off. ``report`` is told by `TrainStep`, and ``stop`` asked after
+    each: when it is set, a checkpoint is written and `Cancelled` raised. A run whose numbers stay not finite goes back
+    to its last good checkpoint with lower learning rates, up to `OptimiserSection.recoveries` times.
 
-    With ``resume`` an unfinished run of the same configuration is continued, bit for bit on a CPU; otherwise a new
-    version is begun. ``progress`` is called every few steps. A run whose numbers stay not finite goes back to its last
-    good checkpoint with lower learning rates, up to `OptimiserSection.recoveries` times. Raises what the recipe raises,
-    and `MissingDependency` without the `train` extra: before the first step, though the last libraries are needed only
-    after the last.
+    It can be called from any thread, and leaves the process as it was. Several devices are worked by processes that are
+    started here, see `train_apart`; of those that torchrun has started, each takes its part, and all return the bundle.
+    Raises what the recipe raises, and `MissingDependency` without the `train` extra: before the first step, though the
+    last libraries are needed only after the last.
     """
-    for library in LIBRARIES:
-        if find_spec(library) is None:
-            raise MissingDependency(library.replace("_", "-"), "train")
+    job = job if isinstance(job, TrainJob) else TrainJob(config=job)
+    _check_libraries()
+    if job.output is not None and job.output.exists():
+        raise CannotWrite(f"{job.output}: exists already; choose another place for the model")
+    from srgan.training.apart import processes, train_apart
+
+    if processes(job) > 1:
+        return train_apart(job, report=report, stop=stop)
+    from srgan.training.process import borrowed
+
+    with borrowed():
+        return _copied(_train(job, report or silent, stop or Stop()), job)
+
+
+def _train(job: TrainJob, report: Report, stop: Stop) -> Bundle:
+    """Call the recipe, again where it went back."""
     from srgan.training.loop import WentBack
 
-    recipe = RECIPES.load(config.recipe)
+    recipe, resume = find_recipe(job.config.recipe), job.resume
     while True:
         try:
-            bundle: Bundle = recipe(config, resume=resume, progress=progress)
+            return recipe(job.config, resume=resume, report=report, stop=stop)
         except WentBack as back:
             log.warning("%s", back)
             resume = True
-        else:
-            return bundle
+
+
+def _copied(bundle: Bundle, job: TrainJob) -> Bundle:
+    """``bundle``, or its copy where the job wants one: made by the one of several processes that leads."""
+    from srgan.models import write_bundle
+    from srgan.training.launch import follows
+
+    if job.output is None:
+        return bundle
+    if follows():
+        return bundle
+    return write_bundle(job.output, bundle.info, {name: bundle.read(name) for name in bundle.info.files})
+
+
+def train_apart(job: TrainJob | TrainConfig, *, report: Report | None = None, stop: Stop | None = None) -> Bundle:
+    """`train` in a process of its own, whose death is an error and no more; see `srgan.training.apart.train_apart`."""
+    _check_libraries()
+    from srgan.training.apart import train_apart
+
+    return train_apart(job, report=report, stop=stop)
 
 
 def blend_models(
@@ -65,9 +89,7 @@ def blend_models(
 
     Raises what that raises, and `MissingDependency` without the `train` extra.
     """
-    for library in LIBRARIES:
-        if find_spec(library) is None:
-            raise MissingDependency(library.replace("_", "-"), "train")
+    _check_libraries()
     from srgan.training.blend import blend
 
     return blend(shares, target, name=name, family=family, description=description)
@@ -86,4 +108,21 @@ def preview_degradation(config: TrainConfig, target: Path) -> None:
     draw_samples(config, target)
 
 
-__all__ = ["RECIPES", "blend_models", "preview_degradation", "train"]
+def _check_libraries() -> None:
+    for library in LIBRARIES:
+        if find_spec(library) is None:
+            raise MissingDependency(library.replace("_", "-"), "train")
+
+
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "TrainConfig",
+    "TrainJob",
+    "TrainStep",
+    "blend_models",
+    "find_recipe",
+    "preview_degradation",
+    "train",
+    "train_apart",
+]

@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from srgan.errors import InvalidConfig
 from srgan.models import Bundle
 from srgan.networks.discriminators import build_discriminator
-from srgan.training.config import DiscriminatorSection, TrainConfig
+from srgan.progress import Report, Stop
 from srgan.training.data import TileStore
 from srgan.training.features import PerceptualLoss, check_patch
+from srgan.training.finishing import finish
 from srgan.training.gan_losses import (
     artefact_map,
     discriminator_loss,
@@ -31,21 +32,23 @@ from srgan.training.learner import Learner, Stepped
 from srgan.training.loop import Sitting, open_sitting, work_through
 from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
-from srgan.training.progress import TrainStatus
-from srgan.training.runs import State, unfinished_run
-from srgan.training.setup import chosen, finish, make_fabric, make_network
+from srgan.training.recipes import AdversarialConfig, DiscriminatorSection
+from srgan.training.runs import unfinished_run
+from srgan.training.setup import make_fabric, make_network
+from srgan.training.state import MAIN, State
 from srgan.training.team import make_team
 from srgan.training.validation import Validator
+
+RIVAL = "discriminator"
+"""Its name in the state."""
 
 log = logging.getLogger("srgan")
 
 
-def adversarial(
-    config: TrainConfig, *, resume: bool = True, progress: Callable[[TrainStatus], None] | None = None
-) -> Bundle:
+def adversarial(config: AdversarialConfig, *, resume: bool, report: Report, stop: Stop) -> Bundle:
     """Train ``config.network`` against ``config.discriminator`` and return the finished bundle.
 
-    Interrupts, resuming and errors are those of `pretrain`; mistakes in the configuration show before anything is
+    Ending early, resuming and errors are those of `pretrain`; mistakes in the configuration show before anything is
     decoded.
     """
     fabric = make_fabric(config.hardware)
@@ -71,22 +74,30 @@ def adversarial(
         config.data, scale=network.scale, seed=config.seed, device=fabric.device, share=(team.rank, team.size)
     )
     average = WeightAverage(network, config.optimiser.ema)
-    state = State(network, average, make_optimisers(network, config.optimiser), store.generator)
-    state.discriminator, state.discriminator_optimiser = discriminator, _make_optimiser(discriminator, config)
+    state = State(
+        {MAIN: network, RIVAL: discriminator},
+        {MAIN: average},
+        {MAIN: make_optimisers(network, config.optimiser), RIVAL: [_make_optimiser(discriminator, config)]},
+        store.generator,
+        turns={RIVAL: 0},
+    )
     scaled = config.hardware.precision == "fp16"
     seen = (perceptual.name,) if perceptual else ()
     with open_sitting(
         config,
         state,
         run=begun,
-        guard=StepGuard(network, discriminator, scaled=scaled),
-        rivals=(StepGuard(discriminator, network, scaled=scaled),),
+        guards={
+            MAIN: StepGuard(network, discriminator, scaled=scaled),
+            RIVAL: StepGuard(discriminator, network, scaled=scaled),
+        },
         team=team,
         validator=validator,
-        progress=progress,
+        report=report,
+        stop=stop,
     ) as sitting:
         work_through(sitting, store, make_step(sitting, fabric, store, perceptual))
-        return finish(config, sitting.run, chosen(config, sitting.run, state), state, store, loss_features=seen)
+        return finish(sitting, store, loss_features=seen)
 
 
 def make_discriminator(section: DiscriminatorSection) -> nn.Module:
@@ -101,7 +112,7 @@ def make_discriminator(section: DiscriminatorSection) -> nn.Module:
     return discriminator
 
 
-def _make_optimiser(discriminator: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def _make_optimiser(discriminator: nn.Module, config: AdversarialConfig) -> torch.optim.Optimizer:
     section = config.discriminator
     weights = list(discriminator.parameters())
     fused = weights[0].device.type in ("cpu", "cuda")
@@ -109,6 +120,11 @@ def _make_optimiser(discriminator: nn.Module, config: TrainConfig) -> torch.opti
     for group in optimiser.param_groups:
         group["peak"] = group["lr"]
     return optimiser
+
+
+def _config(sitting: Sitting) -> AdversarialConfig:
+    assert isinstance(sitting.config, AdversarialConfig)
+    return sitting.config
 
 
 def make_step(
@@ -119,15 +135,10 @@ def make_step(
     ``updates.generator`` steps of the one follow ``updates.discriminator`` of the other, each with a batch of its own.
     Whose turn it is follows from the state's step alone, so a run can be interrupted within a cycle.
     """
-    config, state = sitting.config, sitting.state
-    rival, moves_rival = state.discriminator, state.discriminator_optimiser
-    assert rival is not None
-    assert moves_rival is not None
-    generator = Learner(
-        fabric, state.network, state.optimisers, sitting.guard, config.optimiser, compile=config.hardware.compile
-    )
-    (rival_guard,) = sitting.rivals
-    discriminator = Learner(fabric, rival, [moves_rival], rival_guard, config.optimiser)
+    config, state, guards = _config(sitting), sitting.state, sitting.guards
+    rival, moves, section, compiled = state.networks[RIVAL], state.optimisers, config.optimiser, config.hardware.compile
+    generator = Learner(fabric, state.network, moves[MAIN], guards[MAIN], section, compile=compiled)
+    discriminator = Learner(fabric, rival, moves[RIVAL], guards[RIVAL], section)
     pixel_loss = PixelLoss(config.loss)
     judged: dict[str, Tensor] = {}
 
@@ -157,10 +168,10 @@ def make_step(
         number = state.step + 1
         store.advance(number)
         factor = rate_factor(config.optimiser, number, config.steps) * state.rate_scale
-        set_rate([*state.optimisers, moves_rival], factor)
+        set_rate(state.all_optimisers(), factor)
         if state.step % config.updates.generator == 0:
             for _ in range(config.updates.discriminator):
-                state.discriminator_step += 1
+                state.turns[RIVAL] += 1
                 told = discriminator.step(tell_apart)
                 judged.update({**told.terms, "loss/discriminator": told.loss})
         rival.requires_grad_(False)
@@ -182,24 +193,23 @@ def by_average(state: State, low: Tensor) -> Tensor:
     return out
 
 
-def _convince(config: TrainConfig, state: State, output: Tensor, high: Tensor) -> Tensor:
+def _convince(config: AdversarialConfig, state: State, output: Tensor, high: Tensor) -> Tensor:
     """The generator's adversarial loss; the discriminator is frozen."""
-    assert state.discriminator is not None
+    discriminator = state.networks[RIVAL]
     kind = config.discriminator.loss
     real = None
     if kind == "ragan":
         with torch.no_grad():
-            real = state.discriminator(high)
-    return generator_loss(kind, real, state.discriminator(output))
+            real = discriminator(high)
+    return generator_loss(kind, real, discriminator(output))
 
 
 def _tell_apart(
     sitting: Sitting, batch: tuple[Tensor, Tensor], generate: nn.Module, discriminate: nn.Module
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The discriminator's loss on a batch, and what it thinks of it; the generator, as it trains, is left alone."""
-    config, state, team = sitting.config, sitting.state, sitting.team
-    section, bare = config.discriminator, state.discriminator
-    assert bare is not None
+    state, team = sitting.state, sitting.team
+    section, bare = _config(sitting).discriminator, state.networks[RIVAL]
     low, real = batch
     with torch.no_grad():
         fake = generate(low)
@@ -208,8 +218,8 @@ def _tell_apart(
     # Penalties are slopes of slopes: in float32, outside of autocast.
     if section.loss == "wgan-gp":
         loss = loss + section.gradient_penalty * gradient_penalty(
-            bare, real, fake, state.generator, part=(team.rank, team.size)
+            bare, real, fake, state.random, part=(team.rank, team.size)
         )
-    if section.r1 and state.discriminator_step % section.r1_every == 0:
+    if section.r1 and state.turns[RIVAL] % section.r1_every == 0:
         loss = loss + section.r1 * section.r1_every * r1_penalty(bare, real)
     return loss, {"discriminator/real": of_real.float().mean(), "discriminator/fake": of_fake.float().mean()}

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from srgan.errors import InvalidConfig
-from srgan.models import Bundle, ModelInfo, Provenance, find_model, write_bundle
+from srgan.models import Bundle, ModelInfo, Provenance, find_model
 from srgan.networks import build
+from srgan.training.finishing import write_model
 from srgan.training.fusion import ONE_ANCESTOR, likeness
 from srgan.training.runs import commit_here
 from srgan.training.setup import weights_of
@@ -32,8 +33,6 @@ def blend(shares: Mapping[str, float], target: Path, *, name: str, family: str =
     none is more than zero, for different networks and for networks without a common ancestor; what `find_model` and
     `write_bundle` raise.
     """
-    from srgan.networks.export import export_forms
-
     total = sum(shares.values())
     if len(shares) < 2 or min(shares.values()) < 0 or not 0 < total < float("inf"):
         raise InvalidConfig("a blend needs two models or more, with shares from 0 of which one is larger: fast=0.3")
@@ -53,25 +52,28 @@ def blend(shares: Mapping[str, float], target: Path, *, name: str, family: str =
     network.load_state_dict(_mean(states, parts))
     made_by = [bundle.info.provenance for bundle in bundles.values()]
     recipe = " + ".join(f"{part:.3g} {bundle.info.name}" for part, bundle in zip(parts, bundles.values(), strict=True))
-    info: ModelInfo = first.model_copy(
-        update={
-            "name": name,
-            "family": family,
-            "description": description or f"Between {' and '.join(bundle.info.name for bundle in bundles.values())}.",
-            "quality": (),
-            "provenance": Provenance(
-                corpus="; ".join(dict.fromkeys(made.corpus for made in made_by)),
-                recipe="blend",
-                config=recipe,
-                steps=max(made.steps for made in made_by),
-                commit=commit_here(),
-                trained_on="; ".join(dict.fromkeys(made.trained_on for made in made_by)),
-                parent=first.name,
-                loss_features=tuple(dict.fromkeys(feature for made in made_by for feature in made.loss_features)),
-            ),
-        }
+    made = write_model(
+        target,
+        network,
+        name=name,
+        family=family,
+        description=description or f"Between {' and '.join(bundle.info.name for bundle in bundles.values())}.",
+        network=first.network,
+        network_options=first.network_options,
+        value_range=first.value_range,
+        minimum=first.minimum,
+        licence=first.licence,
+        provenance=Provenance(
+            corpus="; ".join(dict.fromkeys(made.corpus for made in made_by)),
+            recipe="blend",
+            config=recipe,
+            steps=max(made.steps for made in made_by),
+            commit=commit_here(),
+            trained_on="; ".join(dict.fromkeys(made.trained_on for made in made_by)),
+            parent=first.name,
+            loss_features=tuple(dict.fromkeys(feature for made in made_by for feature in made.loss_features)),
+        ),
     )
-    made = write_bundle(target, info, export_forms(network, info))
     log.info("%s: %s", made.path, recipe)
     return made
 

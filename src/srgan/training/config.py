@@ -1,17 +1,31 @@
-"""The training file: every setting of `srgan train`, typed and described. Importing this loads no torch."""
+"""The training file: every setting of `srgan train`, typed and described. Importing this loads no torch.
+
+What all recipes share is in `TrainConfig`. A recipe brings what is its own with it: `RECIPES` names a `Recipe` for
+each, whose settings are a subclass. The key ``recipe`` of a file says by which of them it is read.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, field_validator, model_validator
+from pydantic.json_schema import models_json_schema
 
+from srgan.config import DRAFT, template
+from srgan.errors import InvalidConfig
 from srgan.models.info import NAME_PATTERN
+from srgan.plugins import Table
 from srgan.settings import Section
 from srgan.training.degradation.settings import DegradationSection
+
+if TYPE_CHECKING:
+    from srgan.models import Bundle
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Average = Annotated[float, Field(ge=0, lt=1)]
@@ -179,62 +193,6 @@ class OptimiserSection(Section):
     )
 
 
-class DiscriminatorSection(Section):
-    """Adversarial recipe: whom the generator has to convince."""
-
-    name: str = Field(default="unet", description="Architecture: srgan, unet, patch or a plug-in's.")
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="Arguments of the architecture, such as width = 32."
-    )
-    loss: Literal["bce", "ragan", "lsgan", "hinge", "wgan-gp"] = Field(
-        default="bce", description="The game; ragan is the relativistic average of BCE."
-    )
-    label: float = Field(default=1.0, gt=0.5, le=1, description="What real pictures count as; 0.9 smooths the label.")
-    learning_rate: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate of its Adam.")
-    betas: tuple[Average, Average] = Field(default=(0.9, 0.99), description="Its Adam's averaging factors.")
-    gradient_penalty: float = Field(default=10.0, ge=0, description="Weight of the penalty of wgan-gp.")
-    r1: float = Field(default=0.0, ge=0, description="Weight of the R1 penalty on real pictures; 0 is none.")
-    r1_every: PositiveInt = Field(default=16, description="Discriminator steps from one R1 penalty to the next.")
-    head_start: int = Field(
-        default=0, ge=0, description="Generator steps in which it learns but does not yet count for the generator."
-    )
-
-
-class UpdatesSection(Section):
-    """Adversarial recipe: how many steps one takes before it is the other's turn, each with a fresh batch."""
-
-    generator: PositiveInt = Field(default=1, description="Steps of the generator in a row.")
-    discriminator: PositiveInt = Field(default=1, description="Steps of the discriminator in front of them.")
-
-
-class EnsembleSection(Section):
-    """Ensemble recipe: which networks are trained, and what is made of them."""
-
-    members: tuple[dict[str, Any], ...] = Field(
-        default=(),
-        description="A table for each member with the settings that are its own, such as recipe, seed, "
-        "loss.adversarial or network.init_from; `member 0` there is the first of them.",
-    )
-    fidelity: bool = Field(
-        default=True,
-        description="Whether the first member is trained for PSNR, by the recipe pretrain, and the others start from "
-        "it, by the recipe adversarial, unless they say otherwise.",
-    )
-    soup: bool = Field(
-        default=True, description="Also make one network whose weights are the mean of the others' than the first."
-    )
-    fusion_steps: int = Field(
-        default=2000, ge=0, description="Steps of the network that weighs the members at each pixel; 0 for none."
-    )
-    fusion_perceptual: float = Field(
-        default=0.0,
-        ge=0,
-        description="Weight of the feature distance beside the L1 that the fusion makes small. With 0 it trusts hardly "
-        "any but the PSNR member.",
-    )
-    fusion_learning_rate: float = Field(default=2e-3, gt=0, le=1, description="Peak learning rate of its Adam.")
-
-
 class ValidationSection(Section):
     """How progress is judged."""
 
@@ -307,34 +265,65 @@ class OutputSection(Section):
     tensorboard: bool = Field(default=True, description="Write curves for TensorBoard.")
 
 
-class TrainConfig(Section):
-    """A training run. `srgan config init --kind train` writes one to begin with."""
+RECIPES = Table(
+    "srgan.recipes",
+    "recipe",
+    {name: f"srgan.training.recipes:{name.upper()}" for name in ("pretrain", "adversarial", "ensemble", "take")},
+)
+"""The ways from a training file to a model: each names a `Recipe`."""
+CHOICE = "Training recipe: pretrain, adversarial, ensemble, take or a plug-in's."
 
-    recipe: str = Field(
-        default="pretrain", description="Training recipe: pretrain, adversarial, ensemble or a plug-in's."
-    )
+
+class TrainConfig(Section):
+    """A training run. `srgan config init --kind train` writes one to begin with.
+
+    To validate values by this class reads them by the settings of the recipe that they name.
+    """
+
+    recipe: str = Field(default="pretrain", description=CHOICE)
     steps: PositiveInt = Field(default=50_000, description="Optimiser steps of the generator.")
     seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
     network: NetworkSection = Field(default_factory=NetworkSection, description="Which network is trained.")
     data: DataSection = Field(description="The training pictures.")
     loss: LossSection = Field(default_factory=LossSection, description="What the network is trained to make small.")
     optimiser: OptimiserSection = Field(default_factory=OptimiserSection, description="How the weights are moved.")
-    discriminator: DiscriminatorSection = Field(
-        default_factory=DiscriminatorSection, description="Adversarial recipe: whom the generator has to convince."
-    )
-    updates: UpdatesSection = Field(
-        default_factory=UpdatesSection, description="Adversarial recipe: steps of the one and the other in turn."
-    )
-    ensemble: EnsembleSection = Field(
-        default_factory=EnsembleSection,
-        description="Ensemble recipe: which networks are trained, and what is made of them.",
-    )
     validation: ValidationSection = Field(default_factory=ValidationSection, description="How progress is judged.")
     hardware: HardwareSection = Field(default_factory=HardwareSection, description="Where the work is done.")
     output: OutputSection = Field(default_factory=OutputSection, description="What is kept.")
 
+    @classmethod
+    def form_of(cls, values: Mapping[str, Any]) -> type[TrainConfig]:
+        """The settings of the recipe that ``values`` name. An unknown one is told of by the validation."""
+        if cls is TrainConfig:
+            with contextlib.suppress(InvalidConfig):
+                return find_recipe(str(values.get("recipe", "pretrain"))).settings
+        return cls
+
+    @classmethod
+    def owner_of(cls, key: str) -> str:
+        """The recipes that have the section ``key``, in words."""
+        owners = [name for name, settings in _forms() if key in settings.model_fields]
+        return f"it belongs to the recipe {' or '.join(owners)}" if owners else ""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _by_recipe(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Any:
+        form = cls.form_of(values) if isinstance(values, Mapping) else cls
+        return handler(values) if form is cls else form.model_validate(values)
+
+    @field_validator("recipe")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in RECIPES.targets:
+            raise ValueError(f"must be one of {', '.join(RECIPES.names())}")
+        try:
+            find_recipe(name)
+        except InvalidConfig as error:
+            raise ValueError(str(error)) from error
+        return name
+
     @model_validator(mode="after")
-    def _fits_together(self) -> TrainConfig:
+    def _fits_together(self) -> Self:
         """All contradictions at once, a line for each."""
         if mistakes := list(self._contradictions()):
             raise ValueError("\n".join(mistakes))
@@ -354,3 +343,62 @@ class TrainConfig(Section):
             yield f"data.patch {patch} times network.scale {scale} is larger than data.tile {tile}"
         if tile % scale:
             yield f"data.tile {tile} is not a multiple of network.scale {scale}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way from a training file to a model.
+
+    A package of its own announces one by an entry point of the group `srgan.recipes`.
+    """
+
+    settings: type[TrainConfig]
+    """How its training files are read: `TrainConfig`, or a subclass with sections of its own, each key described."""
+    work: str
+    """``module:function`` of what trains, which is imported when it is called: what it may load is heavy.
+
+    It takes the configuration, ``resume``, ``report`` and ``stop``, and gives the bundle.
+    """
+    together: bool = True
+    """Whether ``hardware.devices`` is the number of processes that are to do this work together, by `Team`."""
+
+    def __call__(self, config: TrainConfig, **how: Any) -> Bundle:
+        """Do the work as ``config``, an instance of `settings`, says, and ``how``: see `work`."""
+        module, _, name = self.work.partition(":")
+        bundle: Bundle = getattr(importlib.import_module(module), name)(config, **how)
+        return bundle
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe ``name``. Raises `InvalidConfig` when there is none, and when a plug-in's is not a `Recipe`."""
+    recipe = RECIPES.load(name)
+    if not isinstance(recipe, Recipe):
+        raise InvalidConfig(f"The plug-in for the recipe {name!r} names no Recipe, but a {type(recipe).__name__}")
+    return recipe
+
+
+def _forms() -> Iterator[tuple[str, type[TrainConfig]]]:
+    """Each recipe's name and settings; a plug-in that cannot be loaded is left out."""
+    for name in RECIPES.names():
+        with contextlib.suppress(InvalidConfig):
+            yield name, find_recipe(name).settings
+
+
+def train_schema() -> dict[str, Any]:
+    """The JSON Schema of a training file, for editors: one of the forms of all recipes, by the key ``recipe``."""
+    names: dict[type[TrainConfig], list[str]] = {}
+    for name, form in _forms():
+        names.setdefault(form, []).append(name)
+    made, schema = models_json_schema([(form, "validation") for form in names])
+    choices = []
+    for form, known in names.items():
+        chosen: dict[str, Any] = {**made[form, "validation"], "properties": {"recipe": {"enum": known}}}
+        if "pretrain" not in known:
+            chosen["required"] = ["recipe"]
+        choices.append(chosen)
+    return {"$schema": DRAFT, "title": "Training file", **schema, "oneOf": choices}
+
+
+def train_template(recipe: str = "pretrain") -> str:
+    """A commented training file for ``recipe`` with every key at its default. Raises `InvalidConfig`."""
+    return template(find_recipe(recipe).settings, recipe=recipe)

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from srgan.errors import InvalidDataset, SrganError
+from srgan.progress import Stop
 from srgan.training.config import DataSection
 from srgan.training.degradation.second_order import SecondOrder
 from srgan.training.pictures import Pair, find_pairs, probe_pair, read_pair
@@ -101,14 +102,20 @@ class TileStore:
         self._sequence: Iterator[_Tile | None] = iter(())
         self._next: Future[list[_Tile | None]] | None = None
 
-    def fill(self, step: int = 0) -> None:
-        """Decode what the store holds at ``step``. Call it once, before the first batch."""
+    def fill(self, step: int = 0, stop: Stop | None = None) -> None:
+        """Decode what the store holds at ``step``. Call it once, before the first batch. ``stop`` ends it early."""
         self._round = step // self._data.refresh if self.streaming else 0
         first = self._round * self._exchange
         self._sequence = self._tiles_from(first)
-        self._put(first, islice(self._sequence, self._capacity))
+        self._put(first, islice(self._asking(stop), self._capacity))
         if self.streaming:
             self._next = self._ahead.submit(self._take)
+
+    def _asking(self, stop: Stop | None) -> Iterator[_Tile | None]:
+        for tile in self._sequence:
+            if stop is not None:
+                stop.check()
+            yield tile
 
     def close(self) -> None:
         """Stop decoding ahead."""

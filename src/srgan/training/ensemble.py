@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -12,19 +12,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from srgan.errors import CannotWrite, SrganError
+from srgan.errors import Cancelled, CannotWrite, SrganError
 from srgan.metrics.judges import FIGURES
-from srgan.models import Bundle, ModelInfo, Provenance, write_bundle
+from srgan.models import Bundle, Provenance
 from srgan.networks import build
 from srgan.networks.ensemble import MEMBERS, EnsembleNetwork
-from srgan.networks.network import Network, costs
-from srgan.training.config import TrainConfig
+from srgan.networks.network import Network
+from srgan.progress import Report, Stop
 from srgan.training.data import TileStore
 from srgan.training.features import PerceptualLoss, check_patch
+from srgan.training.finishing import ALL_DONE, finish_run, origin_of
 from srgan.training.fusion import ONE_ANCESTOR, Pair, fit_weights, likeness, soup, train_fusion
 from srgan.training.members import member_configs, train_members
-from srgan.training.progress import TrainStatus
-from srgan.training.runs import Run, config_hash, open_run
+from srgan.training.recipes import EnsembleConfig
+from srgan.training.runs import Run, open_run
 from srgan.training.setup import make_fabric, weights_of
 from srgan.training.validation import Validator
 
@@ -36,9 +37,7 @@ JUDGED_BY = "lpips-unweighted"
 log = logging.getLogger("srgan")
 
 
-def ensemble(
-    config: TrainConfig, *, resume: bool = True, progress: Callable[[TrainStatus], None] | None = None
-) -> Bundle:
+def ensemble(config: EnsembleConfig, *, resume: bool, report: Report, stop: Stop) -> Bundle:
     """Train the members that ``config.ensemble`` lists, fit what combines them, and return the one bundle.
 
     Members go to RUN/members/NUMBER and are resumed one by one; a finished one is not trained again. Then the weights
@@ -53,22 +52,20 @@ def ensemble(
         check_patch(looks.network, "loss.features", config)
     run = open_run(config, resume=resume)
     with run.held():
-        return _train_all(config, run, looks, progress)
+        return _train_all(config, run, looks, report, stop)
 
 
-def _train_all(
-    config: TrainConfig, run: Run, looks: PerceptualLoss | None, progress: Callable[[TrainStatus], None] | None
-) -> Bundle:
+def _train_all(config: EnsembleConfig, run: Run, looks: PerceptualLoss | None, report: Report, stop: Stop) -> Bundle:
     """`ensemble` in its run."""
     members = member_configs(config, run.folder / "members")
-    bundles = train_members(members, devices=config.hardware.devices, progress=progress)
+    bundles = train_members(members, devices=config.hardware.devices, report=report, stop=stop)
     hardware = config.hardware.model_copy(update={"devices": 1})
     device: torch.device = make_fabric(hardware).device
     torch.manual_seed(config.seed)
     store = TileStore(config.data, scale=config.network.scale, seed=config.seed, device=device)
     try:
         validator = _validator(config)
-        batches = _batches(store)
+        batches = _batches(store, stop)
         pairs = islice(batches, FITTED_ON) if validator is None else validator.pairs(device)
         network, options = _assembled(config, bundles, pairs, device)
         if network.fusion is not None:
@@ -77,11 +74,22 @@ def _train_all(
             _tell(_scores(network, validator, device), run)
     finally:
         store.close()
-    return _finish(config, run, network, options, bundles, store, (looks.name,) if looks else ())
+    if stop.is_set():
+        raise Cancelled(f"{run.folder}: {ALL_DONE}")
+    made_by = [bundle.info.provenance for bundle in bundles]
+    seen = [*(name for made in made_by for name in made.loss_features), *((looks.name,) if looks else ())]
+    provenance = Provenance(
+        **origin_of(config, run, store),
+        steps=sum(member.steps for member in made_by),
+        trained_on="; ".join(dict.fromkeys(member.trained_on for member in made_by)),
+        parent=made_by[0].parent,
+        loss_features=tuple(dict.fromkeys(seen)),
+    )
+    return finish_run(config, run, network, "ensemble", options, provenance)
 
 
 def _assembled(
-    config: TrainConfig, bundles: list[Bundle], pairs: Iterable[Pair], device: torch.device
+    config: EnsembleConfig, bundles: list[Bundle], pairs: Iterable[Pair], device: torch.device
 ) -> tuple[EnsembleNetwork, dict[str, Any]]:
     """The network with the members' weights in its form for inference, and the options that build it."""
     section = config.ensemble
@@ -126,18 +134,19 @@ def _filled(scale: int, options: dict[str, Any], states: list[dict[str, Tensor]]
     return network.requires_grad_(False)
 
 
-def _batches(store: TileStore) -> Iterator[Pair]:
+def _batches(store: TileStore, stop: Stop) -> Iterator[Pair]:
     """Batches of training pictures, from the first on."""
-    store.fill()
+    store.fill(stop=stop)
     step = 0
     while True:
+        stop.check()
         step += 1
         store.advance(step)
         yield store.batch()
 
 
 def _learn_to_fuse(
-    network: EnsembleNetwork, config: TrainConfig, batches: Iterator[Pair], looks: PerceptualLoss | None
+    network: EnsembleNetwork, config: EnsembleConfig, batches: Iterator[Pair], looks: PerceptualLoss | None
 ) -> None:
     """Train the fusion to make small L1 and, with its weight, ``looks``."""
     section = config.ensemble
@@ -159,7 +168,7 @@ def _learn_to_fuse(
 # ------------------------------------------------------------------------------------------------------ scores
 
 
-def _validator(config: TrainConfig) -> Validator | None:
+def _validator(config: EnsembleConfig) -> Validator | None:
     """With the perceptual figure of the table, where it can be computed."""
     section = config.validation
     if section.folder is None:
@@ -195,52 +204,3 @@ def _tell(scores: dict[str, dict[str, float]], run: Run) -> None:
     for strategy, figures in scores.items():
         said = ", ".join(f"{name} {figures[name]:.{max(3, FIGURES[name].digits)}f}" for name in names)
         log.info("%-10s %s", strategy, said)
-
-
-# ------------------------------------------------------------------------------------------------------ bundle
-
-
-def _finish(
-    config: TrainConfig,
-    run: Run,
-    network: EnsembleNetwork,
-    options: dict[str, Any],
-    bundles: list[Bundle],
-    store: TileStore,
-    looked_through: tuple[str, ...],
-) -> Bundle:
-    from srgan.networks.export import export_forms
-
-    network = network.cpu()
-    made_by = [bundle.info.provenance for bundle in bundles]
-    info = ModelInfo(
-        name=config.output.name,
-        family=config.output.family,
-        description=config.output.description,
-        network="ensemble",
-        network_options=options,
-        outputs=network.outputs,
-        scale=network.scale,
-        channels=network.channels,
-        radius=network.radius,
-        multiple=network.multiple,
-        parameters=sum(weight.numel() for weight in network.parameters()),
-        macs_per_pixel=costs(network.only(network.outputs[0]))[0],
-        working_bytes_per_pixel=max(costs(network.only(name))[1] for name in network.outputs),
-        licence=config.output.licence,
-        provenance=Provenance(
-            corpus=config.output.corpus or f"{store.pictures} pictures, {store.megapixels:.0f} megapixels",
-            recipe=config.recipe,
-            config=config.output.name,
-            config_sha256=config_hash(config),
-            steps=sum(member.steps for member in made_by),
-            seed=config.seed,
-            commit=run.commit,
-            trained_on="; ".join(dict.fromkeys(member.trained_on for member in made_by)),
-            parent=made_by[0].parent,
-            loss_features=tuple(dict.fromkeys([*(n for made in made_by for n in made.loss_features), *looked_through])),
-        ),
-    )
-    bundle = write_bundle(run.bundle, info, export_forms(network, info))
-    log.info("%s: finished", bundle.path)
-    return bundle

@@ -1,13 +1,12 @@
-"""The middle that recipes share: step after step, with reports, validations, checkpoints and an answer to Ctrl-C."""
+"""The middle that recipes share: step after step, with reports, validations, checkpoints, and an end on request."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import math
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -16,14 +15,17 @@ import torch
 
 from srgan.errors import Cancelled, TrainingFailed
 from srgan.metrics.judges import FIGURES
-from srgan.training.checkpoints import is_checkpoint
+from srgan.networks.foreign import is_foreign
+from srgan.progress import Report, Stop, silent
 from srgan.training.config import TrainConfig
+from srgan.training.curves import Curves
 from srgan.training.data import TileStore
+from srgan.training.job import TrainStep
 from srgan.training.learner import Stepped
 from srgan.training.optimisers import StepGuard, current_rate
-from srgan.training.progress import Curves, TrainStatus, interrupts
-from srgan.training.runs import Run, State, new_run
+from srgan.training.runs import Run, new_run
 from srgan.training.setup import averaged, origin, settle_norms
+from srgan.training.state import State
 from srgan.training.team import ALONE, Team
 from srgan.training.validation import Validator
 
@@ -49,14 +51,14 @@ class Sitting:
     config: TrainConfig
     run: Run
     state: State
-    guard: StepGuard
+    guards: Mapping[str, StepGuard]
+    """Of each network that learns, by its name in ``state``."""
     validator: Validator | None
     curves: Curves
-    progress: Callable[[TrainStatus], None] | None
-    rivals: tuple[StepGuard, ...] = ()
-    """Of the other networks that learn, if there are any."""
+    report: Report
+    stop: Stop
     team: Team = ALONE
-    """The processes that train together. All but the leader have no validator and no progress."""
+    """The processes that train together. All but the leader have no validator, and report to nobody."""
     fresh: bool = False
     """Whether the run begins now, rather than going on from a checkpoint."""
 
@@ -67,17 +69,17 @@ def open_sitting(
     state: State,
     *,
     run: Run | None,
-    guard: StepGuard,
-    rivals: tuple[StepGuard, ...] = (),
+    guards: Mapping[str, StepGuard],
     team: Team,
     validator: Validator | None,
-    progress: Callable[[TrainStatus], None] | None,
+    report: Report,
+    stop: Stop,
 ) -> Iterator[Sitting]:
     """Go on with ``run``, ``state`` being as its last checkpoint left it if it has one; with None begin a new one.
 
     Until the block ends no other process can. Raises `CannotWrite`, also when one trains there already.
     """
-    state.loss_scales = [each.scale.state for each in (guard, *rivals) if each.scale]
+    state.loss_scales = {name: guard.scale.state for name, guard in guards.items() if guard.scale}
     run = team.tell((run or new_run(config)) if team.leads else None)
     assert run is not None
     with run.held() if team.leads else contextlib.nullcontext():
@@ -94,12 +96,12 @@ def open_sitting(
             config=config,
             run=run,
             state=state,
-            guard=guard,
-            rivals=rivals,
+            guards=guards,
             team=team,
             validator=validator,
             curves=Curves(run.folder if config.output.tensorboard and team.leads else None, state.step),
-            progress=progress if team.leads else None,
+            report=report if team.leads else silent,
+            stop=stop,
             fresh=not checkpoints,
         )
 
@@ -113,23 +115,19 @@ def _load(checkpoint: Path, run: Run, state: State) -> None:
 
 
 def work_through(sitting: Sitting, store: TileStore, step: Callable[[], Stepped]) -> None:
-    """`work` with ``store`` filled before and closed behind it. A run that has ended already decodes nothing.
-
-    Behind it the leader of several processes is alone: the others end here, with `SystemExit`.
-    """
+    """`work` with ``store`` filled before and closed behind it. A run that has ended already decodes nothing."""
     state, team = sitting.state, sitting.team
     try:
         if not finished(sitting.config, state):
-            store.fill(state.step)
+            store.fill(state.step, sitting.stop)
             start = sitting.config.network.init_from
-            if sitting.fresh and start and not is_checkpoint(start):
+            if sitting.fresh and start and not is_foreign(start):
                 settle_norms(state, store)
                 team.copy([*state.network.state_dict().values(), *state.average.state.values()])
             work(sitting, step)
     finally:
         sitting.curves.close()
         store.close()
-    team.part()
 
 
 def finished(config: TrainConfig, state: State) -> bool:
@@ -145,29 +143,31 @@ def _stale(config: TrainConfig, state: State) -> bool:
 def work(sitting: Sitting, step: Callable[[], Stepped]) -> None:
     """Call ``step``, which moves the state on by one, until training has `finished`.
 
-    Raises `Cancelled` when an interrupt has been answered with a checkpoint, `WentBack` when numbers were not finite
-    (noticed at the next report, validation or checkpoint), `TrainingFailed` when that was so too often, `CannotWrite`.
+    Raises `Cancelled` when the wish to stop has been answered with a checkpoint, `WentBack` when numbers were not
+    finite (noticed at the next report, validation or checkpoint), `TrainingFailed` when that was so too often,
+    `CannotWrite`.
     """
     state, run, team = sitting.state, sitting.run, sitting.team
     if team.leads and not run.checkpoints():
         state.save(run.checkpoint(state.step))  # where to go back to, until there is a better one
-    with interrupts() as interrupted:
-        try:
-            _go_on(sitting, step, interrupted)
-        except WentBack as back:
-            if team.agree(interrupted.is_set()):  # who opens the run anew would know nothing of it
-                _stop(team, f"{back}; stopped there")
-            raise
+    try:
+        _go_on(sitting, step)
+    except WentBack as back:
+        if team.agree(sitting.stop.is_set()):
+            _stop(team, f"{back}; stopped there")
+        raise
 
 
-def _go_on(sitting: Sitting, step: Callable[[], Stepped], interrupted: threading.Event) -> None:
-    """`work`, until ``interrupted``."""
+def _go_on(sitting: Sitting, step: Callable[[], Stepped]) -> None:
+    """`work`, but for its beginning and its ends."""
     config, state, run, team = sitting.config, sitting.state, sitting.run, sitting.team
     validated = team.tell(sitting.validator is not None)
     first, before, began = state.step, state.seconds, time.perf_counter()
     latest, told = math.nan, began
+    sitting.report(TrainStep(first, config.steps, "steps", psnr=state.psnr))
     while not finished(config, state):
-        stepped = step()
+        with team.alive():
+            stepped = step()
         state.seconds = before + time.perf_counter() - began
         now = state.step
         report = now % REPORT_EVERY == 0 or now == config.steps
@@ -176,19 +176,24 @@ def _go_on(sitting: Sitting, step: Callable[[], Stepped], interrupted: threading
             latest = _watch(sitting, stepped)
         if validate:
             _validate(sitting, latest)
-        last, stop = finished(config, state), team.agree(interrupted.is_set())
+        last, stop = finished(config, state), team.agree(sitting.stop.is_set())
         needed = last or stop or (validate and state.best_step == now)
         if needed or now % config.output.checkpoint_every == 0:
             _save(sitting, whatever=needed)
         # Where steps are slow, a sign of life in between; without the loss, which all processes would have to look at.
-        if sitting.progress and (report or time.perf_counter() - told > SILENCE):
+        if report or time.perf_counter() - told > SILENCE:
             told = time.perf_counter()
-            speed = (now - first) / (state.seconds - before)
-            sitting.progress(
-                TrainStatus(step=now, steps=config.steps, loss=latest, psnr=state.psnr, steps_per_second=speed)
-            )
+            said = _said(latest, state.psnr, (now - first) / (state.seconds - before))
+            sitting.report(TrainStep(now, config.steps, "steps", said, loss=latest, psnr=state.psnr))
         if stop and not last:
             _stop(team, f"{run.folder}: stopped at step {now} of {config.steps}")
+
+
+def _said(loss: float, psnr: float | None, speed: float) -> str:
+    """What a report notes."""
+    known = [] if math.isnan(loss) else [f"loss {loss:.3g}"]
+    known += [] if psnr is None else [f"PSNR {psnr:.2f} dB"]
+    return ", ".join([*known, f"{speed:.1f} steps/s"])
 
 
 def _stop(team: Team, said: str) -> NoReturn:
@@ -205,8 +210,7 @@ def _save(sitting: Sitting, *, whatever: bool) -> None:
     state, run = sitting.state, sitting.run
     if not state.is_finite():
         _go_back(sitting, "weights are not finite")
-    guards = (sitting.guard, *sitting.rivals)
-    if sitting.team.leads and (whatever or not any(guard.in_a_row for guard in guards)):
+    if sitting.team.leads and (whatever or not any(guard.in_a_row for guard in sitting.guards.values())):
         state.save(run.checkpoint(state.step))
         run.prune(sitting.config.output.keep, state.best_step)
 
@@ -237,14 +241,14 @@ def _go_back(sitting: Sitting, trouble: str) -> NoReturn:
 def _watch(sitting: Sitting, stepped: Stepped) -> float:
     """Draw the curves, and see whether steps had to be left out. Gives the loss."""
     step = sitting.state.step
-    rate = current_rate(sitting.state.optimisers)
+    rate = current_rate(sitting.state.all_optimisers())
     loss, norm = sitting.team.mean(stepped.loss).item(), stepped.norm.item()
     terms = {name: value.item() for name, value in stepped.terms.items()}
     sitting.curves.add(step, {"loss": loss, "gradient norm": norm, "learning rate": rate, **terms})
-    counts = [guard.counts() for guard in (sitting.guard, *sitting.rivals)]
+    counts = [guard.counts() for guard in sitting.guards.values()]
     if since := sum(left_out for _, left_out in counts):
         # In float16 that is how the scale of the loss is found.
-        level = logging.INFO if sitting.guard.scale else logging.WARNING
+        level = logging.INFO if sitting.state.loss_scales else logging.WARNING
         log.log(level, "up to step %d: %d steps were left out, their gradient was not finite", step, since)
     in_a_row = max(bad for bad, _ in counts)
     if in_a_row >= MAX_BAD_STEPS:

@@ -10,28 +10,28 @@ import torch
 from torch import Tensor
 
 from srgan.models import Bundle
+from srgan.progress import Report, Stop
 from srgan.training.config import TrainConfig
 from srgan.training.data import TileStore
+from srgan.training.finishing import finish
 from srgan.training.learner import Learner, Stepped
 from srgan.training.loop import Sitting, open_sitting, work_through
 from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
-from srgan.training.progress import TrainStatus
-from srgan.training.runs import State, unfinished_run
-from srgan.training.setup import chosen, finish, make_fabric, make_network
+from srgan.training.runs import unfinished_run
+from srgan.training.setup import make_fabric, make_network
+from srgan.training.state import MAIN, State
 from srgan.training.team import make_team
 from srgan.training.validation import Validator
 
 log = logging.getLogger("srgan")
 
 
-def pretrain(
-    config: TrainConfig, *, resume: bool = True, progress: Callable[[TrainStatus], None] | None = None
-) -> Bundle:
+def pretrain(config: TrainConfig, *, resume: bool, report: Report, stop: Stop) -> Bundle:
     """Train ``config.network`` with a pixel loss and return the finished bundle.
 
-    An interrupted run (same configuration) is continued where it stopped. Raises `Cancelled` after an interrupt has
-    been answered with a checkpoint, `WentBack` when the run is to be opened anew (`srgan.training.train` does so),
+    An interrupted run (same configuration) is continued where it stopped. Raises `Cancelled` when ``stop`` was set,
+    after a checkpoint, `WentBack` when the run is to be opened anew (`srgan.training.train` does so),
     `TrainingFailed` when the gradient stays not finite all the same or a checkpoint does not fit, `InvalidDataset`,
     `InvalidConfig`, `CannotWrite`, also when another process trains in the run already. Mistakes in the configuration
     show before anything is decoded.
@@ -50,25 +50,28 @@ def pretrain(
         config.data, scale=network.scale, seed=config.seed, device=fabric.device, share=(team.rank, team.size)
     )
     average = WeightAverage(network, config.optimiser.ema)
-    state = State(network, average, make_optimisers(network, config.optimiser), store.generator)
+    optimisers = {MAIN: make_optimisers(network, config.optimiser)}
+    state = State({MAIN: network}, {MAIN: average}, optimisers, store.generator)
     with open_sitting(
         config,
         state,
         run=begun,
-        guard=StepGuard(network, scaled=config.hardware.precision == "fp16"),
+        guards={MAIN: StepGuard(network, scaled=config.hardware.precision == "fp16")},
         team=team,
         validator=validator,
-        progress=progress,
+        report=report,
+        stop=stop,
     ) as sitting:
         work_through(sitting, store, _make_step(sitting, fabric, store))
-        return finish(config, sitting.run, chosen(config, sitting.run, state), state, store)
+        return finish(sitting, store)
 
 
 def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], Stepped]:
     """The training step, which moves the state on by one."""
     config, state = sitting.config, sitting.state
+    optimisers = state.optimisers[MAIN]
     learner = Learner(
-        fabric, state.network, state.optimisers, sitting.guard, config.optimiser, compile=config.hardware.compile
+        fabric, state.network, optimisers, sitting.guards[MAIN], config.optimiser, compile=config.hardware.compile
     )
     pixel_loss = PixelLoss(config.loss)
 
@@ -79,7 +82,7 @@ def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], 
     def step() -> Stepped:
         number = state.step + 1
         store.advance(number)
-        set_rate(state.optimisers, rate_factor(config.optimiser, number, config.steps) * state.rate_scale)
+        set_rate(optimisers, rate_factor(config.optimiser, number, config.steps) * state.rate_scale)
         stepped = learner.step(look)
         state.average.update(state.network, number)
         state.step = number

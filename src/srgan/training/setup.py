@@ -1,28 +1,27 @@
-"""The two ends that recipes share: device and starting weights before the first step, the bundle after the last."""
+"""The beginning that recipes share: device and starting weights before the first step."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import os
-import platform
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from srgan.errors import Cancelled, CorruptModel, InvalidConfig, MissingDependency
-from srgan.models import Bundle, ModelInfo, Provenance, find_model, write_bundle
+from srgan.errors import CorruptModel, InvalidConfig, MissingDependency
+from srgan.models import Bundle, find_model
 from srgan.models.bundle import SAFETENSORS
 from srgan.networks import build
-from srgan.networks.network import ExpandedConv, Network, costs
+from srgan.networks.foreign import is_foreign, take_foreign
+from srgan.networks.network import ExpandedConv, Network
 from srgan.networks.residual import ResidualNetwork
-from srgan.training.checkpoints import is_checkpoint, start_from_checkpoint
-from srgan.training.config import HardwareSection, NetworkSection, TrainConfig
-from srgan.training.runs import Run, State, config_hash
-from srgan.training.team import check_launch
+from srgan.training.config import HardwareSection, NetworkSection
+from srgan.training.launch import check_launch
+from srgan.training.runs import Run
+from srgan.training.state import State
 
 if TYPE_CHECKING:
     from lightning_fabric.plugins import Precision
@@ -35,8 +34,9 @@ log = logging.getLogger("srgan")
 def make_fabric(hardware: HardwareSection) -> Any:
     """A launched `lightning_fabric.Fabric` for ``hardware``.
 
-    From here on there are as many processes as `HardwareSection.devices`. They are those that torchrun has started;
-    else this starts the others itself, with the same command. Raises `InvalidConfig` for devices that are not there.
+    With several `HardwareSection.devices` this is one of as many processes, which were started together: by
+    `srgan.training.apart` or by torchrun. It changes the process, see `srgan.training.process`. Raises `InvalidConfig`
+    for devices that are not there.
     """
     try:
         from lightning_fabric import Fabric
@@ -54,7 +54,6 @@ def make_fabric(hardware: HardwareSection) -> Any:
         raise InvalidConfig(f"hardware.devices: there are not {count} devices {device} here, but {there}")
     check_launch(count)
     precision = _precision(hardware.precision, device)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     strategy = DDPStrategy(
         process_group_backend="nccl" if device == "cuda" else "gloo",
         # Statistics of batch norms are kept by the leader; to exchange them at each step would wait for it.
@@ -67,10 +66,10 @@ def make_fabric(hardware: HardwareSection) -> Any:
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
-    if fabric.global_rank > 0:
-        log.setLevel(logging.ERROR)  # the leader tells
     of_them = f" in {count} processes" if count > 1 else ""
-    log.info("training on %s%s in %s with %d threads", device, of_them, precision.precision, torch.get_num_threads())
+    if fabric.global_rank == 0:
+        arithmetic, threads = precision.precision, torch.get_num_threads()
+        log.info("training on %s%s in %s with %d threads", device, of_them, arithmetic, threads)
     return fabric
 
 
@@ -149,11 +148,11 @@ def weights_of(bundle: Bundle) -> dict[str, Tensor]:
 def start_from(network: Network, model: str) -> None:
     """Take over the weights of the bundle ``model`` whose shapes fit; the rest keeps its fresh start.
 
-    Another program's checkpoint must fit as a whole, see `start_from_checkpoint`. Raises `InvalidConfig` when none fit,
+    Another program's checkpoint must fit as a whole, see `take_foreign`. Raises `InvalidConfig` when none fit,
     since that is another architecture, and what `find_model` raises.
     """
-    if is_checkpoint(model):
-        start_from_checkpoint(network, Path(model))
+    if is_foreign(model):
+        take_foreign(network, Path(model), "network.init_from")
         return
     bundle = find_model(model)
     weights = weights_of(bundle)
@@ -180,7 +179,7 @@ def origin(start: str) -> tuple[str, tuple[str, ...]]:
 
     Another program's checkpoint is known by its file's name only. Raises what `find_model` raises.
     """
-    if not start or is_checkpoint(start):
+    if not start or is_foreign(start):
         return Path(start).name, ()
     info = find_model(start).info
     return info.name, info.provenance.loss_features
@@ -239,82 +238,3 @@ def averaged(state: State) -> Network:
     network = copy.deepcopy(state.network)
     network.load_state_dict(state.average.state)
     return network.deploy()
-
-
-def chosen(config: TrainConfig, run: Run, state: State) -> Network:
-    """The network that becomes the model, as `OutputSection.take` says. Takes ``state`` back to the best step if so.
-
-    A best checkpoint that is gone is warned of: the model is then that of the last step.
-    """
-    if config.output.take == "best":
-        best = run.checkpoint(state.best_step)
-        if state.best_step and best.exists():
-            state.load(best)
-            log.info("%s: the model is that of step %d, the best", run.folder, state.step)
-        else:
-            log.warning("%s: the best checkpoint is gone; the model is that of step %d", run.folder, state.step)
-    return averaged(state)
-
-
-def finish(
-    config: TrainConfig,
-    run: Run,
-    network: Network,
-    state: State,
-    store: TileStore,
-    *,
-    loss_features: tuple[str, ...] = (),
-) -> Bundle:
-    """Write the finished model's bundle into the run's folder.
-
-    ``loss_features`` are the networks that losses looked through; those of the model it started from are added.
-    """
-    from srgan.networks.export import export_forms
-
-    options = {name: value for name, value in config.network.options.items() if name != "expanded"}
-    network = network.cpu()
-    macs, working = costs(network)
-    info = ModelInfo(
-        name=config.output.name,
-        family=config.output.family,
-        description=config.output.description,
-        network=config.network.name,
-        network_options=options,
-        scale=network.scale,
-        channels=network.channels,
-        radius=network.radius,
-        multiple=network.multiple,
-        parameters=sum(p.numel() for p in network.parameters()),
-        macs_per_pixel=macs,
-        working_bytes_per_pixel=working,
-        licence=config.output.licence,
-        provenance=Provenance(
-            corpus=config.output.corpus or f"{store.pictures} pictures, {store.megapixels:.0f} megapixels",
-            recipe=config.recipe,
-            config=config.output.name,
-            config_sha256=config_hash(config),
-            steps=state.step,
-            seed=config.seed,
-            commit=run.commit,
-            trained_on=_hardware(state),
-            parent=state.parent or "",
-            loss_features=tuple(dict.fromkeys((*state.parent_features, *loss_features))),
-        ),
-    )
-    try:
-        bundle = write_bundle(run.bundle, info, export_forms(network, info))
-    except KeyboardInterrupt:
-        said = "all steps are done, and the same command, without --fresh, writes the model"
-        raise Cancelled(f"{run.folder}: {said}") from None
-    log.info("%s: finished", bundle.path)
-    return bundle
-
-
-def _hardware(state: State) -> str:
-    """What trained the model, for its provenance."""
-    device = next(state.network.parameters()).device
-    threads = torch.get_num_threads()
-    name = f"{platform.machine()} CPU, {threads} thread{'s' * (threads > 1)}"
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    return f"{name}, {state.seconds / 60:.0f} minutes, torch {torch.__version__}, {datetime.now(UTC):%Y-%m-%d}"

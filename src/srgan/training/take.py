@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from srgan.errors import InvalidConfig
 from srgan.models import Bundle, find_model, write_bundle
+from srgan.progress import Report, Stop
 from srgan.training.config import TrainConfig
-from srgan.training.progress import TrainStatus
 from srgan.training.runs import open_run
 
 log = logging.getLogger("srgan")
 
 
-def take(config: TrainConfig, *, resume: bool = True, progress: Callable[[TrainStatus], None] | None = None) -> Bundle:
+def take(config: TrainConfig, *, resume: bool, report: Report, stop: Stop) -> Bundle:
     """Copy the model that ``config.network.init_from`` names into the run's folder, and return the copy.
 
     Raises `InvalidConfig` when it is not the network that ``config.network`` describes, `CannotWrite`, and

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,12 +10,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed
 
-from srgan.errors import InvalidConfig, TrainingFailed
+from srgan.training.launch import PartnerLost
 
 T = TypeVar("T")
-
-LAUNCHED = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""Variables of the environment by which processes that belong together find each other."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +20,7 @@ class Team:
     """Process ``rank`` of ``size``. The one of rank 0 leads: it alone validates and writes.
 
     All must call the methods alike. ``host`` is a process group of the CPUs, so that an agreement waits for no device.
-    A process that has died makes the methods of the others raise `TrainingFailed`.
+    A process that has died makes the methods of the others raise `PartnerLost`.
     """
 
     rank: int = 0
@@ -76,17 +72,21 @@ class Team:
             with _alive():
                 distributed.barrier(group=self.host)
 
+    @contextlib.contextmanager
+    def alive(self) -> Iterator[None]:
+        """In the block torch exchanges gradients by itself: where that fails, raise `PartnerLost`; pass on all else."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.size > 1 and (isinstance(error, distributed.DistError) or "gloo" in str(error)):
+                raise PartnerLost from error
+            raise
+
     def part(self) -> None:
-        """The end of what is done together: the leader goes on alone, the others end here, with `SystemExit`."""
-        if self.size == 1:
-            return
-        self.wait()
-        distributed.destroy_process_group()
-        if not self.leads:
-            raise SystemExit(0)
-        if "TORCHELASTIC_RUN_ID" not in os.environ:  # what Fabric has set would make it take a later run for a part
-            for name in LAUNCHED:
-                os.environ.pop(name, None)
+        """The end of what is done together, when all are here. None of the other methods may be called any more."""
+        if self.size > 1:
+            self.wait()
+            distributed.destroy_process_group()
 
 
 ALONE = Team()
@@ -99,22 +99,9 @@ def make_team(fabric: Any) -> Team:
     return Team(fabric.global_rank, fabric.world_size, distributed.new_group(backend="gloo"))
 
 
-def check_launch(devices: int) -> None:
-    """Raise `InvalidConfig` when a launcher such as torchrun has started another number of processes."""
-    started = int(os.environ.get("WORLD_SIZE", 1))
-    if "LOCAL_RANK" in os.environ and started != devices:
-        raise InvalidConfig(
-            f"hardware.devices: {started} processes were started together, but the configuration says {devices}; "
-            f"give --set hardware.devices={started}"
-        )
-
-
 @contextlib.contextmanager
 def _alive() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise TrainingFailed(
-            "another process of this training has ended; what it says tells why. The same command, without --fresh, "
-            "goes on from the last checkpoint"
-        ) from error
+        raise PartnerLost from error

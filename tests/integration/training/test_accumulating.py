@@ -14,7 +14,7 @@ from safetensors.torch import load_file  # noqa: E402 (torch first: without it n
 from srgan.training import train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.data import TileStore  # noqa: E402
-from srgan.training.progress import TrainStatus  # noqa: E402
+from srgan.training.job import TrainStep  # noqa: E402
 
 Config = Callable[..., TrainConfig]
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -86,9 +86,9 @@ def test_three_batches_in_a_step_are_one_of_three_times_the_size(
         runs.append(trained(make_config(**settings, optimiser__accumulate=batches, output__name=name)))
     whole, parts, smaller = runs
 
-    for network in ("network/", "discriminator/")[: 1 + ("recipe" in settings)]:
+    for network in ("networks/generator/", "networks/discriminator/")[: 1 + ("recipe" in settings)]:
         assert apart(whole, parts, network) < min(1e-4, apart(whole, smaller, network) / 20)
-    assert whole["optimiser/0/0/step"] == parts["optimiser/0/0/step"] == 8
+    assert whole["optimisers/generator/0/0/step"] == parts["optimisers/generator/0/0/step"] == 8
 
 
 def test_an_interrupted_run_of_several_batches_ends_in_the_same_weights(make_config: Config) -> None:
@@ -103,11 +103,11 @@ def test_an_interrupted_run_of_several_batches_ends_in_the_same_weights(make_con
     straight, broken = make_config(**settings), make_config(**settings, output__name="broken")
     one = trained(straight)
 
-    def crash(status: TrainStatus) -> None:
+    def crash(status: TrainStep) -> None:
         raise Stop
 
     with pytest.raises(Stop):
-        train(broken, progress=crash)
+        train(broken, report=crash)
     other = trained(broken)
 
     assert [key for key in one if not torch.equal(one[key], other[key])] == []
@@ -119,6 +119,6 @@ def test_what_is_told_is_the_mean_of_the_batches(make_config: Config, monkeypatc
     values = iter(range(1, 1000))
     monkeypatch.setitem(losses.PIXEL_LOSSES, "l1", lambda output, _: output.mean() * 0 + next(values))
     heard: list[float] = []
-    train(make_config(steps=20, optimiser__accumulate=4), progress=lambda status: heard.append(status.loss))
+    train(make_config(steps=20, optimiser__accumulate=4), report=lambda status: heard.append(status.loss))
 
-    assert heard == [pytest.approx((77 + 78 + 79 + 80) / 4)]
+    assert heard[1:] == [pytest.approx((77 + 78 + 79 + 80) / 4)]

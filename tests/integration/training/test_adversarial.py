@@ -15,13 +15,13 @@ from safetensors.torch import load_file  # noqa: E402 (torch first: without it n
 
 from srgan.errors import InvalidConfig  # noqa: E402
 from srgan.networks import build  # noqa: E402
-from srgan.training import train  # noqa: E402
-from srgan.training.adversarial import by_average  # noqa: E402
+from srgan.training import TrainJob, train  # noqa: E402
+from srgan.training.adversarial import RIVAL, by_average  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.data import TileStore  # noqa: E402
+from srgan.training.job import TrainStep  # noqa: E402
 from srgan.training.optimisers import WeightAverage  # noqa: E402
-from srgan.training.progress import TrainStatus  # noqa: E402
-from srgan.training.runs import State  # noqa: E402
+from srgan.training.state import MAIN, State  # noqa: E402
 
 Config = Callable[..., TrainConfig]
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -76,7 +76,7 @@ def test_n_steps_of_the_one_for_m_of_the_other(
     step, draw = torch.optim.Adam.step, TileStore.batch
 
     def counting_step(self: torch.optim.Adam, *args: Any) -> Any:
-        counted["rival" if self is made[0].discriminator_optimiser else "generator"] += 1
+        counted["rival" if self is made[0].optimisers[RIVAL][0] else "generator"] += 1
         return step(self, *args)
 
     def counting_draw(self: TileStore) -> Any:
@@ -89,7 +89,7 @@ def test_n_steps_of_the_one_for_m_of_the_other(
     train(make_gan(updates={"generator": n, "discriminator": m}))
 
     assert counted == {"generator": 6, "rival": wanted, "batches": 6 + wanted}
-    assert (made[0].step, made[0].discriminator_step) == (6, wanted)
+    assert (made[0].step, made[0].turns[RIVAL]) == (6, wanted)
 
 
 @pytest.mark.parametrize("loss", ["bce", "ragan", "lsgan", "hinge", "wgan-gp"])
@@ -108,17 +108,17 @@ def test_an_interrupted_run_ends_in_the_same_weights(loss: str, make_gan: Config
     straight, broken = make_gan(**settings), make_gan(**settings, output__name="broken")
     train(straight)
 
-    def crash(status: TrainStatus) -> None:
-        if status.step == 20:
+    def crash(status: TrainStep) -> None:
+        if status.done == 20:
             raise Stop
 
     with pytest.raises(Stop):
-        train(broken, progress=crash)
+        train(broken, report=crash)
     train(broken)
 
     one, other = last_checkpoint(straight), last_checkpoint(broken)
     assert one.keys() == other.keys()
-    assert any(key.startswith("discriminator/") for key in one)
+    assert any(key.startswith("networks/discriminator/") for key in one)
     different = [key for key in one if not torch.equal(one[key], other[key])]
     assert not different
 
@@ -133,7 +133,7 @@ def moved(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> tuple[bool, b
     from srgan.training.setup import make_network
 
     began = make_network(config.network, config.data.patch), make_discriminator(config.discriminator)
-    ended = state.network, state.discriminator
+    ended = state.network, state.networks[RIVAL]
     assert ended[1] is not None
     return tuple(  # type: ignore[return-value]
         any(not torch.equal(a, b) for a, b in zip(x.parameters(), y.parameters(), strict=True))  # type: ignore[union-attr]
@@ -155,7 +155,7 @@ def test_the_head_start_keeps_the_discriminator_out_of_the_generator(
 
     made = states(monkeypatch)
     train(make_gan(loss=only, discriminator__head_start=6, output__name="other"))
-    steps = [group["lr"] for group in made[0].optimisers[0].param_groups]
+    steps = [group["lr"] for group in made[0].optimisers[MAIN][0].param_groups]
     assert steps  # the optimiser ran; what it moved came from the artefact term alone
     weights = torch.cat([p.detach().flatten() for p in made[0].network.parameters()])
     assert weights.isfinite().all()
@@ -167,18 +167,18 @@ def test_the_generators_step_leaves_no_gradient_in_the_discriminator(
     """4 steps of the generator after the last of the discriminator: its gradient is that of its own step."""
     made, norms = states(monkeypatch), []
 
-    def watch(status: TrainStatus) -> None:
-        discriminator = made[0].discriminator
+    def watch(status: TrainStep) -> None:
+        discriminator = made[0].networks[RIVAL]
         assert discriminator is not None
         norms.append([p.grad.clone() for p in discriminator.parameters() if p.grad is not None])
         assert all(p.requires_grad for p in discriminator.parameters())
 
-    train(make_gan(steps=40, updates={"generator": 20, "discriminator": 1}), progress=watch)
-    rival = made[0].discriminator
+    train(make_gan(steps=40, updates={"generator": 20, "discriminator": 1}), report=watch)
+    rival = made[0].networks[RIVAL]
     assert rival is not None
     kept = [p.grad for p in rival.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(norms[-1], kept, strict=True))
-    assert made[0].discriminator_step == 2
+    assert made[0].turns[RIVAL] == 2
 
 
 def test_a_discriminator_learns_to_tell(make_gan: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,26 +194,26 @@ def test_a_discriminator_learns_to_tell(make_gan: Config, monkeypatch: pytest.Mo
     )
     train(config)
     state = made[0]
-    assert state.discriminator is not None
+    discriminator = state.networks[RIVAL]
     store = TileStore(config.data, scale=4, seed=9, device=torch.device("cpu"))
     store.fill()
     low, high = store.batch()
     with torch.no_grad():
-        assert state.discriminator(high).mean() > state.discriminator(state.network(low)).mean() + 0.2
+        assert discriminator(high).mean() > discriminator(state.network(low)).mean() + 0.2
 
 
 def test_the_bundle_says_through_which_features_a_loss_looked(make_gan: Config) -> None:
     assert any("SqueezeNet" in name for name in train(make_gan()).info.provenance.loss_features)
     without = make_gan(loss={"perceptual": 0.0}, output__name="without")
     assert train(without).info.provenance.loss_features == ()
-    assert train(without, resume=False).info.provenance.recipe == "adversarial"
+    assert train(TrainJob(config=without, resume=False)).info.provenance.recipe == "adversarial"
 
 
 def test_looking_at_the_average_leaves_it_alone() -> None:
     """SRResNet has batch norms, whose statistics a forward pass in training mode would move."""
     torch.manual_seed(0)
     network = build("srresnet", 4, width=8, blocks=1).train()
-    state = State(network, WeightAverage(network, 0.9), [], torch.Generator())
+    state = State({MAIN: network}, {MAIN: WeightAverage(network, 0.9)}, {}, torch.Generator())
     with torch.no_grad():
         for value in state.average.state.values():
             if value.is_floating_point():
@@ -239,7 +239,7 @@ def test_a_step_left_out_leaves_the_batch_norms_of_both_networks(
     forward = type(build("srresnet", 4, width=8, blocks=1)).forward
 
     def all_statistics() -> dict[str, torch.Tensor]:
-        rival = made[0].discriminator
+        rival = made[0].networks[RIVAL]
         assert rival is not None
         named = [*made[0].network.named_buffers(prefix="own"), *rival.named_buffers(prefix="rival")]
         return {name: value.clone() for name, value in named}
@@ -277,10 +277,9 @@ def test_a_step_left_out_leaves_the_batch_norms_of_both_networks(
 def test_what_a_loss_saw_is_handed_down(make_gan: Config) -> None:
     """A model that goes on from a GAN without a discriminator of its own is still judged with a warning."""
     gan = train(make_gan())
-    pretrained = make_gan(
-        recipe="pretrain", network__init_from=str(gan.path), output__name="child", network__name="fast"
-    )
-    child = train(pretrained).info.provenance
+    onward = make_gan(network__init_from=str(gan.path), output__name="child", network__name="fast")
+    values = onward.model_dump(exclude={"discriminator", "updates"}) | {"recipe": "pretrain"}
+    child = train(TrainConfig.model_validate(values)).info.provenance
 
     assert child.parent == gan.info.name
     assert child.loss_features == gan.info.provenance.loss_features != ()

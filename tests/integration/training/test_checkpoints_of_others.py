@@ -16,9 +16,9 @@ from torch import nn  # noqa: E402
 
 from srgan.errors import CorruptModel, InvalidConfig, ModelNotFound  # noqa: E402
 from srgan.networks import build  # noqa: E402
+from srgan.networks.foreign import take_foreign  # noqa: E402
 from srgan.networks.network import LEAK  # noqa: E402
 from srgan.training import train  # noqa: E402
-from srgan.training.checkpoints import start_from_checkpoint  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.setup import make_network  # noqa: E402
 
@@ -146,7 +146,7 @@ def test_training_starts_from_there_with_its_statistics(make_config: Config, tmp
     assert bundle.info.provenance.parent == "net.pth"
     saved = load_file(config.output.runs / "tiny" / "001" / "checkpoints" / "step-00000001.safetensors")
     start = network.state_dict()
-    assert torch.allclose(saved["network/blocks.0.norm1.weight"], start["trunk.0.rb.1.weight"], atol=1e-3)
+    assert torch.allclose(saved["networks/generator/blocks.0.norm1.weight"], start["trunk.0.rb.1.weight"], atol=1e-3)
 
 
 def test_another_architecture_is_refused_with_the_layer_that_differs(make_config: Config, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def file_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any]], Path]
     """A file that holds these weights, without the process that reads it."""
 
     def make(weights: dict[str, Any]) -> Path:
-        monkeypatch.setattr("srgan.training.checkpoints.read_pickled", lambda path, where: weights)
+        monkeypatch.setattr("srgan.networks.foreign.read_pickled", lambda path, where: weights)
         return Path("net.pth")
 
     return make
@@ -224,9 +224,9 @@ def test_a_bias_that_no_batch_norm_undoes_has_nowhere_to_go(file_of: Callable[..
     weights = {f"layer{number}.weight": layer.weight.detach() for number, layer in enumerate(ours)}  # type: ignore[operator]
 
     with pytest.raises(InvalidConfig, match="the layer before layer1 has a bias, and here none"):
-        start_from_checkpoint(ours, file_of(weights | {"layer0.bias": torch.zeros(4)}))  # type: ignore[arg-type]
+        take_foreign(ours, file_of(weights | {"layer0.bias": torch.zeros(4)}), "init")  # type: ignore[arg-type]
     with pytest.raises(InvalidConfig, match="its last layer, layer1, has a bias, and here none"):
-        start_from_checkpoint(ours, file_of(weights | {"layer1.bias": torch.zeros(3)}))  # type: ignore[arg-type]
+        take_foreign(ours, file_of(weights | {"layer1.bias": torch.zeros(3)}), "init")  # type: ignore[arg-type]
 
 
 class Attack:

@@ -13,9 +13,9 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from safetensors.torch import load, load_file  # noqa: E402 (torch first: without it nothing here can run)
 
+from srgan.progress import Step  # noqa: E402
 from srgan.training import losses, train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
-from srgan.training.progress import TrainStatus  # noqa: E402
 
 Config = Callable[..., TrainConfig]
 pytestmark = pytest.mark.usefixtures("quick_export")
@@ -89,14 +89,14 @@ def test_a_run_that_becomes_better_and_better_goes_on(patient: Config, judged: C
 def test_the_patience_outlives_an_interruption(patient: Config, judged: Callable[[list[float]], None]) -> None:
     """Stopped between the second and third validation without a better one."""
 
-    def crash(status: TrainStatus) -> None:
-        if status.step == 60:
+    def crash(status: Step) -> None:
+        if status.done == 60:
             raise Stop
 
     judged([20, 21, 22, 21, 21, 21])
     config = patient(output__checkpoint_every=10)
     with pytest.raises(Stop):
-        train(config, progress=crash)
+        train(config, report=crash)
     judged([21])
 
     assert max(checkpoints(config)) == 60
@@ -105,7 +105,7 @@ def test_the_patience_outlives_an_interruption(patient: Config, judged: Callable
     judged([20, 21, 22, 21, 21, 21])
     other = patient(output__checkpoint_every=50, output__name="other")
     with pytest.raises(Stop):
-        train(other, progress=crash)
+        train(other, report=crash)
     assert max(checkpoints(other)) == 60
     assert train(other).info.provenance.steps == 60
 
@@ -120,8 +120,8 @@ def test_the_model_is_that_of_the_last_step_or_of_the_best(
     saved = checkpoints(config)
     weights = load(bundle.read("weights.safetensors"))
     assert set(saved) == {30, 60}
-    assert not torch.equal(saved[30]["average/stem.weight"], saved[60]["average/stem.weight"])
-    assert all(torch.equal(value, saved[step][f"average/{name}"]) for name, value in weights.items())
+    assert not torch.equal(saved[30]["averages/generator/stem.weight"], saved[60]["averages/generator/stem.weight"])
+    assert all(torch.equal(value, saved[step][f"averages/generator/{name}"]) for name, value in weights.items())
     assert bundle.info.provenance.steps == step
 
 
@@ -132,16 +132,16 @@ def test_a_run_whose_best_checkpoint_is_gone_ends_with_the_last(
     judged([20, 21, 22, 21, 21, 21])
     config = patient(output__take="best")
 
-    def lose(status: TrainStatus) -> None:
-        if status.step == 60:
+    def lose(status: Step) -> None:
+        if status.done == 60:
             next((config.output.runs / "tiny" / "001" / "checkpoints").glob("*30.safetensors")).unlink()
             if when != "before the end":
                 raise Stop
 
     if when != "before the end":
         with pytest.raises(Stop):
-            train(config, progress=lose)
-    bundle = train(config, progress=lose)
+            train(config, report=lose)
+    bundle = train(config, report=lose)
 
     assert bundle.info.provenance.steps == 60
     assert "tiny/001: the best checkpoint is gone; the model is that of step 60" in caplog.text.replace("\\", "/")
@@ -163,4 +163,4 @@ def test_a_best_step_that_was_left_out_is_kept_all_the_same(
     config = patient(output__take="best", output__checkpoint_every=1000)
 
     assert train(config).info.provenance.steps == 30
-    assert checkpoints(config)[30]["optimiser/0/0/step"] == 29
+    assert checkpoints(config)[30]["optimisers/generator/0/0/step"] == 29

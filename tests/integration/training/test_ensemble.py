@@ -22,7 +22,7 @@ from srgan.networks.ensemble import OUTPUTS  # noqa: E402
 from srgan.runtime import open_session  # noqa: E402
 from srgan.training import train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
-from srgan.training.progress import TrainStatus  # noqa: E402
+from srgan.training.job import TrainStep  # noqa: E402
 
 Config = Callable[..., TrainConfig]
 GAN = {"discriminator": {"name": "patch", "options": {"width": 8, "depth": 2}}}
@@ -162,10 +162,10 @@ def test_every_member_takes_its_own_steps_and_the_fusion_its(make: Config, monke
     steps = counted(monkeypatch)
     said: list[tuple[int, int]] = []
 
-    def listen(status: TrainStatus) -> None:
-        said.append((status.step, status.steps))
+    def listen(status: TrainStep) -> None:
+        said.append((status.done, status.total))
 
-    train(make(), progress=listen)
+    train(make(), report=listen)
 
     # Generators of one size: 4 + 3 + 5; discriminators: 3 + 5; the fusion: 5.
     assert sorted(steps.values()) == [5, 8, 12]
@@ -178,13 +178,13 @@ def test_a_run_that_was_cut_off_trains_no_member_twice(make: Config, monkeypatch
     class Stop(Exception):
         """Stands for a crash."""
 
-    def watch(status: TrainStatus) -> None:
-        if status.step >= 7:
+    def watch(status: TrainStep) -> None:
+        if status.done >= 7:
             raise Stop
 
     config = make(output__checkpoint_every=1)
     with pytest.raises(Stop):
-        train(config, progress=watch)
+        train(config, report=watch)
     first = folder_of(config) / "members/0/001/bundle/model.toml"
     before = first.stat().st_mtime_ns
     steps = counted(monkeypatch)

@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from safetensors.torch import load_file  # noqa: E402 (torch first: without it nothing here can run)
 
 from srgan.errors import InvalidConfig  # noqa: E402
+from srgan.progress import Step  # noqa: E402
 from srgan.training import train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.optimisers import LossScale, StepGuard  # noqa: E402
-from srgan.training.progress import TrainStatus  # noqa: E402
 
 Config = Callable[..., TrainConfig]
 GAN: dict[str, Any] = {
@@ -77,8 +77,8 @@ def test_scaling_changes_nothing_where_nothing_is_lost(
     scaled()
     other = trained(make_config(**settings, steps=10, output__name="scaled"))
 
-    scales = {key for key in other if key.startswith("loss_scale/")}
-    assert scales == {"loss_scale/0"} | ({"loss_scale/1"} if "recipe" in settings else set())
+    scales = {key for key in other if key.startswith("loss_scales/")}
+    assert scales == {"loss_scales/generator"} | ({"loss_scales/discriminator"} if "recipe" in settings else set())
     assert all(other[key].tolist() == [2.0**16, 10.0] for key in scales)
     assert plain.keys() == other.keys() - scales
     assert [key for key in plain if not torch.equal(plain[key], other[key])] == []
@@ -104,9 +104,9 @@ def test_each_network_finds_the_scale_that_its_gradients_can_bear(
     monkeypatch.setattr(LossScale, "enlarge", overflow)
     saved = trained(make_config(**GAN, steps=10))
 
-    assert saved["loss_scale/0"].tolist() == [2.0**13, 7.0]
-    assert saved["loss_scale/1"].tolist() == [2.0**15, 9.0]
-    assert (saved["optimiser/0/0/step"], saved["optimiser/1/0/step"]) == (7, 9)
+    assert saved["loss_scales/generator"].tolist() == [2.0**13, 7.0]
+    assert saved["loss_scales/discriminator"].tolist() == [2.0**15, 9.0]
+    assert (saved["optimisers/generator/0/0/step"], saved["optimisers/discriminator/0/0/step"]) == (7, 9)
 
 
 @pytest.mark.usefixtures("quick_export")
@@ -118,15 +118,15 @@ def test_an_interrupted_run_goes_on_with_its_scales(
     settings = {**GAN, "steps": 40, "output__checkpoint_every": 20}
     one = trained(make_config(**settings))
 
-    def crash(status: TrainStatus) -> None:
+    def crash(status: Step) -> None:
         raise Stop
 
     broken = make_config(**settings, output__name="broken")
     with pytest.raises(Stop):
-        train(broken, progress=crash)
+        train(broken, report=crash)
     other = trained(broken)
 
-    assert one["loss_scale/0"].tolist() == [2.0**19, 1.0]
+    assert one["loss_scales/generator"].tolist() == [2.0**19, 1.0]
     assert [key for key in one if not torch.equal(one[key], other[key])] == []
 
 

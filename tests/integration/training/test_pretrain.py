@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from srgan.models import Bundle  # noqa: E402
 from srgan.networks import build  # noqa: E402
 from srgan.training import losses, train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
-from srgan.training.progress import TrainStatus  # noqa: E402
+from srgan.training.job import TrainStep  # noqa: E402
 from srgan.training.runs import config_hash  # noqa: E402
 
 Config = Callable[..., TrainConfig]
@@ -68,27 +70,30 @@ def test_two_patches_are_learnt_by_heart(
         optimiser__learning_rate=5e-3,
         optimiser__muon_learning_rate=2e-2,
     )
-    heard: list[TrainStatus] = []
+    heard: list[TrainStep] = []
 
-    train(config, progress=heard.append)
+    train(config, report=heard.append)
 
-    assert [status.step for status in heard] == [20, 40, 60, 80, 100, 120]
-    assert heard[-1].loss < 0.3 * heard[0].loss
+    assert [status.done for status in heard] == [0, 20, 40, 60, 80, 100, 120]
+    assert heard[-1].loss < 0.3 * heard[1].loss
     assert heard[-1].loss < 0.01
 
 
 @quick
 def test_the_status_tells_how_far_it_is(make_config: Config, pictures: Path) -> None:
-    heard: list[TrainStatus] = []
-    train(make_config(steps=50, validation__folder=pictures, validation__every=30), progress=heard.append)
+    heard: list[TrainStep] = []
+    train(make_config(steps=50, validation__folder=pictures, validation__every=30), report=heard.append)
 
-    assert [(s.step, s.steps) for s in heard] == [(20, 50), (40, 50), (50, 50)]
-    assert heard[0].psnr is None
-    assert heard[1].psnr is not None
-    assert heard[1].psnr > 10
-    assert all(s.steps_per_second > 0 and s.loss > 0 for s in heard)
-    assert heard[0].seconds_left == pytest.approx(30 / heard[0].steps_per_second)
-    assert heard[-1].seconds_left == 0
+    assert [(s.done, s.total) for s in heard] == [(0, 50), (20, 50), (40, 50), (50, 50)]
+    assert heard[1].psnr is None
+    assert heard[2].psnr is not None
+    assert heard[2].psnr > 10
+    assert all(s.unit == "steps" for s in heard)
+    assert math.isnan(heard[0].loss)
+    assert all(s.loss > 0 for s in heard[1:])
+    assert heard[0].note == ""
+    assert re.fullmatch(r"loss [\d.]+, \d+\.\d steps/s", heard[1].note)
+    assert re.fullmatch(r"loss [\d.]+, PSNR \d\d\.\d\d dB, \d+\.\d steps/s", heard[-1].note)
 
 
 @quick
@@ -136,7 +141,7 @@ def test_steps_whose_gradient_is_not_finite_are_left_out(
     state = last_checkpoint(config)
     assert all(value.isfinite().all() for value in state.values() if value.is_floating_point())
     # Adam counted the steps that it took.
-    assert state["optimiser/0/0/step"] == 37
+    assert state["optimisers/generator/0/0/step"] == 37
 
 
 @pytest.mark.parametrize("kind", ["adam", "muon"])
@@ -153,7 +158,7 @@ def test_training_gives_up_when_no_step_can_be_taken(
     saved = last_checkpoint(config)
     torch.manual_seed(config.seed)
     fresh = build("fast", 4, width=16, blocks=1)
-    assert all(torch.equal(value, saved[f"network/{name}"]) for name, value in fresh.state_dict().items())
+    assert all(torch.equal(value, saved[f"networks/generator/{name}"]) for name, value in fresh.state_dict().items())
 
 
 def test_mistakes_show_before_anything_is_decoded_or_written(
@@ -241,8 +246,8 @@ def test_the_bundle_holds_the_averaged_weights(make_config: Config) -> None:
     bundle = train(config)
 
     weights, saved = load(bundle.read("weights.safetensors")), last_checkpoint(config)
-    assert all(torch.equal(value, saved[f"average/{name}"]) for name, value in weights.items())
-    assert not torch.equal(saved["average/stem.weight"], saved["network/stem.weight"])
+    assert all(torch.equal(value, saved[f"averages/generator/{name}"]) for name, value in weights.items())
+    assert not torch.equal(saved["averages/generator/stem.weight"], saved["networks/generator/stem.weight"])
 
 
 @quick

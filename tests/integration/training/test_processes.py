@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,8 +20,9 @@ from srgan.errors import InvalidConfig  # noqa: E402
 from srgan.training import train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.data import TileStore  # noqa: E402
-from srgan.training.progress import TrainStatus  # noqa: E402
-from srgan.training.team import ALONE  # noqa: E402
+from srgan.training.job import TrainStep  # noqa: E402
+from srgan.training.launch import PartnerLost  # noqa: E402
+from srgan.training.team import ALONE, Team  # noqa: E402
 
 Config = Callable[..., TrainConfig]
 
@@ -47,12 +49,13 @@ def test_the_parts_of_a_batch_are_the_batch(degradation: dict[str, object], make
 
 
 CHILD = """
-import json, os, signal, sys
+import os, sys
 import safetensors.torch
 import torch
 import srgan.networks.export
 import srgan.training.losses
 from srgan.errors import SrganError
+from srgan.progress import Stop
 from srgan.training import train
 from srgan.training.config import TrainConfig
 
@@ -61,8 +64,6 @@ def export_forms(network, info):
     return {"weights.safetensors": safetensors.torch.save(state)}
 
 srgan.networks.export.export_forms = export_forms
-config = TrainConfig.model_validate_json(open(sys.argv[1]).read())
-stop_at = int(sys.argv[2])
 step = 0
 
 def sometimes_bad(output, target):
@@ -74,17 +75,26 @@ def sometimes_bad(output, target):
 
 srgan.training.losses.PIXEL_LOSSES["l1"] = sometimes_bad
 
-def show(status):
-    print(os.environ["LOCAL_RANK"], status.step, status.loss, flush=True)
-    if status.step == stop_at:
-        os.kill(os.getpid(), signal.SIGTERM)
+def work():
+    config = TrainConfig.model_validate_json(open(sys.argv[1]).read())
+    stop_at, stop = int(sys.argv[2]), Stop()
 
-try:
-    bundle = train(config, progress=show)
-    print("bundle", bundle.info.provenance.steps, flush=True)
-except SrganError as error:
-    print(type(error).__name__, error, flush=True)
-    sys.exit(3)
+    def show(status):
+        print(status.done, status.loss, flush=True)
+        if status.done == stop_at:
+            stop.set()
+
+    before = {**os.environ, "PYTORCH_NVML_BASED_CUDA_CHECK": None}
+    try:
+        bundle = train(config, report=show, stop=stop)
+        print("bundle", bundle.info.provenance.steps, flush=True)
+    except SrganError as error:
+        print(type(error).__name__, error, flush=True)
+        sys.exit(3)
+    assert {**os.environ, "PYTORCH_NVML_BASED_CUDA_CHECK": None} == before
+
+if __name__ == "__main__":
+    work()
 """
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 GAN: dict[str, Any] = {
@@ -103,7 +113,7 @@ GAN: dict[str, Any] = {
 
 @pytest.fixture
 def in_two(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """``in_two(config)`` trains in two processes of this machine, which torchrun starts or the first of them."""
+    """``in_two(config)`` trains in two processes of this machine, which torchrun starts, or `train` itself."""
 
     def run(
         config: TrainConfig, launcher: list[str] = TORCHRUN, *, stop_at: int = -1, bad: bool = False
@@ -142,8 +152,8 @@ def test_two_processes_are_one_with_twice_the_batch(
 ) -> None:
     settings = {"steps": 20, "validation__folder": pictures, "validation__every": 10, **settings}
     one = make_config(**settings, data__batch=4, output__name="one")
-    heard: list[TrainStatus] = []
-    train(one, progress=heard.append)
+    heard: list[TrainStep] = []
+    train(one, report=heard.append)
     two = make_config(**settings, data__batch=2, hardware__devices=2, output__name="two")
     half = make_config(**settings, data__batch=2, output__name="half")
     train(half)
@@ -151,11 +161,13 @@ def test_two_processes_are_one_with_twice_the_batch(
     done = in_two(two, launcher)
 
     assert done.returncode == 0, done.stderr
-    rank, step, loss = done.stdout.splitlines()[0].split()
-    assert (rank, step) == ("0", "20")
+    begun, told, *rest = done.stdout.splitlines()
+    step, loss = told.split()
+    assert (begun, step) == ("0 nan", "20")
     assert float(loss) == pytest.approx(heard[-1].loss, rel=1e-3)
-    assert done.stdout.splitlines()[1:] == ["bundle 20"], "one process alone tells and finishes"
-    networks = ("network/", "average/", "discriminator/")[: 2 + ("recipe" in settings)]
+    # One process alone tells; of torchrun's, each has called `train`, and each is given the one bundle.
+    assert rest == ["bundle 20"] * (1 + bool(launcher))
+    networks = ("networks/generator/", "averages/generator/", "networks/discriminator/")[: 2 + ("recipe" in settings)]
     for network in networks:
         limit = apart(checkpoint(one), checkpoint(half), network) / 20
         assert apart(checkpoint(one), checkpoint(two), network) < min(1e-3, limit)
@@ -169,21 +181,53 @@ def test_two_processes_are_one_with_twice_the_batch(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_export")
-def test_one_process_that_is_stopped_stops_both_and_they_go_on(make_config: Config, in_two: Callable[..., Any]) -> None:
-    """Only the first is signalled; the second neither hangs nor fails. They go on where a run of one would be."""
+@pytest.mark.parametrize("launcher", [[], TORCHRUN], ids=["started by itself", "by torchrun"])
+def test_a_wish_to_stop_stops_both_and_they_go_on(
+    launcher: list[str], make_config: Config, in_two: Callable[..., Any]
+) -> None:
+    """The second neither hangs nor fails. They go on where a run of one would be."""
     settings = {"steps": 60, "output__checkpoint_every": 50}
     two = make_config(**settings, data__batch=2, hardware__devices=2, output__name="two")
-    stopped = in_two(two, [], stop_at=20)
-    assert stopped.returncode == 3, stopped.stderr
-    assert "Cancelled" in stopped.stdout.splitlines()[-1]
-    assert "stopped at step 21 of 60" in stopped.stdout.splitlines()[-1]
+    stopped = in_two(two, launcher, stop_at=20)
+    assert stopped.returncode != 0, stopped.stderr
+    assert stopped.stdout.count("Cancelled") == 1 + bool(launcher), "each that was called tells its caller"
+    step = re.search(r"stopped at step (\d+) of 60", stopped.stdout)
+    assert step is not None
+    # Where a pipe lies between them, the wish takes a moment; where there is none, a step.
+    assert int(step[1]) == 21 if launcher else 21 <= int(step[1]) < 60
 
     went_on = in_two(two, [])
     assert went_on.returncode == 0, went_on.stderr
-    assert [line.split()[:2] for line in went_on.stdout.splitlines()] == [["0", "40"], ["0", "60"], ["bundle", "60"]]
+    assert went_on.stdout.splitlines()[-1] == "bundle 60"
     one = make_config(**settings, data__batch=4, output__name="one")
     train(one)
-    assert apart(checkpoint(one), checkpoint(two), "network/") < 1e-3
+    assert apart(checkpoint(one), checkpoint(two), "networks/generator/") < 1e-3
+
+
+@pytest.mark.slow
+def test_one_that_is_killed_is_the_error_of_all(make_config: Config, tmp_path: Path) -> None:
+    """Started from ``python -c``, which has no file that could be run again."""
+    config = make_config(steps=100_000, data__batch=2, hardware__devices=2)
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    program = (
+        "import sys, multiprocessing\n"
+        "from srgan.errors import TrainingFailed\n"
+        "from srgan.training import TrainConfig, train\n"
+        "def report(step):\n"
+        "    print(step.done, flush=True)\n"
+        "    max(multiprocessing.active_children(), key=lambda child: child.pid).kill()\n"
+        "try:\n"
+        "    train(TrainConfig.model_validate_json(open(sys.argv[1]).read()), report=report)\n"
+        "except TrainingFailed as error:\n"
+        "    print(error)\n"
+        "print(len(multiprocessing.active_children()))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "config.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+    assert done.returncode == 0, done.stderr
+    assert "the training process was ended by SIGKILL" in done.stdout.splitlines()[-2]
+    assert done.stdout.splitlines()[-1] == "0", "no process is left"
 
 
 @pytest.mark.slow
@@ -194,7 +238,7 @@ def test_both_go_back_when_the_numbers_of_one_are_not_finite(make_config: Config
     assert done.returncode == 0, done.stderr
     assert "at step 40 the gradient was not finite for 20 steps in a row; back to step 20" in done.stderr
     # The report at step 40 came to nothing; it is made again after going back.
-    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["0", "20"], ["0", "40"], ["bundle", "40"]]
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["0", "20", "20", "40", "bundle"]
     assert all(value.isfinite().all() for value in checkpoint(two).values() if value.is_floating_point())
 
 
@@ -203,6 +247,22 @@ def test_a_launcher_of_another_number_is_noticed(make_config: Config, monkeypatc
     monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(InvalidConfig, match=r"4 processes were started together.*give --set hardware\.devices=4"):
         train(make_config())
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (RuntimeError("[gloo/transport/tcp/pair.cc:537] Read error: Connection reset by peer"), PartnerLost),
+        (torch.distributed.DistBackendError("NCCL error"), PartnerLost),
+        (RuntimeError("shapes do not match"), RuntimeError),
+    ],
+)
+def test_what_torch_says_when_another_process_is_gone(error: Exception, raised: type[Exception]) -> None:
+    with pytest.raises(raised) as caught, Team(0, 2).alive():
+        raise error
+    assert type(caught.value) is raised
+    with pytest.raises(type(error)), ALONE.alive():
+        raise error
 
 
 def test_one_process_agrees_with_itself() -> None:

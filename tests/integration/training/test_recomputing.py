@@ -101,7 +101,7 @@ def test_it_can_be_compiled(make_config: Config, monkeypatch: pytest.MonkeyPatch
     plain = trained(make_config(**settings, output__name="plain"))
     compiled = trained(make_config(**settings, output__name="compiled", hardware__compile=True))
 
-    torch.testing.assert_close(compiled["network/stem.weight"], plain["network/stem.weight"])
+    torch.testing.assert_close(compiled["networks/generator/stem.weight"], plain["networks/generator/stem.weight"])
 
 
 def test_what_cannot_be_is_refused(make_config: Config) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,16 @@ from safetensors import safe_open  # noqa: E402 (torch first: without it nothing
 from safetensors.torch import load_file  # noqa: E402
 
 from srgan.errors import Cancelled, TrainingFailed  # noqa: E402
+from srgan.progress import Step, Stop  # noqa: E402
 from srgan.training import gan_losses, losses, train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
-from srgan.training.progress import TrainStatus  # noqa: E402
-from srgan.training.runs import State  # noqa: E402
+from srgan.training.state import State  # noqa: E402
 
 Config = Callable[..., TrainConfig]
 pytestmark = pytest.mark.usefixtures("quick_export")
 
 
-class Stop(Exception):
+class Crash(Exception):
     """Stands for a crash."""
 
 
@@ -72,10 +70,10 @@ def test_it_goes_back_with_half_the_rate(
     assert calls() == 80 + 50
     assert set(checkpoints(config)) == {50, 75, 100}, "none was written while all was NaN"
     saved = load_file(checkpoints(config)[100])
-    assert saved["optimiser/0/0/step"] == 100
+    assert saved["optimisers/generator/0/0/step"] == 100
     state = plain(checkpoints(config)[100])
     assert (state["recoveries"], state["recovered_at"], state["rate_scale"]) == (1, 50, 0.5)
-    group = state["groups"][0][0]
+    group = state["groups"]["generator/0"][0]
     assert group["lr"] == pytest.approx(0.5 * group["peak"])
 
 
@@ -100,13 +98,13 @@ def test_a_crash_after_going_back_forgets_nothing(make_config: Config, monkeypat
     poison(monkeypatch, range(41, 61))
     seen: list[int] = []
 
-    def crash(status: TrainStatus) -> None:
-        seen.append(status.step)
-        if seen == [20, 40, 60]:
-            raise Stop  # before the first step that a checkpoint follows
+    def crash(status: Step) -> None:
+        seen.append(status.done)
+        if seen == [0, 20, 40, 40, 60]:  # back to 40 in between
+            raise Crash  # before the first step that a checkpoint follows
 
-    with pytest.raises(Stop):
-        train(broken, progress=crash)
+    with pytest.raises(Crash):
+        train(broken, report=crash)
     train(broken)
 
     one, other = load_file(checkpoints(straight)[80]), load_file(checkpoints(broken)[80])
@@ -121,7 +119,7 @@ def test_without_a_checkpoint_yet_it_begins_again(make_config: Config, monkeypat
 
     assert set(checkpoints(config)) == {40}
     assert plain(checkpoints(config)[40])["recovered_at"] == 0
-    assert load_file(checkpoints(config)[40])["optimiser/0/0/step"] == 40
+    assert load_file(checkpoints(config)[40])["optimisers/generator/0/0/step"] == 40
 
 
 def test_a_checkpoint_that_leads_nowhere_is_given_up(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,24 +161,20 @@ def test_a_best_checkpoint_that_leads_nowhere_is_forgotten(
     assert bundle.info.provenance.steps == 60
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no such signals here")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_while_it_goes_back_is_answered(
-    number: signal.Signals, make_config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wish_to_stop_while_it_goes_back_is_answered(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = poison(monkeypatch, range(41, 61))
     load = State.load
 
     def interrupted(self: State, path: Path) -> None:
         load(self, path)
-        if calls() == 60 and not sent:
-            sent.append(os.kill(os.getpid(), number))
+        if calls() == 60:
+            wish.set()
 
-    sent: list[None] = []
+    wish = Stop()
     monkeypatch.setattr(State, "load", interrupted)
     config = make_config(steps=80, output__checkpoint_every=40)
     with pytest.raises(Cancelled, match=r"back to step 40, .*; stopped there; the same command, without --fresh, goes"):
-        train(config)
+        train(config, stop=wish)
 
     assert calls() == 60
     train(config)
@@ -196,7 +190,7 @@ def test_it_does_not_go_back_for_ever(make_config: Config, monkeypatch: pytest.M
 
     assert calls() == 20 + 3 * 20
     with pytest.raises(TrainingFailed, match="at step 20 the gradient"):
-        train(make_config(output__name="never", steps=40, optimiser__recoveries=0), progress=None)
+        train(make_config(output__name="never", steps=40, optimiser__recoveries=0), report=None)
 
 
 def test_no_checkpoint_with_weights_that_are_not_finite_is_written(
@@ -212,9 +206,9 @@ def test_no_checkpoint_with_weights_that_are_not_finite_is_written(
     monkeypatch.setattr(State, "save", checked)
     blown = False
 
-    def blow(status: TrainStatus) -> None:
+    def blow(status: Step) -> None:
         nonlocal blown
-        if status.step == 20 and not blown:
+        if status.done == 20 and not blown:
             blown = True
             made[-1].average.state["stem.weight"].fill_(float("inf"))
 
@@ -227,7 +221,7 @@ def test_no_checkpoint_with_weights_that_are_not_finite_is_written(
 
     monkeypatch.setattr(State, "__init__", remember)
     config = make_config(steps=40, output__checkpoint_every=10)
-    train(config, progress=blow)
+    train(config, report=blow)
 
     assert good == [(0, True), (10, True), (20, True), (20, True), (30, True), (40, True)]
     assert len(made) == 2

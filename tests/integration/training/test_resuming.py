@@ -16,10 +16,10 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from safetensors.torch import load_file  # noqa: E402 (torch first: without it nothing here can run)
 
-from srgan.errors import Cancelled, CannotWrite, ModelNotFound, TrainingFailed  # noqa: E402
-from srgan.training import runs, train  # noqa: E402
+from srgan.errors import CannotWrite, ModelNotFound, TrainingFailed  # noqa: E402
+from srgan.training import TrainJob, state, train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
-from srgan.training.progress import TrainStatus  # noqa: E402
+from srgan.training.job import TrainStep  # noqa: E402
 
 Config = Callable[..., TrainConfig]
 Pictures = Callable[..., Path]
@@ -30,9 +30,9 @@ class Stop(Exception):
     """Stands for a crash."""
 
 
-def stop_at(step: int) -> Callable[[TrainStatus], None]:
-    def watch(status: TrainStatus) -> None:
-        if status.step >= step:
+def stop_at(step: int) -> Callable[[TrainStep], None]:
+    def watch(status: TrainStep) -> None:
+        if status.done >= step:
             raise Stop
 
     return watch
@@ -61,15 +61,15 @@ def test_100_steps_and_a_crash_and_100_steps_are_200_steps(kind: str, make_confi
     train(straight)
 
     with pytest.raises(Stop):
-        train(broken, progress=stop_at(120))
+        train(broken, report=stop_at(120))
     folder = broken.output.runs / "broken" / "001"
     assert (folder / "checkpoints" / "step-00000100.safetensors").exists()
     with (folder / "curve.csv").open("a") as file:
         file.write("110,1.0,0.5,20.0,0.5\n")  # a validation that no checkpoint came after
     steps: list[int] = []
-    train(broken, progress=lambda status: steps.append(status.step))
+    train(broken, report=lambda status: steps.append(status.done))
 
-    assert steps[0] == 120
+    assert steps[:2] == [100, 120]
     assert same(last_checkpoint(straight), last_checkpoint(broken))
     curves = [config.output.runs / config.output.name / "001" / "curve.csv" for config in (straight, broken)]
     rows = [[line.split(",") for line in curve.read_text().splitlines()] for curve in curves]
@@ -80,13 +80,14 @@ def test_100_steps_and_a_crash_and_100_steps_are_200_steps(kind: str, make_confi
 
 CHILD = """
 import sys
+from srgan.cli.interrupts import stopping
 from srgan.errors import Cancelled
-from srgan.training import train
-from srgan.training.config import TrainConfig
+from srgan.training import TrainConfig, train
 
 config = TrainConfig.model_validate_json(open(sys.argv[1]).read())
 try:
-    train(config, progress=lambda status: print(status.step, flush=True))
+    with stopping("stopping") as stop:
+        train(config, report=lambda step: print(step.done, flush=True), stop=stop)
 except Cancelled as error:
     print("cancelled:", error)
     sys.exit(130)
@@ -103,7 +104,7 @@ def test_a_process_that_gets_ctrl_c_saves_and_goes_on_exactly(make_config: Confi
         [sys.executable, "-c", CHILD, str(tmp_path / "config.json")], stdout=subprocess.PIPE, text=True
     )
     assert child.stdout is not None
-    assert child.stdout.readline() == "20\n"
+    assert [child.stdout.readline() for _ in range(2)] == ["0\n", "20\n"]
     child.send_signal(signal.SIGINT)
     rest, _ = child.communicate(timeout=300)
 
@@ -116,87 +117,11 @@ def test_a_process_that_gets_ctrl_c_saves_and_goes_on_exactly(make_config: Confi
     assert same(last_checkpoint(config), last_checkpoint(straight))
 
 
-@pytest.mark.skipif(os.name == "nt", reason="no such signals here")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_between_two_steps_is_answered_with_a_checkpoint(
-    number: signal.Signals, make_config: Config
-) -> None:
-    config = make_config(steps=100)
-
-    def interrupt(status: TrainStatus) -> None:
-        if status.step == 40:
-            os.kill(os.getpid(), number)
-
-    before = signal.getsignal(number)
-    with pytest.raises(Cancelled, match=r"tiny.001: stopped at step 41 of 100; the same command, without --fresh,"):
-        train(config, progress=interrupt)
-
-    assert signal.getsignal(number) is before
-    assert last_checkpoint(config)
-    assert not (config.output.runs / "tiny" / "001" / "bundle").exists()
-
-
-@pytest.mark.skipif(os.name == "nt", reason="no such signals here")
-def test_an_interrupt_says_at_once_what_becomes_of_it(make_config: Config, caplog: pytest.LogCaptureFixture) -> None:
-    """Saving takes a while, in which people press Ctrl-C again."""
-    heard = []
-
-    def interrupt(status: TrainStatus) -> None:
-        if status.step == 20:
-            os.kill(os.getpid(), signal.SIGINT)
-            heard.extend(caplog.messages)
-
-    with pytest.raises(Cancelled):
-        train(make_config(steps=60), progress=interrupt)
-    assert [said for said in heard if "stopping after this step, with a checkpoint" in said] == heard[-1:]
-
-
-def test_an_interrupt_after_the_last_step_says_that_the_model_is_still_to_be_written(
-    make_config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_: object) -> object:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("srgan.networks.export.export_forms", interrupted)
-        with pytest.raises(Cancelled, match=r"tiny.001: all steps are done, and the same command, without --fresh, wr"):
-            train(make_config(steps=2))
-    assert train(make_config(steps=2)).info.provenance.steps == 2
-
-
 def test_slow_steps_give_a_sign_of_life(make_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srgan.training.loop.SILENCE", 0.0)
     steps: list[int] = []
-    train(make_config(steps=4), progress=lambda status: steps.append(status.step))
-    assert steps == [1, 2, 3, 4]
-
-
-@pytest.mark.skipif(os.name == "nt", reason="no such signals here")
-def test_a_second_interrupt_stops_at_once(make_config: Config) -> None:
-    def interrupt_twice(_: TrainStatus) -> None:
-        for _ in range(2):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        train(make_config(), progress=interrupt_twice)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="no such signals here")
-@pytest.mark.parametrize(
-    ("second", "launcher"), [(signal.SIGTERM, ""), (signal.SIGINT, "torchrun")], ids=["SIGTERM", "passed on"]
-)
-def test_what_a_launcher_sends_after_ctrl_c_is_not_a_second_one(
-    second: signal.Signals, launcher: str, make_config: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if launcher:
-        monkeypatch.setenv("TORCHELASTIC_RUN_ID", launcher)
-
-    def interrupt(_: TrainStatus) -> None:
-        for number in (signal.SIGINT, second):
-            os.kill(os.getpid(), number)
-
-    with pytest.raises(Cancelled, match="stopped at step 21 of 40"):
-        train(make_config(), progress=interrupt)
+    train(make_config(steps=4), report=lambda status: steps.append(status.done))
+    assert steps == [0, 1, 2, 3, 4]
 
 
 @quick
@@ -215,7 +140,7 @@ def test_a_streamed_dataset_goes_on_exactly(make_config: Config, make_pictures: 
     straight, broken = make_config(**settings), make_config(**settings, output__name="broken")
     train(straight)
     with pytest.raises(Stop):
-        train(broken, progress=stop_at(60))
+        train(broken, report=stop_at(60))
     train(broken)
 
     assert same(last_checkpoint(straight), last_checkpoint(broken))
@@ -241,7 +166,7 @@ def test_streamed_pairs_from_a_list_go_on_exactly(make_config: Config, make_pict
     straight, broken = make_config(**settings), make_config(**settings, output__name="broken")
     train(straight)
     with pytest.raises(Stop):
-        train(broken, progress=stop_at(40))
+        train(broken, report=stop_at(40))
     train(broken)
 
     assert same(last_checkpoint(straight), last_checkpoint(broken))
@@ -254,7 +179,7 @@ def test_worn_pictures_go_on_exactly(make_config: Config) -> None:
     straight, broken = make_config(**settings), make_config(**settings, output__name="broken")
     train(straight)
     with pytest.raises(Stop):
-        train(broken, progress=stop_at(40))
+        train(broken, report=stop_at(40))
     train(broken)
 
     assert same(last_checkpoint(straight), last_checkpoint(broken))
@@ -264,12 +189,12 @@ def test_worn_pictures_go_on_exactly(make_config: Config) -> None:
 def test_without_resume_training_begins_anew(make_config: Config) -> None:
     config = make_config(output__checkpoint_every=20)
     with pytest.raises(Stop):
-        train(config, progress=stop_at(20))
+        train(config, report=stop_at(20))
 
     steps: list[int] = []
-    train(config, resume=False, progress=lambda status: steps.append(status.step))
+    train(TrainJob(config=config, resume=False), report=lambda status: steps.append(status.done))
 
-    assert steps == [20, 40]
+    assert steps == [0, 20, 40]
     assert (config.output.runs / "tiny" / "002" / "bundle").is_dir()
 
 
@@ -282,11 +207,11 @@ def test_one_process_at_a_time_trains_in_a_run(make_config: Config, tmp_path: Pa
     command = [sys.executable, "-c", CHILD, str(tmp_path / "config.json")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
-        assert child.stdout.readline() == "20\n"
+        assert [child.stdout.readline() for _ in range(2)] == ["0\n", "20\n"]
         with pytest.raises(CannotWrite, match=r"tiny.001: another process trains here; wait for it, or give --fresh"):
             train(config)
         with pytest.raises(Stop):
-            train(config, resume=False, progress=stop_at(20))
+            train(TrainJob(config=config, resume=False), report=stop_at(20))
         child.send_signal(signal.SIGINT)
         rest, _ = child.communicate(timeout=300)
 
@@ -315,7 +240,7 @@ def test_a_run_does_not_need_the_model_that_it_started_from_again(make_config: C
     )
     wanted = train(straight).info.provenance
     with pytest.raises(Stop):
-        train(broken, progress=stop_at(20))
+        train(broken, report=stop_at(20))
     parent.path.rename(parent.path.with_name("elsewhere"))
 
     assert train(broken).info.provenance.model_dump(include={"parent", "loss_features"}) == wanted.model_dump(
@@ -324,7 +249,7 @@ def test_a_run_does_not_need_the_model_that_it_started_from_again(make_config: C
     assert (wanted.parent, len(wanted.loss_features)) == ("parent", 1)
     assert same(last_checkpoint(straight), last_checkpoint(broken))
     with pytest.raises(ModelNotFound):
-        train(broken, resume=False)
+        train(TrainJob(config=broken, resume=False))
     assert not (broken.output.runs / "broken" / "002").exists(), "that shows before anything is begun"
 
 
@@ -335,11 +260,11 @@ def test_a_checkpoint_that_does_not_know_where_it_began_goes_on(
     """As one of an earlier version of srgan."""
     parent = train(make_config(steps=1, output__name="parent"))
     config = make_config(network__init_from=str(parent.path))
-    known = tuple(name for name in runs.PLAIN if not name.startswith("parent"))
+    known = tuple(name for name in state.PLAIN if not name.startswith("parent"))
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "PLAIN", known)
+        patch.setattr(state, "PLAIN", known)
         with pytest.raises(Stop):
-            train(config, progress=stop_at(20))
+            train(config, report=stop_at(20))
 
     assert train(config).info.provenance.parent == "parent"
 
@@ -349,7 +274,7 @@ def test_a_checkpoint_that_does_not_know_where_it_began_goes_on(
 def test_a_damaged_curve_locks_nobody_out(left: str, make_config: Config, pictures: Path) -> None:
     config = make_config(validation__folder=pictures, validation__every=10, output__checkpoint_every=20)
     with pytest.raises(Stop):
-        train(config, progress=stop_at(20))
+        train(config, report=stop_at(20))
     curve = config.output.runs / "tiny" / "001" / "curve.csv"
     curve.write_text(left)
     train(config)
@@ -361,7 +286,7 @@ def test_a_damaged_curve_locks_nobody_out(left: str, make_config: Config, pictur
 def test_a_damaged_checkpoint_is_not_passed_over_in_silence(make_config: Config) -> None:
     config = make_config(output__checkpoint_every=10)
     with pytest.raises(Stop):
-        train(config, progress=stop_at(20))
+        train(config, report=stop_at(20))
     path = config.output.runs / "tiny" / "001" / "checkpoints" / "step-00000020.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(TrainingFailed, match="delete it to go on from the one before"):

@@ -13,15 +13,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 
-from safetensors import safe_open  # noqa: E402 (torch first: without it nothing here can run)
-from safetensors.torch import load_file, save_file  # noqa: E402
 
-from srgan.errors import CannotWrite, TrainingFailed  # noqa: E402
-from srgan.networks import build  # noqa: E402
+from srgan.errors import CannotWrite  # noqa: E402
 from srgan.training import runs  # noqa: E402
-from srgan.training.config import OptimiserSection, TrainConfig  # noqa: E402
-from srgan.training.optimisers import WeightAverage, make_optimisers  # noqa: E402
-from srgan.training.runs import Run, State, config_hash, open_run, unfinished_run  # noqa: E402
+from srgan.training.config import TrainConfig  # noqa: E402
+from srgan.training.runs import Run, config_hash, open_run, unfinished_run  # noqa: E402
 
 Config = Callable[..., TrainConfig]
 
@@ -107,6 +103,24 @@ def test_versions_are_counted_beyond_three_digits(make_config: Config, tmp_path:
     assert open_run(make_config(), resume=True).folder.name == "1001"
 
 
+def test_a_run_goes_on_under_settings_that_change_no_weights(make_config: Config, tmp_path: Path) -> None:
+    """On another device, with other words and other habits; its folder may have been moved too."""
+    run = open_run(make_config(), resume=True)
+    other = make_config(
+        hardware={"device": "auto", "precision": "fp32", "threads": 2, "compile": True},
+        output__keep=1,
+        output__checkpoint_every=3,
+        output__samples=2,
+        output__description="Put right.",
+        output__licence="MIT",
+    )
+    assert open_run(other, resume=True) == run
+    (tmp_path / "runs").rename(tmp_path / "moved")
+    moved = make_config(output__runs=tmp_path / "moved")
+    assert open_run(moved, resume=True).folder == tmp_path / "moved" / "tiny" / "001"
+    assert unfinished_run(make_config(output__runs=tmp_path / "moved", hardware__precision="bf16")) is None
+
+
 def test_a_configuration_saved_before_a_key_existed_still_counts(make_config: Config) -> None:
     """A newer srgan goes on with the runs of an older one."""
     run = open_run(make_config(), resume=True)
@@ -115,7 +129,22 @@ def test_a_configuration_saved_before_a_key_existed_still_counts(make_config: Co
     (run.folder / "config.json").write_text(json.dumps(saved))
 
     assert open_run(make_config(), resume=True) == run
-    assert open_run(make_config(output__keep=4), resume=True) != run
+    assert open_run(make_config(data__refresh=7), resume=True) != run
+
+
+@pytest.mark.parametrize("recipe", ["pretrain", "adversarial", "ensemble"])
+def test_a_configuration_saved_when_all_recipes_shared_their_sections_still_counts(
+    recipe: str, make_config: Config
+) -> None:
+    run = open_run(make_config(recipe=recipe), resume=True)
+    saved = json.loads((run.folder / "config.json").read_text())
+    for section in ("discriminator", "updates", "ensemble"):
+        saved.setdefault(section, json.loads(make_config(recipe="ensemble").model_dump_json())[section])
+    (run.folder / "config.json").write_text(json.dumps(saved))
+
+    assert open_run(make_config(recipe=recipe), resume=True) == run
+    (run.folder / "config.json").write_text(json.dumps({**saved, "typo": 1}))
+    assert unfinished_run(make_config(recipe=recipe)) is None, "what nobody ever wrote is no configuration"
 
 
 @pytest.mark.parametrize("content", [None, "", "{", '{"steps": "many"}'])
@@ -241,139 +270,6 @@ def test_a_curve_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
         run.note({"step": 1})
     with pytest.raises(CannotWrite, match=r"curve\.csv"):
         run.rewind(1)
-
-
-# ----------------------------------------------------------------------------------------------------- checkpoints
-
-
-def new_state(kind: str = "muon", seed: int = 0, **options: Any) -> State:
-    torch.manual_seed(seed)
-    network = build("fast", 4, **{"width": 16, "blocks": 1, **options})
-    network.to(memory_format=torch.channels_last)
-    optimisers = make_optimisers(network, OptimiserSection(kind=kind))
-    return State(network, WeightAverage(network, 0.9), optimisers, torch.Generator().manual_seed(seed))
-
-
-def train_a_little(state: State, steps: int = 3) -> None:
-    for _ in range(steps):
-        state.step += 1
-        x = torch.rand(2, 3, 8, 8, generator=state.generator).contiguous(memory_format=torch.channels_last)
-        for optimiser in state.optimisers:
-            optimiser.zero_grad()
-        (state.network(x) - torch.rand(2, 3, 32, 32, generator=state.generator)).abs().mean().backward()
-        for optimiser in state.optimisers:
-            optimiser.step()
-        state.average.update(state.network, state.step)
-
-
-def contents(state: State, path: Path) -> dict[str, torch.Tensor]:
-    state.save(path)
-    return load_file(path)
-
-
-@pytest.mark.parametrize("kind", ["adam", "muon"])
-def test_a_state_comes_back_and_goes_on_alike(kind: str, tmp_path: Path) -> None:
-    state, other = new_state(kind), new_state(kind, seed=5)
-    train_a_little(state)
-    state.seconds, state.psnr, state.best_step, state.best = 1.5, 28.25, 2, 28.5
-    state.save(tmp_path / "a.safetensors")
-    other.load(tmp_path / "a.safetensors")
-
-    assert (other.step, other.seconds, other.psnr, other.best_step, other.best) == (3, 1.5, 28.25, 2, 28.5)
-    train_a_little(state)
-    train_a_little(other)
-    first, second = contents(state, tmp_path / "b.safetensors"), contents(other, tmp_path / "c.safetensors")
-    assert first.keys() == second.keys()
-    assert [key for key in first if not torch.equal(first[key], second[key])] == []
-
-
-@pytest.mark.parametrize("kind", ["adam", "muon"])
-def test_optimisers_get_their_averages_in_the_order_of_the_weights(kind: str, tmp_path: Path) -> None:
-    """Fused optimisers walk through memory: an average in another order would belong to other weights."""
-    state, other = new_state(kind), new_state(kind, seed=5)
-    train_a_little(state)
-    state.save(tmp_path / "a.safetensors")
-    other.load(tmp_path / "a.safetensors")
-
-    adam = other.optimisers[0]
-    averages = [(w, entries["exp_avg"]) for w, entries in adam.state.items()]
-    assert any(weight.ndim == 4 and not weight.is_contiguous() for weight, _ in averages)
-    assert all(average.stride() == weight.stride() for weight, average in averages)
-
-
-def test_a_state_that_was_never_judged_comes_back(tmp_path: Path) -> None:
-    state, other = new_state(), new_state()
-    other.psnr, other.best = 1.0, 1.0
-    state.save(tmp_path / "a.safetensors")
-    other.load(tmp_path / "a.safetensors")
-
-    assert (other.psnr, other.best) == (None, None)
-
-
-def test_nothing_in_a_checkpoint_is_pickled(tmp_path: Path) -> None:
-    state = new_state()
-    train_a_little(state)
-    state.save(tmp_path / "a.safetensors")
-
-    with safe_open(tmp_path / "a.safetensors", "pt") as file:
-        plain = json.loads(file.metadata()["state"])
-    assert plain["step"] == 3
-    assert len(plain["groups"]) == 2
-
-
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "text", "removed", "no notes", "no random state"])
-def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "step-00000003.safetensors"
-    state = new_state()
-    train_a_little(state)
-    state.save(path)
-    if damage == "truncated":
-        path.write_bytes(path.read_bytes()[:-100])
-    elif damage == "removed":
-        path.unlink()
-    elif damage in ("no notes", "no random state"):
-        with safe_open(path, "pt") as file:
-            notes = None if damage == "no notes" else file.metadata()
-        tensors = load_file(path)
-        if damage == "no random state":
-            del tensors["random/data"]
-        save_file(tensors, path, notes)
-    else:
-        path.write_bytes(b"" if damage == "emptied" else b"hello" * 100)
-
-    with pytest.raises(TrainingFailed, match=r"step-00000003\.safetensors: cannot continue from this checkpoint"):
-        new_state().load(path)
-
-
-@pytest.mark.parametrize(
-    "other", [{"width": 32}, {"blocks": 2}, {"kind": "adam"}], ids=["wider", "deeper", "other optimiser"]
-)
-def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path, other: dict[str, Any]) -> None:
-    state = new_state()
-    train_a_little(state)
-    state.save(tmp_path / "a.safetensors")
-
-    with pytest.raises(TrainingFailed, match="cannot continue"):
-        new_state(**other).load(tmp_path / "a.safetensors")
-
-
-def test_a_full_disk_leaves_the_older_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    state = new_state()
-    path = tmp_path / "a.safetensors"
-    state.save(path)
-    before = path.read_bytes()
-    train_a_little(state)
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", full)
-        with pytest.raises(CannotWrite, match="No space left on device"):
-            state.save(path)
-
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_pruning_keeps_the_latest_and_the_best(tmp_path: Path) -> None:

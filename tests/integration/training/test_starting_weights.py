@@ -122,8 +122,8 @@ def test_batch_norms_that_were_folded_are_found_again(make_config: Config, tmp_p
     """In training mode a batch norm divides by the batch's own spread: a fresh one would lose the start."""
     from srgan.training.data import TileStore
     from srgan.training.optimisers import WeightAverage
-    from srgan.training.runs import State
     from srgan.training.setup import averaged, make_network, settle_norms
+    from srgan.training.state import MAIN, State
 
     start, bundle = trained_bundle(tmp_path, "srresnet", {"width": 8, "blocks": 2}, 4)
     config = make_config(
@@ -135,7 +135,7 @@ def test_batch_norms_that_were_folded_are_found_again(make_config: Config, tmp_p
     x, _ = store.batch()
     with torch.no_grad():
         lost = (network(x) - start(x)).abs().max()
-        state = State(network, WeightAverage(network, 0.9), [], store.generator)
+        state = State({MAIN: network}, {MAIN: WeightAverage(network, 0.9)}, {}, store.generator)
         settle_norms(state, store)
         low, _ = store.batch()  # another batch than the one that was shown to it
         assert (network(low) - start(low)).abs().mean() < 0.1 * lost
@@ -147,14 +147,14 @@ def test_batch_norms_that_were_folded_are_found_again(make_config: Config, tmp_p
 def test_a_network_without_batch_norms_draws_no_batch_for_them(make_config: Config) -> None:
     from srgan.training.data import TileStore
     from srgan.training.optimisers import WeightAverage
-    from srgan.training.runs import State
     from srgan.training.setup import make_network, settle_norms
+    from srgan.training.state import MAIN, State
 
     config = make_config()
     network = make_network(config.network, config.data.patch)
     store = TileStore(config.data, scale=4, seed=0, device=torch.device("cpu"))
     before = store.generator.get_state()
-    settle_norms(State(network, WeightAverage(network, 0.9), [], store.generator), store)
+    settle_norms(State({MAIN: network}, {MAIN: WeightAverage(network, 0.9)}, {}, store.generator), store)
     assert torch.equal(store.generator.get_state(), before)
 
 
@@ -172,8 +172,11 @@ def test_both_recipes_go_on_from_a_model_with_folded_batch_norms(
             network__options={"width": 8, "blocks": 1},
             network__init_from=str(bundle.path),
             optimiser={"learning_rate": 1e-9, "warmup": 0, "ema": 0.0},
-            discriminator__name="patch",
-            discriminator__options={"width": 4, "depth": 1},
+            **(
+                {"discriminator": {"name": "patch", "options": {"width": 4, "depth": 1}}}
+                if recipe != "pretrain"
+                else {}
+            ),
         )
     )
     from safetensors.torch import load
@@ -182,7 +185,9 @@ def test_both_recipes_go_on_from_a_model_with_folded_batch_norms(
     network.load_state_dict(load(made.read("weights.safetensors")))
     x = torch.rand(1, 3, 12, 10)
     with torch.no_grad():
-        torch.testing.assert_close(network(x), start(x), atol=3e-2, rtol=5e-2)
+        onward, wanted = network(x), start(x)
+    torch.testing.assert_close(onward, wanted, atol=5e-2, rtol=5e-2)
+    assert (onward - wanted).abs().mean() < 0.1 * (wanted - wanted.mean()).abs().mean()
 
 
 def test_another_scale_gets_a_new_head(make_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,9 +22,18 @@ def test_the_schema_of_the_settings_is_one_json_document(srgan: Callable[..., An
     assert document["$schema"].startswith("https://json-schema.org/")
 
 
-def test_the_schema_of_the_training_file_has_its_keys(srgan: Callable[..., Any]) -> None:
+def test_the_schema_of_the_training_file_has_the_keys_of_every_recipe(srgan: Callable[..., Any]) -> None:
     document = json.loads(srgan("config", "schema", "--kind", "train").out)
-    assert {"recipe", "steps", "data", "network"} <= set(document["properties"])
+    keys = {}
+    for choice in document["oneOf"]:
+        form = document["$defs"][choice["$ref"].rpartition("/")[2]]
+        keys |= {recipe: set(form["properties"]) for recipe in choice["properties"]["recipe"]["enum"]}
+        assert form["additionalProperties"] is False
+    assert document["$schema"].startswith("https://json-schema.org/")
+    assert all({"recipe", "steps", "data", "network"} <= known for known in keys.values())
+    assert keys["adversarial"] - keys["pretrain"] == {"discriminator", "updates"}
+    assert keys["ensemble"] - keys["adversarial"] == {"ensemble"}
+    assert keys["take"] == keys["pretrain"]
 
 
 def test_init_writes_a_file_that_means_the_defaults(
@@ -35,6 +44,14 @@ def test_init_writes_a_file_that_means_the_defaults(
     assert load_config(Settings, tmp_path / "srgan.toml") == Settings()
     assert srgan("config", "init", "--kind", "train").out == "train.toml\n"
     assert tomllib.loads((tmp_path / "train.toml").read_text())["recipe"] == "pretrain"
+
+
+def test_init_writes_the_file_of_a_recipe(srgan: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    assert srgan("config", "init", path, "--kind", "train", "--recipe", "adversarial").out == f"{path}\n"
+    document = tomllib.loads(path.read_text())
+    assert (document["recipe"], document["discriminator"]["name"]) == ("adversarial", "unet")
+    assert "discriminator" not in tomllib.loads(srgan("config", "init", "-", "--kind", "train").out)
 
 
 def test_init_writes_a_preset(srgan: Callable[..., Any], tmp_path: Path) -> None:
@@ -71,6 +88,9 @@ def test_init_to_standard_output_writes_no_file(
         (["init", "--kind", "nothing"], 2, "'nothing' is not"),
         (["init", "--kind", "train", "--preset", "best"], 2, "Choose one of: fast-gan, gan"),
         (["init", "--preset", "fast-gan"], 2, "add --kind train"),
+        (["init", "--recipe", "take"], 2, "add --kind train"),
+        (["init", "--kind", "train", "--recipe", "alchemy"], 2, "Choose one of: pretrain, adversarial"),
+        (["init", "--kind", "train", "--recipe", "take", "--preset", "gan"], 2, "a preset has its recipe"),
         (["schema", "--kind", "nothing"], 2, "'nothing' is not"),
     ],
 )

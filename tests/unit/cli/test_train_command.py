@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import pytest
 from srgan.cli.output import Progress
 from srgan.errors import Cancelled, MissingDependency, TrainingFailed
 from srgan.models import Bundle
+from srgan.progress import Report, Step, Stop
 from srgan.training.config import TrainConfig
-from srgan.training.progress import TrainStatus
+from srgan.training.job import TrainJob
 
 
 class Trainer:
@@ -23,13 +23,16 @@ class Trainer:
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         self.error: Exception | None = None
-        self.config: TrainConfig | None = None
-        self.resume: bool | None = None
+        self.job: TrainJob | None = None
 
-    def __call__(self, config: TrainConfig, *, resume: bool, progress: Callable[[TrainStatus], None]) -> Bundle:
-        self.config, self.resume = config, resume
-        progress(TrainStatus(step=0, steps=10, loss=math.nan, psnr=None, steps_per_second=1.0))
-        progress(TrainStatus(step=5, steps=10, loss=0.125, psnr=30.5, steps_per_second=2.0))
+    @property
+    def config(self) -> TrainConfig | None:
+        return self.job.config if self.job else None
+
+    def __call__(self, job: TrainJob, *, report: Report, stop: Stop) -> Bundle:
+        self.job = job
+        report(Step(0, 10, "steps", "1.0 steps/s"))
+        report(Step(5, 10, "steps", "loss 0.125, PSNR 30.50 dB, 2.0 steps/s"))
         if self.error is not None:
             raise self.error
         return self.bundle
@@ -56,7 +59,7 @@ def test_the_file_is_trained_as_it_says_and_the_bundle_is_the_result(
     assert done.code == 0, done.err
     assert done.out == f"{trainer.bundle.path}\n"
     assert trainer.config == TrainConfig.model_validate({"steps": 10, "data": {"folders": ["photos"], "batch": 4}})
-    assert trainer.resume is True
+    assert trainer.job == TrainJob(config=trainer.config)
     assert done.err.startswith("training: 0 of 10 steps, 1.0 steps/s\n"), "no figure before there is one"
 
 
@@ -77,25 +80,27 @@ def test_variables_and_sets_win_over_the_file_and_fresh_begins_anew(
     assert srgan("train", "-c", file, "--set", "seed=4", "--fresh").code == 0
     assert trainer.config is not None
     assert (trainer.config.data.batch, trainer.config.seed) == (8, 4)
-    assert trainer.resume is False
+    assert trainer.job is not None
+    assert not trainer.job.resume
 
 
-def test_the_model_can_be_put_elsewhere_too(
+def test_where_a_copy_goes_is_part_of_the_job(
     srgan: Callable[..., Any], trainer: Trainer, file: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "out" / "model.zip"
-    assert srgan("train", "-c", file, "--output", target).out == f"{target}\n"
-    assert Bundle.open(target).info == trainer.bundle.info
-    Bundle.open(target).verify()
+    assert srgan("train", "-c", file, "--output", target).code == 0
+    assert trainer.job is not None
+    assert trainer.job.output == target
 
 
-def test_a_place_that_is_taken_is_refused_before_the_training(
-    srgan: Callable[..., Any], trainer: Trainer, file: Path, tmp_path: Path
+def test_of_several_processes_one_alone_tells(
+    srgan: Callable[..., Any], trainer: Trainer, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "taken").mkdir()
-    done = srgan("train", "-c", file, "--output", tmp_path / "taken")
-    assert done.code == 7
-    assert trainer.config is None
+    for name, value in {"LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert srgan("train", "-c", file).out == ""
+    monkeypatch.setenv("RANK", "0")
+    assert srgan("train", "-c", file).out == f"{trainer.bundle.path}\n"
 
 
 def test_the_result_as_json_is_the_model_and_its_place(srgan: Callable[..., Any], trainer: Trainer, file: Path) -> None:

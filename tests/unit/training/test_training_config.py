@@ -195,13 +195,6 @@ def test_the_libraries_are_those_of_the_extra() -> None:
     assert names == {*LIBRARIES, "tensorboard"}
 
 
-def test_an_unknown_recipe_is_answered_with_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srgan.training.find_spec", lambda name: object())
-
-    with pytest.raises(InvalidConfig, match=r"There is no recipe 'alchemy'\. Choose one of: pretrain"):
-        train(config(recipe="alchemy"))
-
-
 # ----------------------------------------------------------------------------------------------------- configs/
 
 

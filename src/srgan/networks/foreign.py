@@ -1,4 +1,7 @@
-"""Weights from checkpoints of other programs, such as BasicSR's: PyTorch files with ``params_ema`` or ``params``."""
+"""Weights of other programs, such as BasicSR's, for networks of ours that have the same layers.
+
+They come as PyTorch files with ``params_ema`` or ``params``, which `srgan.networks.pickled` reads.
+"""
 
 from __future__ import annotations
 
@@ -21,74 +24,70 @@ log = logging.getLogger("srgan")
 Layer = tuple[str, dict[str, Tensor]]
 
 
-def is_checkpoint(model: str) -> bool:
+def is_foreign(model: str) -> bool:
     """Whether ``model`` names such a file, rather than a bundle."""
     return model.lower().endswith(SUFFIXES)
 
 
 @torch.no_grad()
-def start_from_checkpoint(network: Network, path: Path) -> None:
-    """Take over the weights of the file at ``path``, all of them.
+def take_foreign(network: Network, path: Path, where: str) -> None:
+    """Take over the weights of the file at ``path``, all of them. ``where`` names the setting in errors.
 
     Names differ from program to program, so layers are matched by their order and shapes: the file must have the very
     layers of ``network``, in the order in which they are made. A bias in front of a batch norm, which it undoes, may be
     there or not. Raises what `read_pickled` raises, and `InvalidConfig` when the layers are others. That activations
     and ranges of values are the same cannot be seen in a file.
     """
-    theirs, ours = list(_stored(path)), list(_layers(network))
+    theirs, ours = list(_stored(path, where)), list(_layers(network, where))
     for number, ((their_name, tensors), (our_name, layer)) in enumerate(zip(theirs, ours, strict=False), 1):
         wanted = tuple(_kernel(layer).shape)
         if tuple(tensors["weight"].shape) != wanted or ("running_mean" in tensors) != isinstance(layer, nn.BatchNorm2d):
             raise InvalidConfig(
-                f"network.init_from: {path}: its layer {number}, {their_name}, is {_shape(tensors['weight'])}, but "
+                f"{where}: {path}: its layer {number}, {their_name}, is {_shape(tensors['weight'])}, but "
                 f"{our_name} of this network is {_shape(_kernel(layer))}: another architecture, or other options"
             )
         if mistake := _mistake(layer, tensors):
-            raise InvalidConfig(
-                f"network.init_from: {path}: its layer {number}, {their_name}, {mistake}: a damaged file"
-            )
+            raise InvalidConfig(f"{where}: {path}: its layer {number}, {their_name}, {mistake}: a damaged file")
     if len(theirs) != len(ours):
         raise InvalidConfig(
-            f"network.init_from: {path}: it has {len(theirs)} layers and this network {len(ours)}; look at "
+            f"{where}: {path}: it has {len(theirs)} layers and this network {len(ours)}; look at "
             "network.options, such as blocks, and network.scale"
         )
     surplus: Tensor | None = None
     for (their_name, tensors), (_, layer) in zip(theirs, ours, strict=True):
         if surplus is not None and not isinstance(layer, nn.BatchNorm2d):
-            raise InvalidConfig(f"network.init_from: {path}: the layer before {their_name} has a bias, and here none")
+            raise InvalidConfig(f"{where}: {path}: the layer before {their_name} has a bias, and here none")
         surplus = _take(layer, tensors, surplus)
     if surplus is not None:
-        raise InvalidConfig(f"network.init_from: {path}: its last layer, {theirs[-1][0]}, has a bias, and here none")
+        raise InvalidConfig(f"{where}: {path}: its last layer, {theirs[-1][0]}, has a bias, and here none")
     log.info("%d layers start from %s", len(ours), path)
 
 
-def _stored(path: Path) -> Iterator[Layer]:
+def _stored(path: Path, where: str) -> Iterator[Layer]:
     """The layers of a file in their order: names, and tensors by their own names."""
-    content = read_pickled(path, "network.init_from")
+    content = read_pickled(path, where)
     for holder in HOLDERS:
         if isinstance(content.get(holder), Mapping):
             content = content[holder]
             break
     if not all(isinstance(value, Tensor) for value in content.values()):
-        raise CorruptModel(f"network.init_from: {path}: holds no weights by name, nor {', '.join(HOLDERS)}")
+        raise CorruptModel(f"{where}: {path}: holds no weights by name, nor {', '.join(HOLDERS)}")
     layers: dict[str, dict[str, Tensor]] = {}
     for name, value in content.items():
         layer, _, part = str(name).rpartition(".")
         layers.setdefault(layer, {})[part] = value
     for name, tensors in layers.items():
         if "weight" not in tensors or not tensors["weight"].is_floating_point():
-            raise InvalidConfig(f"network.init_from: {path}: {name} is no layer with a weight, as all layers here are")
+            raise InvalidConfig(f"{where}: {path}: {name} is no layer with a weight, as all layers here are")
         yield name, tensors
 
 
-def _layers(network: Network) -> Iterator[tuple[str, nn.Module]]:
+def _layers(network: Network, where: str) -> Iterator[tuple[str, nn.Module]]:
     """The layers of ``network`` that have weights, in their order."""
     for name, layer in network.named_modules():
         own = dict(layer.named_parameters(recurse=False))
         if own and not isinstance(layer, ExpandedConv) and not own.keys() <= {"weight", "bias"}:
-            raise InvalidConfig(
-                f"network.init_from: {name} of this network is of a kind that no checkpoint is read into"
-            )
+            raise InvalidConfig(f"{where}: {name} of this network is of a kind that no checkpoint is read into")
         if own:
             yield name, layer
 

@@ -1,4 +1,4 @@
-"""Options files of BasicSR, read as training files: for people who come from there. Importing this loads no torch.
+"""Options files of BasicSR, made into training files: for people who come from there. Importing this loads no torch.
 
 What has a meaning here is taken over. What would come to mean something else is refused, all of it at once; what has no
 counterpart is listed. Nothing is passed over in silence.
@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from srgan.errors import InvalidConfig
-from srgan.training.config import TrainConfig
 
 MODELS = {"SRModel": "pretrain", "SRGANModel": "adversarial", "ESRGANModel": "adversarial"}
 GENERATORS = ("MSRResNet", "EDSR")
@@ -34,7 +32,8 @@ NO_CLIPPING = 1e6
 class Imported:
     """A training file made of BasicSR's options, and what a person should know about it, a sentence each."""
 
-    config: TrainConfig
+    values: dict[str, Any]
+    """The training file, section by section. Whoever reads it sees whether all of it is in range there."""
     differences: tuple[str, ...]
     """What is here in another form."""
     left_out: tuple[str, ...]
@@ -62,12 +61,7 @@ def import_options(path: Path) -> Imported:
     _rest(reading)
     if reading.refused:
         raise InvalidConfig("\n".join(f"{path}: {refusal}" for refusal in reading.refused))
-    try:
-        config = TrainConfig.model_validate(reading.made)
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise InvalidConfig(f"{path}: what comes of it is not valid here: {'; '.join(lines)}") from error
-    return Imported(config, tuple(reading.differences), tuple(sorted(reading.options)))
+    return Imported(reading.made, tuple(reading.differences), tuple(sorted(reading.options)))
 
 
 def _flat(options: Mapping[Any, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -87,6 +81,8 @@ class _Reading:
     made: dict[str, Any] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    every: int = 1
+    """Steps of the discriminator to one of the generator: steps are counted by the former there, by the latter here."""
 
     def take(self, key: str, default: Any = None) -> Any:
         return self.options.pop(key, default)
@@ -242,12 +238,13 @@ def _optimiser(reading: _Reading) -> None:
     reading.put("optimiser.clip", NO_CLIPPING)
     reading.put("optimiser.ema", reading.number("train.ema_decay", 0.0))
     total = reading.whole("train.total_iter", reading.whole("train.niter", 1_000_000))
-    every = reading.whole("train.net_d_iters", 1)
-    if total % every:
-        reading.refused.append(f"train.total_iter: {total} is no multiple of train.net_d_iters {every}")
-    reading.put("steps", total // every)  # there the discriminator's steps are counted, here the generator's
-    reading.put("updates.discriminator", every)
-    reading.put("optimiser.warmup", max(0, reading.whole("train.warmup_iter", -1, least=-1)) // every)
+    if reading.made["recipe"] == "adversarial":
+        reading.every = reading.whole("train.net_d_iters", 1)
+        reading.put("updates.discriminator", reading.every)
+    if total % reading.every:
+        reading.refused.append(f"train.total_iter: {total} is no multiple of train.net_d_iters {reading.every}")
+    reading.put("steps", total // reading.every)
+    reading.put("optimiser.warmup", max(0, reading.whole("train.warmup_iter", -1, least=-1)) // reading.every)
     _schedule(reading, total)
 
 
@@ -341,12 +338,11 @@ def _game(reading: _Reading) -> None:
 
 def _rest(reading: _Reading) -> None:
     """Validation and checkpoints."""
-    every = reading.made["updates"]["discriminator"]
     for key, target in (
         ("val.val_freq", "validation.every"),
         ("logger.save_checkpoint_freq", "output.checkpoint_every"),
     ):
-        reading.put(target, max(1, reading.whole(key, 5000) // every))
+        reading.put(target, max(1, reading.whole(key, 5000) // reading.every))
     reading.put("output.tensorboard", bool(reading.take("logger.use_tb_logger", True)))
     metrics = [key for key in reading.options if key.startswith("val.metrics.")]
     if metrics:

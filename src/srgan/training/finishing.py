@@ -1,0 +1,121 @@
+"""The end that recipes share: which weights become the model, and its bundle."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srgan.errors import Cancelled
+from srgan.models import Bundle, ModelInfo, Provenance, write_bundle
+from srgan.networks.network import Network, facts
+from srgan.training.config import TrainConfig
+from srgan.training.data import TileStore
+from srgan.training.loop import Sitting
+from srgan.training.runs import Run, config_hash
+from srgan.training.setup import averaged
+from srgan.training.state import State
+
+ALL_DONE = "all steps are done, and the same command, without --fresh, writes the model"
+
+log = logging.getLogger("srgan")
+
+
+def finish(sitting: Sitting, store: TileStore, *, loss_features: tuple[str, ...] = ()) -> Bundle:
+    """Write the finished model's bundle into the run's folder; of several processes the leader, and the others wait.
+
+    ``loss_features`` are the networks that losses looked through; those of the model it started from are added. Raises
+    `Cancelled` when that is wished before it begins.
+    """
+    config, run, state, team = sitting.config, sitting.run, sitting.state, sitting.team
+    if team.agree(sitting.stop.is_set()):
+        team.part()
+        raise Cancelled(f"{run.folder}: {ALL_DONE}")
+    if team.leads:
+        network = chosen(config, run, state)
+        provenance = Provenance(
+            **origin_of(config, run, store),
+            steps=state.step,
+            trained_on=_hardware(state),
+            parent=state.parent or "",
+            loss_features=tuple(dict.fromkeys((*state.parent_features, *loss_features))),
+        )
+        options = {name: value for name, value in config.network.options.items() if name != "expanded"}
+        finish_run(config, run, network, config.network.name, options, provenance)
+    team.part()
+    return Bundle.open(run.bundle)
+
+
+def finish_run(
+    config: TrainConfig, run: Run, network: Network, name: str, options: dict[str, Any], provenance: Provenance
+) -> Bundle:
+    """Write the bundle of ``run``: the deployed ``network``, which is of the architecture ``name`` with ``options``."""
+    try:
+        bundle = write_model(
+            run.bundle,
+            network,
+            name=config.output.name,
+            family=config.output.family,
+            description=config.output.description,
+            network=name,
+            network_options=options,
+            licence=config.output.licence,
+            provenance=provenance,
+        )
+    except KeyboardInterrupt:
+        raise Cancelled(f"{run.folder}: {ALL_DONE}") from None
+    log.info("%s: finished", bundle.path)
+    return bundle
+
+
+def write_model(target: Path, deployed: Network, /, **said: Any) -> Bundle:
+    """Write the bundle ``target`` of a ``deployed`` network in all forms.
+
+    ``said`` are the fields of its `ModelInfo` that do not follow from the network.
+    """
+    from srgan.networks.export import export_forms
+
+    network = deployed.cpu()
+    info = ModelInfo(**facts(network), **said)
+    return write_bundle(target, info, export_forms(network, info))
+
+
+def origin_of(config: TrainConfig, run: Run, store: TileStore) -> dict[str, Any]:
+    """What a model's provenance says of the training whatever the recipe, by field."""
+    return {
+        "corpus": config.output.corpus or f"{store.pictures} pictures, {store.megapixels:.0f} megapixels",
+        "recipe": config.recipe,
+        "config": config.output.name,
+        "config_sha256": config_hash(config),
+        "seed": config.seed,
+        "commit": run.commit,
+    }
+
+
+def chosen(config: TrainConfig, run: Run, state: State) -> Network:
+    """The network that becomes the model, as `OutputSection.take` says. Takes ``state`` back to the best step if so.
+
+    A best checkpoint that is gone is warned of: the model is then that of the last step.
+    """
+    if config.output.take == "best":
+        best = run.checkpoint(state.best_step)
+        if state.best_step and best.exists():
+            state.load(best)
+            log.info("%s: the model is that of step %d, the best", run.folder, state.step)
+        else:
+            log.warning("%s: the best checkpoint is gone; the model is that of step %d", run.folder, state.step)
+    return averaged(state)
+
+
+def _hardware(state: State) -> str:
+    """What trained the model, for its provenance."""
+    device = next(state.network.parameters()).device
+    threads = torch.get_num_threads()
+    name = f"{platform.machine()} CPU, {threads} thread{'s' * (threads > 1)}"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    return f"{name}, {state.seconds / 60:.0f} minutes, torch {torch.__version__}, {datetime.now(UTC):%Y-%m-%d}"

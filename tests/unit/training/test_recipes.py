@@ -1,0 +1,209 @@
+"""Each recipe reads the training file by settings of its own, a plug-in's too. Nothing here loads torch."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from srgan.config import list_keys, load_config, to_toml
+from srgan.errors import InvalidConfig
+from srgan.training import RECIPES, Recipe, TrainConfig, TrainJob, train
+from srgan.training.config import find_recipe, train_schema, train_template
+from srgan.training.recipes import AdversarialConfig, EnsembleConfig
+
+DATA = {"data": {"folders": ["photos"]}}
+PLUGIN = '''
+from pydantic import Field
+from srgan.settings import Section
+from srgan.training import Recipe, TrainConfig
+
+class AlchemySection(Section):
+    """How lead is worked."""
+
+    heat: float = Field(default=1.5, gt=0, description="Degrees of the fire.")
+
+class AlchemyConfig(TrainConfig):
+    alchemy: AlchemySection = Field(default_factory=AlchemySection, description="How lead is worked.")
+
+RECIPE = Recipe(AlchemyConfig, "alchemist:work")
+given = []
+
+def work(config, *, resume, report, stop):
+    given.append((config, resume, stop.is_set()))
+    return "gold"
+
+def plain(config):
+    """No recipe: a function alone."""
+'''
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An installed package that announces the recipe `alchemy`, `plain`, which is none, and `ghost`, which is lost."""
+    (tmp_path / "alchemist.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "alchemist", raising=False)
+    points = [
+        EntryPoint("alchemy", "alchemist:RECIPE", "srgan.recipes"),
+        EntryPoint("plain", "alchemist:plain", "srgan.recipes"),
+        EntryPoint("ghost", "no_such_module:RECIPE", "srgan.recipes"),
+    ]
+    monkeypatch.setattr("srgan.plugins.entry_points", lambda *, group: [p for p in points if p.group == group])
+    RECIPES.__dict__.pop("targets", None)
+    import alchemist
+
+    yield alchemist
+    RECIPES.__dict__.pop("targets", None)
+    sys.modules.pop("alchemist", None)
+
+
+def made(**values: Any) -> TrainConfig:
+    return TrainConfig.model_validate({**DATA, **values})
+
+
+# ------------------------------------------------------------------------------------------------- those of srgan
+
+
+@pytest.mark.parametrize(
+    ("recipe", "form"),
+    [
+        ("pretrain", TrainConfig),
+        ("take", TrainConfig),
+        ("adversarial", AdversarialConfig),
+        ("ensemble", EnsembleConfig),
+    ],
+)
+def test_the_recipe_says_by_what_a_file_is_read(recipe: str, form: type[TrainConfig]) -> None:
+    config = made(recipe=recipe)
+
+    assert (type(config), config.recipe) == (form, recipe)
+    assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert TrainConfig.model_validate(config) is config
+    assert type(made()) is TrainConfig
+
+
+@pytest.mark.parametrize("recipe", ["pretrain", "take", "adversarial", "ensemble"])
+def test_a_file_to_begin_with_has_every_key_of_its_recipe(recipe: str, tmp_path: Path) -> None:
+    text = train_template(recipe).replace("# folders = # required", 'folders = ["photos"]')
+    (tmp_path / "mine.toml").write_text(text)
+
+    assert load_config(TrainConfig, tmp_path / "mine.toml") == made(recipe=recipe)
+    for key, field in list_keys(find_recipe(recipe).settings):
+        assert f"\n{key.rpartition('.')[2]} = " in f"\n{text}" or field.default is None, key
+        assert (field.description or "").endswith("."), key
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        (["recipe=alchemy"], "recipe: must be one of pretrain, adversarial, ensemble, take, not 'alchemy'"),
+        (["discriminator.name=unet"], "discriminator: unknown key; it belongs to the recipe adversarial or ensemble"),
+        (["recipe=adversarial", "ensemble.soup=true"], "ensemble: unknown key; it belongs to the recipe ensemble"),
+        (["recipe=adversarial", "updates.genrator=2"], "updates.genrator: unknown key; did you mean 'generator'?"),
+        (["recipe=adversarial", "discriminater.r1=2"], "discriminater: unknown key; did you mean 'discriminator'?"),
+        (["recipe=ensemble", "ensemble.members=3"], "ensemble.members: must be a list"),
+    ],
+)
+def test_mistakes_are_told_in_the_words_of_the_recipe(sets: list[str], said: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        load_config(TrainConfig, sets=["data.folders=[photos]", *sets])
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(said)
+
+
+def test_mistakes_beside_an_unknown_recipe_are_told_too() -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        load_config(TrainConfig, sets=["recipe=alchemy", "stepps=3"])
+    assert [line.split(":")[0] for line in sorted(str(caught.value).splitlines())] == ["data", "recipe", "stepps"]
+
+
+def test_a_file_serves_another_recipe_that_is_chosen_for_a_run(tmp_path: Path) -> None:
+    """As its first stage: what only its own recipe has is then left out, but no mistake is."""
+    file = tmp_path / "gan.toml"
+    file.write_text('recipe = "adversarial"\nupdates.generator = 2\n[data]\nfolders = ["photos"]\n')
+
+    assert load_config(TrainConfig, file, sets=["recipe=pretrain"]) == made()
+    assert load_config(TrainConfig, file, sets=["recipe=ensemble"]).updates.generator == 2  # type: ignore[attr-defined]
+    environment = {"SRGAN_TRAIN__RECIPE": "pretrain"}
+    assert load_config(TrainConfig, file, environment=environment, prefix="SRGAN_TRAIN__") == made()
+    with pytest.raises(InvalidConfig, match="updates: unknown key"):
+        load_config(TrainConfig, file, sets=["recipe=pretrain", "updates.generator=3"])
+    file.write_text(f"typo = 1\n{file.read_text()}")
+    with pytest.raises(InvalidConfig, match="typo: unknown key"):
+        load_config(TrainConfig, file, sets=["recipe=pretrain"])
+
+
+# ------------------------------------------------------------------------------------------------- those of others
+
+
+def test_a_plug_in_brings_its_section(plugin: Any, tmp_path: Path) -> None:
+    config = made(recipe="alchemy", alchemy={"heat": 3})
+
+    assert (type(config), config.recipe) == (plugin.AlchemyConfig, "alchemy")
+    assert config.alchemy.heat == 3  # type: ignore[attr-defined]
+    (tmp_path / "made.toml").write_text(to_toml(config))
+    assert load_config(TrainConfig, tmp_path / "made.toml") == config
+    assert TrainJob.model_validate_json(TrainJob(config=config).to_json()).config == config
+    assert TrainJob(config=config).digest() != TrainJob(config=made(recipe="alchemy")).digest()
+
+
+def test_its_section_is_checked_in_its_words(plugin: Any) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        load_config(TrainConfig, sets=["recipe=alchemy", "data.folders=[x]", "alchemy.heta=3", "alchemy.heat=0"])
+    lines = sorted(str(caught.value).splitlines())
+    assert lines[0].startswith("alchemy.heat: must be greater than 0, not '0'")
+    assert lines[1].startswith("alchemy.heta: unknown key; did you mean 'heat'?")
+    with pytest.raises(InvalidConfig, match="alchemy: unknown key; it belongs to the recipe alchemy"):
+        load_config(TrainConfig, sets=["data.folders=[x]", "alchemy.heat=3"])
+
+
+def test_its_keys_are_in_the_schema_and_in_a_file_to_begin_with(plugin: Any) -> None:
+    schema = train_schema()
+    chosen = {name: choice for choice in schema["oneOf"] for name in choice["properties"]["recipe"]["enum"]}
+
+    assert set(chosen) == {"pretrain", "adversarial", "ensemble", "take", "alchemy"}, (
+        "what cannot be loaded is left out"
+    )
+    form = schema["$defs"][chosen["alchemy"]["$ref"].rpartition("/")[2]]
+    assert form["properties"]["alchemy"]["$ref"] == "#/$defs/AlchemySection"
+    assert schema["$defs"]["AlchemySection"]["properties"]["heat"]["description"] == "Degrees of the fire."
+    assert chosen["alchemy"]["required"] == ["recipe"]
+    assert "required" not in chosen["pretrain"]
+    assert json.loads(json.dumps(schema)) == schema
+    text = train_template("alchemy")
+    assert 'recipe = "alchemy"\n' in text
+    assert "[alchemy]\n\n# Degrees of the fire.\nheat = 1.5\n" in text
+
+
+def test_it_is_given_its_settings(plugin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch", reason="a training gives back what it changed of torch")
+    config = made(recipe="alchemy")
+    monkeypatch.setattr("srgan.training.find_spec", lambda name: object())
+
+    assert train(config) == "gold"
+    assert train(TrainJob(config=config, resume=False)) == "gold"
+    assert plugin.given == [(config, True, False), (config, False, False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("plain", "names no Recipe, but a function"), ("ghost", "cannot be loaded: No module named")]
+)
+def test_one_that_is_none_is_refused_by_name(name: str, said: str, plugin: Any) -> None:
+    with pytest.raises(ValidationError, match=rf"The plug-in for the recipe '{name}' {said}"):
+        made(recipe=name)
+    with pytest.raises(InvalidConfig, match=said):
+        find_recipe(name)
+
+
+def test_a_recipe_is_a_value() -> None:
+    assert find_recipe("pretrain") == Recipe(TrainConfig, "srgan.training.pretrain:pretrain")
+    assert not find_recipe("ensemble").together
