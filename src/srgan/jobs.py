@@ -26,6 +26,7 @@ KINDS = Table(
     {
         "upscale": "srgan.jobs:UPSCALE",
         "batch": "srgan.jobs:BATCH",
+        "train": "srgan.jobs:TRAIN",
         "evaluate": "srgan.jobs:EVALUATE",
     },
 )
@@ -56,6 +57,7 @@ class Kind:
 
 UPSCALE = Kind("srgan.upscaler.job:UpscaleJob", "srgan.upscaler.job:run_upscale")
 BATCH = Kind("srgan.batch.job:BatchJob", "srgan.batch.pictures:run_batch")
+TRAIN = Kind("srgan.training.job:TrainJob", "srgan.training.job:run_train")
 EVALUATE = Kind("srgan.evaluation.job:EvaluateJob", "srgan.evaluation.job:run_evaluate")
 
 

@@ -8,8 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
 from srgan.cli.options import key_of
-from srgan.config import list_keys
 from srgan.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -27,13 +29,15 @@ class _Command:
     """What the keys of ``--set`` have in front of them in the job."""
     joined: frozenset[str] = frozenset()
     """Keys whose lists are one text, with commas."""
+    always: frozenset[str] = frozenset()
+    """Keys that are said at their default too: it is another one for each model of the job."""
 
 
 _SIZE = {name: f"size.{name}" for name in ("width", "height", "long_side")}
 _COMMANDS = {
     "upscale": _Command("upscale", _SIZE),
     "batch": _Command("batch-process", {**_SIZE, "report": "reports"}),
-    "train": _Command("train", prefix="config."),
+    "train": _Command("train", prefix="config.", always=frozenset({"config.recipe"})),
     "evaluate": _Command("evaluate", joined=frozenset({"metrics"})),
 }
 
@@ -53,9 +57,14 @@ def _words(job: Job, command: _Command) -> Iterator[str]:
 
     from srgan.cli import app
 
-    said = {key: _at(job, key) for key, _ in list_keys(type(job)) if key not in ("kind", "version")}
-    usual = {key: known.default for key, known in list_keys(type(job)) if not known.is_required()}
-    usual |= {key: _default(known) for key, known in list_keys(type(job)) if known.default_factory is not None}
+    said: dict[str, Any] = {}
+    usual: dict[str, Any] = {}
+    for key, value, known in _leaves(job):
+        said[key] = value
+        if not known.is_required():
+            usual[key] = known.get_default(call_default_factory=True)
+    for key in ("kind", "version"):
+        del said[key]
     made: Any = typer.main.get_command(app)
     yield command.name
     arguments: list[str] = []
@@ -69,7 +78,7 @@ def _words(job: Job, command: _Command) -> Iterator[str]:
         elif value != usual.get(key):
             yield from _option(parameter, value, joined=key in command.joined)
     for key, value in said.items():
-        if value != usual.get(key):
+        if value != usual.get(key) or key in command.always:
             yield from ("--set", f"{key.removeprefix(command.prefix)}={_text(value)}")
     if any(word.startswith("-") and word != "-" for word in arguments):
         yield "--"
@@ -87,15 +96,14 @@ def _option(parameter: Any, value: Any, *, joined: bool) -> Iterator[str]:
             yield f"{name}={one}"
 
 
-def _at(job: Job, key: str) -> Any:
-    value: Any = job
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
-
-
-def _default(known: Any) -> Any:
-    return known.get_default(call_default_factory=True)
+def _leaves(values: BaseModel, path: str = "") -> Iterator[tuple[str, Any, FieldInfo]]:
+    """Dotted keys with their values and fields, sections left out: those that are there, whatever their model."""
+    for name, known in type(values).model_fields.items():
+        value = getattr(values, name)
+        if isinstance(value, BaseModel):
+            yield from _leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value, known
 
 
 def _text(value: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srgan.cli import options
+from srgan.cli.carrying import conclude
 from srgan.cli.interrupts import stopping
 from srgan.cli.output import Progress, emit, emit_json, say
 
@@ -24,7 +25,7 @@ Examples:
 """
 
 TrainFile = Annotated[
-    Path,
+    Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="Training file in TOML, YAML or JSON.", show_default=False),
 ]
 TrainSets = Annotated[
@@ -60,12 +61,14 @@ Preview = Annotated[
 
 
 def train(
-    config: TrainFile,
+    config: TrainFile = None,
     sets: TrainSets = None,
     resume: Resume = True,
     output: Output = None,
     preview: Preview = None,
     as_json: options.Json = False,
+    print_job: options.PrintJob = False,
+    print_command: options.PrintCommand = False,
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
@@ -91,7 +94,8 @@ def train(
         return
     from srgan.training import TrainJob
 
-    carry_out(TrainJob(config=settings, resume=resume, output=output), as_json=as_json)
+    job = TrainJob(config=settings, resume=resume, output=output)
+    conclude(job, as_json=as_json, print_job=print_job, print_command=print_command)
 
 
 def carry_out(job: TrainJob, *, as_json: bool) -> None:

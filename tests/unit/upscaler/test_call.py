@@ -219,7 +219,7 @@ def test_quality_is_that_of_the_file() -> None:
     assert len(srgan.upscale(data, nearest(), quality=5)) < len(srgan.upscale(data, nearest(), quality=95)) / 3
     for wrong in (0, 101):
         session = nearest()
-        with pytest.raises(InvalidConfig, match="upscale.quality: must be (greater|less) than or equal to"):
+        with pytest.raises(InvalidConfig, match=r"upscale\.quality: must be (greater|less) than or equal to"):
             srgan.upscale(data, session, quality=wrong)
         assert session.shapes == []
 
