@@ -92,7 +92,7 @@ class Made:
 
 
 @dataclass
-class _Run:
+class _Begun:
     work: Work
     existing: str
     process: int
@@ -114,7 +114,7 @@ class Journal:
         self._latest: dict[tuple[str, str], str] = {}
         self._announced: dict[str, Made] = {}
         self._failed: dict[tuple[str, str], str] = {}
-        self._runs: list[_Run] = []
+        self._runs: list[_Begun] = []
         self._unfinished = 0
         path = self.folder / JOURNAL
         try:
@@ -181,7 +181,7 @@ class Journal:
                     break
                 self._unfinished = number
             at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            run = _Run(work, existing, os.getpid())
+            run = _Begun(work, existing, os.getpid())
             self._append({"is": "run", "journal": FORMAT, "at": at, **asdict(run)}, durable=True)
             self._runs.append(run)
 
@@ -249,7 +249,7 @@ class Journal:
         kind = line["is"]
         if kind == "run":
             work = Work(*(str(line["work"][name]) for name in ("source", "model", "settings")))
-            self._runs.append(_Run(work, str(line["existing"]), int(line["process"])))
+            self._runs.append(_Begun(work, str(line["existing"]), int(line["process"])))
         elif kind == "end":
             self._runs[-1].ended = True
         elif kind == "failed":

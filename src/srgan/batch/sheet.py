@@ -14,8 +14,8 @@ from srgan.atomic import write_whole
 from srgan.batch.report import BatchReport
 from srgan.errors import SrganError
 from srgan.imaging import Limits, open_scan, resize, resize_strips, to_uint8
-from srgan.pages import as_address, as_text, start_page
 from srgan.tiling import Rows
+from srgan.webpage import as_address, as_text, start_page
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,7 +2,6 @@
 
 from srgan.evaluation.comparison import BICUBIC, ORIGINAL, Comparison, Line, check_order
 from srgan.evaluation.inputs import DEGRADATIONS, Degraded, Inputs, LowFolder, Results, Shrunk
-from srgan.evaluation.page import comparison_page, most_different
 from srgan.evaluation.recording import record_quality
 from srgan.evaluation.report import (
     PERFECT_PSNR,
@@ -14,6 +13,7 @@ from srgan.evaluation.report import (
     SetFigure,
 )
 from srgan.evaluation.scoring import Case, Trial, evaluate, whole_scale
+from srgan.evaluation.webpage import comparison_page, most_different
 
 __all__ = [
     "BICUBIC",

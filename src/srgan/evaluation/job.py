@@ -17,9 +17,9 @@ from srgan.atomic import check_target, write_whole
 from srgan.errors import CannotWrite, InvalidConfig, InvalidDataset
 from srgan.evaluation.comparison import BICUBIC, ORIGINAL, Comparison, check_order
 from srgan.evaluation.inputs import Degraded, Inputs, LowFolder, Results
-from srgan.evaluation.page import comparison_page
 from srgan.evaluation.recording import record_quality
 from srgan.evaluation.scoring import Trial, whole_scale
+from srgan.evaluation.webpage import comparison_page
 from srgan.models import find_model
 from srgan.progress import part, silent
 from srgan.runtime import RESIZE_MODELS

@@ -297,7 +297,7 @@ class Upscaler:
             )  # fmt: skip
         grown = [(height * factor**run, width * factor**run) for run in range(runs)]
         margin = self.info.margin
-        work = _Work(sum((high + 2 * margin) * (wide + 2 * margin) for high, wide in grown), report)
+        work = _Told(sum((high + 2 * margin) * (wide + 2 * margin) for high, wide in grown), report)
 
         def tell() -> None:
             self._refuse_closed()
@@ -319,7 +319,7 @@ class Upscaler:
         source: Iterator[Pixels],
         shape: tuple[int, int, int],
         attempts: Attempts,
-        work: _Work,
+        work: _Told,
         budget: int,
         resample: Kernel,
     ) -> Iterator[Pixels]:
@@ -414,7 +414,7 @@ def _close_all(sessions: list[Session]) -> None:
         session.close()
 
 
-class _Work:
+class _Told:
     """How much of the work is done."""
 
     def __init__(self, total: int, report: Report) -> None:

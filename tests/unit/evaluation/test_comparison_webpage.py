@@ -134,8 +134,8 @@ def test_gray_and_colour_are_shown_side_by_side(tmp_path: Path, draw: Draw) -> N
 def test_more_pictures_than_ten_are_folded_and_more_than_the_most_are_left_out(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "WORST", 1)
-    monkeypatch.setattr(page, "MOST", 2)
+    monkeypatch.setattr(webpage, "WORST", 1)
+    monkeypatch.setattr(webpage, "MOST", 2)
     shown, comparison = compared(folder, tmp_path)
     assert "The worst 1" in shown.texts
     assert "1 more" in shown.texts

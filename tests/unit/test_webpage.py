@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from srgan.pages import as_address, as_text, start_page
+from srgan.webpage import as_address, as_text, start_page
 
 
 @pytest.mark.parametrize(

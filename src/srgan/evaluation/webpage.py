@@ -19,8 +19,8 @@ from srgan.evaluation.report import PROTOCOL, EvaluationReport, Mean, PictureSco
 from srgan.evaluation.scoring import Trial, alike
 from srgan.imaging import Picture, encode_picture, read_picture, resize
 from srgan.metrics.judges import FIGURES
-from srgan.pages import as_address, as_text, start_page
 from srgan.runtime.session import with_name
+from srgan.webpage import as_address, as_text, start_page
 
 WORST = 10
 """Pictures of the worst-ten section."""
