@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from srgan.errors import InvalidConfig
-from srgan.evaluation import Comparison, Degraded, Results, Trial, comparison_page, most_different, page
+from srgan.evaluation import Comparison, Degraded, Results, Trial, comparison_page, most_different, webpage
 from srgan.imaging import Picture, read_picture, write_picture
 from srgan.runtime import open_session
 from srgan.testing import NearestSession
