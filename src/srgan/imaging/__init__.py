@@ -3,8 +3,8 @@
 from srgan.imaging.animation.encoding import animated_format_of
 from srgan.imaging.animation.reading import Animation, Frame
 from srgan.imaging.encoding import Page
-from srgan.imaging.formats import WRITABLE, check_format, estimate_bytes, format_of
-from srgan.imaging.inputs import PICTURE_SUFFIXES, READABLE, Limits
+from srgan.imaging.formats import PICTURE_SUFFIXES, READABLE, WRITABLE, check_format, estimate_bytes, format_of
+from srgan.imaging.inputs import Limits
 from srgan.imaging.opening import (
     Input,
     count_frames,

@@ -19,17 +19,15 @@ from srgan.errors import InvalidImage, LimitExceeded
 from srgan.imaging.animation.frames import Index
 from srgan.imaging.animation.reading import Animation, animation_in, index_of, named
 from srgan.imaging.decoders.stored import Stored
+from srgan.imaging.formats import FORMATS, HEAD_BYTES, part_of, sniff
 from srgan.imaging.inputs import (
     DEFAULT_LIMITS,
-    HEAD_BYTES,
-    READABLE,
     Limits,
     Source,
     Told,
     name_of,
     opened,
     other_kind,
-    sniff,
     translated,
 )
 from srgan.imaging.picture import Picture, Scan
@@ -51,17 +49,16 @@ class Input:
         self.limits = limits
         self.path = path
         """Where it stands, if it is a file that was given by its path."""
+        self._row = FORMATS[format]
         self._stream = stream
         self._told: dict[str, Told] = {}
 
     @cached_property
     def header(self) -> Header:
         """Of the first or only picture, with width and height as stored: orientation is not applied."""
-        if self.format == "JXL":  # whose decoder decodes at once
-            from srgan.imaging.decoders.modern import jxl_size
-
+        if measure := self._row.measure:
             with translated(self.name, self.format):
-                width, height = jxl_size(self._at_start())
+                width, height = part_of(measure)(self._at_start())
                 self.limits.check_size(width, height)
             return Header(format=self.format, width=width, height=height)
         return header_of(self._first)
@@ -73,7 +70,7 @@ class Input:
         Of TIFF, smaller copies of pages and masks are left out with a warning. Raises for pages that are damaged or
         lead nowhere too, and `LimitExceeded` for more than `Limits.max_frames`.
         """
-        if self.format != "TIFF":
+        if self._row.pages is None:
             stored = self._first
             with translated(self.name, self.format):
                 return (upright(stored),)
@@ -95,7 +92,7 @@ class Input:
     @property
     def count(self) -> int:
         """Number of pages or frames; 1 for a single picture. Nothing is decoded."""
-        return len(self.headers) if self.format == "TIFF" else self.frames
+        return self.frames if self._row.pages is None else len(self.headers)
 
     def scan(self) -> Scan:
         """The first or only picture in the file, strip by strip, as `open_scan` says."""
@@ -110,7 +107,7 @@ class Input:
         The headers of all pages are read and checked before the first page is. What is lost of several pages alike,
         `Picture.lost` says of the first of them: a stack has many of a kind.
         """
-        if self.format != "TIFF":
+        if self._row.pages is None:
             yield self.scan()
             return
         several = len(self.headers) > 1
@@ -139,19 +136,16 @@ class Input:
 
     @cached_property
     def _pages(self) -> list[tuple[str, int]]:
-        """What messages call each page of a TIFF, and where its directory stands."""
-        from srgan.imaging.decoders.tiff import pages_of
-
+        """What messages call each page, and where it stands in the file."""
         with translated(self.name, self.format, self._teller(self.name)):
-            places = pages_of(self._at_start(), self.limits)
+            places = part_of(self._row.pages or "")(self._at_start(), self.limits)
         several = len(places) > 1
         return [(f"{self.name} (page {n})" if several else self.name, place) for n, place in enumerate(places, 1)]
 
     def _page(self, name: str, place: int) -> Stored:
-        from srgan.imaging.decoders.tiff import open_tiff
-
         with translated(name, self.format, self._teller(name)):
-            return open_tiff(self._at_start(), self.limits, place)
+            stored: Stored = part_of(self._row.decoder)(self._at_start(), self.limits, place)
+            return stored
 
     @cached_property
     def _index(self) -> Index | None:
@@ -194,7 +188,7 @@ def _format_of(stream: BinaryIO, name: str) -> str:
         return format
     if (other := other_kind(head)) is not None:
         raise InvalidImage(f"{name}: not a picture that can be read: {other}; save it as PNG, TIFF or JPEG")
-    raise InvalidImage(f"{name}: not a picture that can be read ({', '.join(READABLE)})")
+    raise InvalidImage(f"{name}: not a picture that can be read ({', '.join(FORMATS)})")
 
 
 def read_picture(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Picture:

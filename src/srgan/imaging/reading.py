@@ -19,6 +19,7 @@ from srgan.imaging.colour import ColourSpace, space_described, space_of
 from srgan.imaging.decoders.besides import besides
 from srgan.imaging.decoders.stored import Stored
 from srgan.imaging.described import Described, checked, in_profile, is_known
+from srgan.imaging.formats import FORMATS, part_of
 from srgan.imaging.inputs import Limits, Told, translated, warn
 from srgan.imaging.metadata.exif import bare_exif, take_orientation, turned_exif
 from srgan.imaging.metadata.second_pictures import without_second_pictures
@@ -107,28 +108,10 @@ def whole(scan: Scan) -> Picture:
     return replace(like, pixels=pixels)
 
 
-def decode(stream: BinaryIO, kind: str, limits: Limits) -> Stored:
-    """What a file of the format ``kind`` holds. Only the decoder that is needed is loaded."""
-    if kind == "TIFF":
-        from srgan.imaging.decoders.tiff import open_tiff
-
-        return open_tiff(stream, limits)
-    if kind in ("PPM", "PFM"):
-        from srgan.imaging.decoders.pnm import open_pnm
-
-        return open_pnm(stream, limits)
-    if kind in ("HEIC", "JXL"):
-        from srgan.imaging.decoders import modern
-
-        return (modern.open_heif if kind == "HEIC" else modern.open_jxl)(stream, limits)
-    if kind == "JPEG":
-        from srgan.imaging.decoders.jpeg import open_jpeg
-
-        return open_jpeg(stream, limits)
-    from srgan.imaging.decoders import pillow
-
-    opener = {"PNG": pillow.open_png, "AVIF": pillow.open_avif}.get(kind)
-    return opener(stream, limits) if opener else pillow.open_plain(stream, kind, limits)
+def decode(stream: BinaryIO, format: str, limits: Limits) -> Stored:
+    """What a file of ``format`` holds. Only the decoder that is needed is loaded."""
+    stored: Stored = part_of(FORMATS[format].decoder)(stream, limits)
+    return stored
 
 
 def _like(stored: Stored) -> tuple[int, Picture]:

@@ -20,7 +20,6 @@ import numpy as np
 from srgan.atomic import check_space, check_target
 from srgan.errors import InvalidConfig
 from srgan.imaging import (
-    WRITABLE,
     Input,
     Kernel,
     Limits,
@@ -139,7 +138,7 @@ def enlarge_bytes(
     written)."""
     order = Order(upscaler, saving=saving, resample=resample, report=report, stop=stop, size=size)
     with open_input(source, limits=limits) as file:
-        kind = format_of(None, saving.format or (file.format if file.format in WRITABLE else "PNG"))
+        kind = format_of(None, saving.format or file.format)
         if file.count == 1:
             begun = order.begin(next(file.scans()))
             check_format(kind, *begun.after[::-1], begun.channels)

@@ -16,7 +16,7 @@ from srgan.errors import InvalidConfig
 from srgan.imaging import fitting
 from srgan.imaging.animation.reading import ANIMATED, Frame
 from srgan.imaging.encoding import encode
-from srgan.imaging.formats import check_format
+from srgan.imaging.formats import FORMATS, check_format
 from srgan.imaging.picture import to_uint8, to_uint16
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.float32]
 
-_SUFFIXES = {".gif": "GIF", ".png": "PNG", ".apng": "PNG", ".webp": "WEBP"}
+_SUFFIXES = {suffix: name for name in ANIMATED for suffix in FORMATS[name].suffixes}
 
 
 def animated_format_of(target: str | os.PathLike[str] | None, format: str | None = None) -> str:
@@ -154,6 +154,3 @@ def _to_srgb(like: Picture) -> Callable[[Pixels], NDArray[np.uint8]]:
         return np.concatenate([values, to_uint8(pixels[..., -1:])], axis=2) if has_alpha else values
 
     return convert
-
-
-assert set(_SUFFIXES.values()) == set(ANIMATED)

@@ -20,6 +20,7 @@ import numpy as np
 from srgan.errors import InvalidImage, LimitExceeded, OutOfMemory, SrganError
 from srgan.imaging.animation.frames import Blend, Disposal, Index, Part
 from srgan.imaging.decoders.besides import besides
+from srgan.imaging.formats import FORMATS, part_of
 from srgan.imaging.inputs import Limits, Told
 from srgan.imaging.picture import Picture, blank
 from srgan.imaging.reading import scan_still, whole
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.float32]
 
-ANIMATED = ("GIF", "PNG", "WEBP")
+ANIMATED = tuple(sorted(name for name, format in FORMATS.items() if format.index))
 """Formats that are read and written with all their frames."""
 
 _TIMES_MAX_PIXELS = 16
@@ -77,19 +78,9 @@ def index_of(stream: BinaryIO, format: str, limits: Limits) -> Index | None:
 
     A GIF of one frame is an animation of one. Raises what `named` translates.
     """
-    if format == "GIF":
-        from srgan.imaging.animation.gif import index_gif
-
-        return index_gif(stream, limits)
-    if format == "PNG":
-        from srgan.imaging.animation.apng import index_png
-
-        return index_png(stream, limits)
-    if format == "WEBP":
-        from srgan.imaging.animation.webp import index_webp
-
-        return index_webp(stream, limits)
-    return None
+    target = FORMATS[format].index
+    index: Index | None = None if target is None else part_of(target)(stream, limits)
+    return index
 
 
 def animation_in(stream: BinaryIO, index: Index | None, name: str, limits: Limits, told: Told) -> Animation:
