@@ -39,7 +39,7 @@ from srgan.imaging import (
     encode_picture,
     encode_strips,
     open_animation,
-    open_pages,
+    open_input,
     probe_picture,
     read_picture,
 )
@@ -85,8 +85,8 @@ def _read(data: bytes) -> None:
 
 
 def _pages(data: bytes) -> None:
-    with open_pages(data, limits=LIMITS) as pages:
-        for scan in pages.scans:
+    with open_input(data, limits=LIMITS) as pages:
+        for scan in pages.scans():
             assert sum(len(strip) for strip in scan.strips) == scan.like.height
 
 

@@ -121,6 +121,7 @@ class UpscaleSettings(Section):
         description="Resampling filter for the last step, from the network's output to the requested size.",
     )
     format: Annotated[
+        # the formats of srgan.imaging, which stands above; a test holds both to each other
         Literal["png", "jpeg", "webp", "tiff", "bmp", "gif", "ppm", "pfm", "avif", "heic", "jxl"] | None,
         BeforeValidator(_format_name),
     ] = Field(

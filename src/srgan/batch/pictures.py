@@ -22,12 +22,11 @@ from srgan.imaging import (
     Limits,
     Picture,
     blank,
+    count_frames,
     format_of,
-    open_scan,
+    open_input,
     probe_picture,
-    read_picture,
 )
-from srgan.imaging.animation.reading import count_frames
 from srgan.imaging.formats import FORMATS
 from srgan.progress import Report, Stop
 from srgan.settings import Outcome
@@ -173,15 +172,13 @@ class Pictures:
         return FORMATS[format].suffixes[0]
 
     def measure(self, source: Path) -> tuple[int, int, float]:
-        size, limits, models = self.how.wanted(), self.how.limited(), self._models
-        with open_scan(source, limits=limits) as scan:
-            like = scan.like
-        if isinstance(models, Upscaler):
-            opened = models
-        else:
-            opened = models(read_picture(source, limits=limits) if models.looks else like, size)
-        height, width = opened.output_size((like.height, like.width), **size)
-        return width, height, size.get("scale") or opened.scale
+        size, models = self.how.wanted(), self._models
+        with open_input(source, limits=self.how.limited()) as file:
+            like = file.scan().like
+            if not isinstance(models, Upscaler):
+                models = models(file.picture() if models.looks else like, size)
+        height, width = models.output_size((like.height, like.width), **size)
+        return width, height, size.get("scale") or models.scale
 
     def check(self, source: Path) -> None:
         probe_picture(source, limits=self.how.limited())

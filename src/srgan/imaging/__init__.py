@@ -1,23 +1,31 @@
 """Pictures in and out: reading, writing, resampling, and what a picture is in memory."""
 
-from srgan.imaging.animation.reading import Animation, Frame, count_frames, open_animation
-from srgan.imaging.animation.writing import animated_format_of, encode_animation, write_animation
+from srgan.imaging.animation.encoding import animated_format_of
+from srgan.imaging.animation.reading import Animation, Frame
 from srgan.imaging.encoding import Page
-from srgan.imaging.formats import WRITABLE, check_format, estimate_bytes, format_of
-from srgan.imaging.picture import Picture, Scan, blank, from_uint8, from_uint16, to_uint8, to_uint16
-from srgan.imaging.reading import (
-    PICTURE_SUFFIXES,
-    READABLE,
-    Header,
-    Limits,
-    Pages,
-    open_pages,
+from srgan.imaging.formats import PICTURE_SUFFIXES, READABLE, WRITABLE, check_format, estimate_bytes, format_of
+from srgan.imaging.inputs import Limits
+from srgan.imaging.opening import (
+    Input,
+    count_frames,
+    open_animation,
+    open_input,
     open_scan,
     probe_picture,
     read_picture,
 )
+from srgan.imaging.picture import Picture, Scan, blank, from_uint8, from_uint16, to_uint8, to_uint16
+from srgan.imaging.reading import Header
 from srgan.imaging.resize import Kernel, resize, resize_strips
-from srgan.imaging.writing import encode_picture, encode_strips, write_pages, write_picture, write_strips
+from srgan.imaging.writing import (
+    encode_animation,
+    encode_picture,
+    encode_strips,
+    write_animation,
+    write_pages,
+    write_picture,
+    write_strips,
+)
 
 __all__ = [
     "PICTURE_SUFFIXES",
@@ -26,10 +34,10 @@ __all__ = [
     "Animation",
     "Frame",
     "Header",
+    "Input",
     "Kernel",
     "Limits",
     "Page",
-    "Pages",
     "Picture",
     "Scan",
     "animated_format_of",
@@ -44,7 +52,7 @@ __all__ = [
     "from_uint8",
     "from_uint16",
     "open_animation",
-    "open_pages",
+    "open_input",
     "open_scan",
     "probe_picture",
     "read_picture",

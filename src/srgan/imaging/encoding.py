@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,7 +19,7 @@ from srgan.imaging.encoders.jpeg import jpeg_options, state_ratio
 from srgan.imaging.encoders.png import PngWriter
 from srgan.imaging.encoders.pnm import write_netpbm
 from srgan.imaging.fitting import Plan, Strip, plan_for
-from srgan.imaging.formats import FORMATS, check_format, format_of
+from srgan.imaging.formats import FORMATS, check_format, format_of, part_of
 from srgan.imaging.metadata.descriptions import states_scale
 from srgan.imaging.metadata.exif import description_of
 from srgan.imaging.metadata.georeference import GEOREFERENCE
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from srgan.imaging.encoders.tiff import TiffWriter
     from srgan.imaging.picture import Picture
 
+Rows = Iterable[Any]
+"""Values of the file, rows x width x samples, as `Plan.rows` gives them."""
+
 _log = logging.getLogger(__name__)
-_QUALITY = {"JPEG": 95, "WEBP": 90, "AVIF": 80, "HEIC": 85, "JXL": 90}
 _BT601 = 6
 """The matrix to luma and chroma, by its code point."""
 _AVIF_SRGB = b"colrnclx" + struct.pack(">HH", 1, 13)
@@ -67,30 +69,17 @@ def encode(
     _check_installed(format)
     if format != "TIFF":
         _tell_of_tags(like, format)
-    rows = plan.rows(strips)
-    if format == "PNG":
-        _encode_png(rows, size, plan, like, stream)
-    elif format == "TIFF":
-        _encode_tiff(rows, size, plan, like, stream)
-    elif format in ("PPM", "PFM"):
-        write_netpbm(stream, size, plan.samples, rows)
-    else:
-        values = _whole(rows, (*size, plan.samples))
-        try:
-            _encode_by_pillow(values, plan, like, format, quality, stream)
-        except (OSError, ValueError, OverflowError, RuntimeError) as error:
-            raise CannotWrite(reason(error)) from error
+    quality = quality or FORMATS[format].quality or 100
+    part_of(FORMATS[format].encoder)(plan.rows(strips), size, plan, like, quality, stream)
 
 
 def _check_installed(format: str) -> None:
     """Before the work. The libraries are imported where they are used."""
     from importlib.util import find_spec
 
-    module, library = {"HEIC": ("pillow_heif", "pillow-heif"), "JXL": ("pillow_jxl", "pillow-jxl-plugin")}.get(
-        format, ("", "")
-    )
-    if module and find_spec(module) is None:
-        raise MissingDependency(library, FORMATS[format].extra or "")
+    held = FORMATS[format]
+    if held.needs and find_spec(held.needs[0]) is None:
+        raise MissingDependency(held.needs[1], held.extra or "")
     if format == "AVIF":
         from PIL import features
 
@@ -112,9 +101,7 @@ def _whole(rows: Iterable[NDArray[Any]], shape: tuple[int, int, int]) -> NDArray
 # ------------------------------------------------------------------------------------------------------- streaming
 
 
-def _encode_png(
-    rows: Iterable[NDArray[Any]], size: tuple[int, int], plan: Plan, like: Picture, stream: BinaryIO
-) -> None:
+def encode_png(rows: Rows, size: tuple[int, int], plan: Plan, like: Picture, quality: int, stream: BinaryIO) -> None:
     writer = PngWriter(
         stream,
         size[1],
@@ -142,9 +129,7 @@ def _encode_png(
     writer.finish()
 
 
-def _encode_tiff(
-    rows: Iterable[NDArray[Any]], size: tuple[int, int], plan: Plan, like: Picture, stream: BinaryIO
-) -> None:
+def encode_tiff(rows: Rows, size: tuple[int, int], plan: Plan, like: Picture, quality: int, stream: BinaryIO) -> None:
     from srgan.imaging.encoders.tiff import TiffWriter
 
     writer = TiffWriter(stream, most_bytes=_bytes_of(plan, size))
@@ -152,6 +137,10 @@ def _encode_tiff(
         _add_page(writer, rows, size, plan, like)
     finally:
         writer.close()
+
+
+def encode_netpbm(rows: Rows, size: tuple[int, int], plan: Plan, like: Picture, quality: int, stream: BinaryIO) -> None:
+    write_netpbm(stream, size, plan.samples, rows)
 
 
 def encode_pages(pages: Iterable[Page], most_bytes: int, stream: BinaryIO) -> list[tuple[int, int]]:
@@ -199,35 +188,49 @@ def _add_page(
 # ---------------------------------------------------------------------------------------------------------- Pillow
 
 
-def _encode_by_pillow(
-    values: NDArray[Any], plan: Plan, like: Picture, format: str, quality: int | None, stream: BinaryIO
-) -> None:
-    from PIL import Image
+def _by_pillow(save: Callable[[Image.Image, Plan, Picture, int, BinaryIO], None]) -> Callable[..., None]:
+    """The encoder of a format whose pictures ``save`` writes whole."""
 
-    if plan.model == "CMYK":
-        image = Image.frombuffer("CMYK", values.shape[1::-1], values.tobytes(), "raw", "CMYK", 0, 1)
-    else:
-        image = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
-    quality = quality or _QUALITY.get(format, 100)
-    if format == "JPEG":
-        start = stream.tell()
-        image.save(stream, "JPEG", quality=quality, subsampling="4:4:4", **jpeg_options(plan.profile, like))
-        state_ratio(stream, start, like.density and like.density.ratio)
-    elif format == "WEBP":
-        how = {"lossless": True, "exact": True} if quality == 100 else {"quality": quality}
-        image.save(stream, "WEBP", **how, **_blocks(plan, like))
-    elif format == "AVIF":
-        _encode_avif(image, quality, plan, like, stream)
-    elif format == "HEIC":
-        _encode_heic(image, quality, plan, like, stream)
-    elif format == "JXL":
-        _encode_jxl(image, quality, like, stream)
-    elif format == "GIF":
-        image, options = _palette(image)
-        comments = [text for keyword, text in like.text if keyword == "Comment"]
-        image.save(stream, "GIF", **options, **({"comment": comments[0].encode()} if comments else {}))
-    else:
-        image.save(stream, format, **({} if (dpi := like.per_inch) is None else {"dpi": dpi}))
+    def encode(rows: Rows, size: tuple[int, int], plan: Plan, like: Picture, quality: int, stream: BinaryIO) -> None:
+        from PIL import Image
+
+        values = _whole(rows, (*size, plan.samples))
+        try:
+            if plan.model == "CMYK":
+                image = Image.frombuffer("CMYK", size[::-1], values.tobytes(), "raw", "CMYK", 0, 1)
+            else:
+                image = Image.fromarray(values[..., 0] if plan.samples == 1 else values)
+            del values
+            save(image, plan, like, quality, stream)
+        except (OSError, ValueError, OverflowError, RuntimeError) as error:
+            raise CannotWrite(reason(error)) from error
+
+    return encode
+
+
+@_by_pillow
+def encode_jpeg(image: Image.Image, plan: Plan, like: Picture, quality: int, stream: BinaryIO) -> None:
+    start = stream.tell()
+    image.save(stream, "JPEG", quality=quality, subsampling="4:4:4", **jpeg_options(plan.profile, like))
+    state_ratio(stream, start, like.density and like.density.ratio)
+
+
+@_by_pillow
+def encode_webp(image: Image.Image, plan: Plan, like: Picture, quality: int, stream: BinaryIO) -> None:
+    how = {"lossless": True, "exact": True} if quality == 100 else {"quality": quality}
+    image.save(stream, "WEBP", **how, **_blocks(plan, like))
+
+
+@_by_pillow
+def encode_gif(image: Image.Image, plan: Plan, like: Picture, quality: int, stream: BinaryIO) -> None:
+    image, options = _palette(image)
+    comments = [text for keyword, text in like.text if keyword == "Comment"]
+    image.save(stream, "GIF", **options, **({"comment": comments[0].encode()} if comments else {}))
+
+
+@_by_pillow
+def encode_bmp(image: Image.Image, plan: Plan, like: Picture, quality: int, stream: BinaryIO) -> None:
+    image.save(stream, "BMP", **({} if (dpi := like.per_inch) is None else {"dpi": dpi}))
 
 
 def _blocks(plan: Plan, like: Picture) -> dict[str, Any]:
@@ -248,9 +251,9 @@ def _tell_of_tags(like: Picture, format: str) -> None:
     if any(tag not in GEOREFERENCE for tag in like.tags):
         lost.append("the name or number of the page")
     measures = like.density is not None and like.format == "TIFF" and (like.density.unit != 1 or _scaled(like))
-    if measures and (like.per_inch is None or format not in ("PNG", "JPEG", "BMP")):
+    if measures and (like.per_inch is None or not FORMATS[format].resolution):
         lost.append("the scale in pixels per unit")
-    elif like.density is not None and like.density.ratio and format not in ("PNG", "JPEG"):
+    elif like.density is not None and like.density.ratio and not FORMATS[format].pixel_shape:
         lost.append("the shape of a pixel")
     if lost:
         _log.warning("%s: %s has no place for %s", like.name or "the picture", format, "; ".join(lost))
@@ -261,7 +264,8 @@ def _scaled(like: Picture) -> bool:
     return description is not None and states_scale(description)
 
 
-def _encode_avif(image: Image.Image, quality: int, plan: Plan, like: Picture, stream: BinaryIO) -> None:
+@_by_pillow
+def encode_avif(image: Image.Image, plan: Plan, like: Picture, quality: int, stream: BinaryIO) -> None:
     """Pillow knows no other code points than those of sRGB, so the box that has them is written anew."""
     encoded = io.BytesIO()
     image.save(encoded, "AVIF", quality=quality, subsampling="4:4:4", **_blocks(plan, like))
@@ -275,7 +279,8 @@ def _encode_avif(image: Image.Image, quality: int, plan: Plan, like: Picture, st
     stream.write(data)
 
 
-def _encode_heic(image: Image.Image, quality: int, plan: Plan, like: Picture, stream: BinaryIO) -> None:
+@_by_pillow
+def encode_heic(image: Image.Image, plan: Plan, like: Picture, quality: int, stream: BinaryIO) -> None:
     import pillow_heif
 
     image.info = {}
@@ -293,7 +298,8 @@ def _encode_heic(image: Image.Image, quality: int, plan: Plan, like: Picture, st
     file.save(stream, quality=-1 if quality == 100 else quality, chroma=444, **blocks)
 
 
-def _encode_jxl(image: Image.Image, quality: int, like: Picture, stream: BinaryIO) -> None:
+@_by_pillow
+def encode_jxl(image: Image.Image, plan: Plan, like: Picture, quality: int, stream: BinaryIO) -> None:
     import pillow_jxl  # noqa: F401 (makes itself known to Pillow)
 
     how: dict[str, Any] = {"lossless": True} if quality == 100 else {"quality": quality}

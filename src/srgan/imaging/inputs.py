@@ -1,4 +1,4 @@
-"""Inputs from strangers: what they are called, how large they may be, and which format their first bytes announce."""
+"""Inputs from strangers: what they are called, how large they may be, and what is said of those that are no good."""
 
 from __future__ import annotations
 
@@ -18,16 +18,6 @@ from srgan.errors import InvalidImage, LimitExceeded, MissingDependency, OutOfMe
 _log = logging.getLogger(__name__)
 
 Source = str | os.PathLike[str] | bytes | BinaryIO
-
-READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "PFM", "AVIF", "HEIC", "JXL")
-"""Formats that `srgan.imaging.read_picture` reads; of an animation the first frame, of a document the first page.
-HEIC and JXL need the extra ``formats``; PPM stands for PBM and PGM too."""
-
-PICTURE_SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".avif", ".heic", ".heif", ".jxl"}
-)
-"""How such files are usually named, in lower case: what a search through a folder looks for."""
 
 _OTHERS = {
     b"\0\0\0\x0cjP  ": "JPEG 2000",
@@ -55,11 +45,8 @@ _OTHERS = {
 }
 """First bytes of what people take for readable, and its name."""
 
-HEAD_BYTES = 64
-"""What `sniff` needs."""
 UNSUPPORTED = re.compile(r"unsupported|not supported|not configured|not implemented|cannot handle", re.IGNORECASE)
 """What decoders say of files that may be whole."""
-_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,30 +140,6 @@ def _check_bytes(count: int, name: str, limits: Limits) -> None:
         raise LimitExceeded(f"{name}: larger than the limit of {limits.max_bytes:,} bytes")
 
 
-def sniff(head: bytes) -> str | None:
-    """The format, one of `READABLE`, that the first `HEAD_BYTES` bytes announce; None for any other."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WEBP"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "TIFF"
-    if head[:6] in (b"GIF87a", b"GIF89a"):
-        return "GIF"
-    if head[4:8] == b"ftyp":
-        brands = [head[8:12], *(head[i : i + 4] for i in range(16, min(len(head), int.from_bytes(head[:4], "big")), 4))]
-        if b"avif" in brands or b"avis" in brands:
-            return "AVIF"
-        return "HEIC" if any(brand in _HEIC_BRANDS for brand in brands) else None
-    if head[:2] == b"\xff\x0a" or head[:12] == b"\0\0\0\x0cJXL \r\n\x87\n":
-        return "JXL"
-    if head[:1] == b"P" and head[1:2] in b"123456Ff" and head[2:3].isspace():
-        return "PFM" if head[1:2] in b"Ff" else "PPM"
-    return "BMP" if head.startswith(b"BM") else None
-
-
 class Told:
     """What there is to say of one picture while it is read: each sentence once, with its name, from `release` on."""
 
@@ -224,7 +187,7 @@ def warn(text: str) -> None:
 
 
 def other_kind(head: bytes) -> str | None:
-    """What else than one of `READABLE` the first bytes announce, in people's words; None when nobody knows."""
+    """What else than a format that is read the first bytes announce, in people's words; None when nobody knows."""
     if head[4:8] == b"ftyp":
         return "a video, or a picture in a container for videos"
     return next((name for start, name in _OTHERS.items() if head.startswith(start)), None)

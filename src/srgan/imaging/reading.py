@@ -1,55 +1,29 @@
-"""Reading pictures from strangers: limits first, then the header, then the pixels strip by strip.
+"""From what a file holds to a `Picture`: float32, upright, straight alpha, in the colours that networks work in.
 
-The content decides the format, never the name. A decoder says what a file holds (`decoders.stored.Stored`); here its
-values become a `Picture`: float32, upright, straight alpha, in the colours that networks work in.
+A decoder says what a file holds (`decoders.stored.Stored`), strip by strip; here its values become pixels.
 """
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from srgan.errors import InvalidImage, LimitExceeded
+from srgan.errors import InvalidImage
 from srgan.imaging.colour import ColourSpace, space_described, space_of
 from srgan.imaging.decoders.besides import besides
 from srgan.imaging.decoders.stored import Stored
 from srgan.imaging.described import Described, checked, in_profile, is_known
-from srgan.imaging.inputs import (
-    DEFAULT_LIMITS,
-    HEAD_BYTES,
-    PICTURE_SUFFIXES,
-    READABLE,
-    Limits,
-    Source,
-    Told,
-    name_of,
-    opened,
-    other_kind,
-    sniff,
-    translated,
-    warn,
-)
+from srgan.imaging.formats import FORMATS, part_of
+from srgan.imaging.inputs import Limits, Told, translated, warn
 from srgan.imaging.metadata.exif import bare_exif, take_orientation, turned_exif
 from srgan.imaging.metadata.second_pictures import without_second_pictures
 from srgan.imaging.picture import Density, Picture, Scan, blank
-
-__all__ = [
-    "PICTURE_SUFFIXES",
-    "READABLE",
-    "Header",
-    "Limits",
-    "Pages",
-    "open_pages",
-    "open_scan",
-    "probe_picture",
-    "read_picture",
-]
 
 _STRIP_PIXELS = 1 << 20
 """Pixels converted to float at a time: bounds the copies beside the decoded picture and the result."""
@@ -70,26 +44,52 @@ class Header:
     """As in `Picture`."""
 
 
-def read_picture(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
-    """Read the picture at a path, in bytes or in an open binary file (from where it stands).
+def header_of(stored: Stored) -> Header:
+    """Width and height as stored."""
+    return Header(
+        format=stored.format,
+        width=stored.width,
+        height=stored.height,
+        channels=3 + stored.alpha if stored.model == "CMYK" else stored.channels,
+        bit_depth=stored.bit_depth,
+    )
 
-    What comes out, of every format alike:
 
-    - 16 bit stays 16 bit, gray stays gray, however dark. Bilevel becomes gray; a palette becomes RGB, or RGBA when it
-      has transparency (of BMP and GIF, which have no gray of their own, a plain gray palette becomes gray).
-    - Values without a known range (floating point, signed and 32-bit integers) stay as they are when they lie in
-      [0, 1]; else their least and greatest value become 0 and 1 and stand in `Picture.levels`. Black stays at 0 and
-      white at 1 where the values only reach beyond on the other side. NaN and infinity are refused.
-    - Colours are brought into the working space by the embedded profile or by what the file says in numbers
-      (`Picture.space`, `Picture.described`); CMYK becomes RGB. A profile that is for other pixels, and numbers that
-      mean nothing, are dropped with a warning.
-    - Alpha becomes straight. The orientation that EXIF (or else XMP) states is applied and reset.
+def upright(stored: Stored) -> Header:
+    """The header with width and height as they are once the orientation is applied."""
+    _, like = _like(stored)
+    return replace(header_of(stored), width=like.width, height=like.height)
 
-    Raises `InvalidImage`, `LimitExceeded`, `OutOfMemory`, and `MissingDependency` where the format needs the extra
-    ``formats``, with one line that names the input.
-    """
-    with open_scan(source, limits=limits) as scan:
-        return whole(scan)
+
+def with_besides(stored: Stored, stream: BinaryIO) -> Stored:
+    """``stored``, and what else is in its file."""
+    found = besides(stream, stored.format)
+    if not found:
+        return stored
+    return replace(stored, metadata=replace(stored.metadata, lost=(*stored.metadata.lost, *found)))
+
+
+def scan_of(stored: Stored, name: str, told: Told) -> Scan:
+    """The picture in ``stored``, which messages call ``name``. ``told`` is released when somebody reads the pixels."""
+    with translated(name, stored.format, told):
+        if stored.pages_follow:
+            warn("the file holds several pictures; one of them is read, the others are lost.")
+        orientation, like = _like(stored)
+        for fault in (_misfit(stored), checked(_numbers(stored))[1]):
+            if fault is not None:
+                warn(fault)
+        like = replace(like, name=name, levels=_levels(stored), space=_space(stored, like))
+        if like.levels != (0, 1):
+            like = replace(like, space=None)  # a profile knows no values beyond its range
+    strips = _strips(stored, like, orientation, name, told)
+    return Scan(like=like, strips=strips, damage=stored.faults.found if stored.faults else ())
+
+
+def scan_still(data: bytes, format: str, name: str, limits: Limits, told: Told) -> Scan:
+    """`scan_of` a small file of ``format`` that somebody has made of one that messages call ``name``."""
+    with translated(name, format, told):
+        stored = decode(io.BytesIO(data), format, limits)
+    return scan_of(stored, name, told)
 
 
 def whole(scan: Scan) -> Picture:
@@ -108,186 +108,10 @@ def whole(scan: Scan) -> Picture:
     return replace(like, pixels=pixels)
 
 
-@contextmanager
-def open_scan(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Scan]:
-    """The picture that `read_picture` reads, strip by strip, as long as the block lasts.
-
-    Of several pages this is the first, with a warning; `open_pages` gives all of them.
-    Memory does not grow with the picture for PNG (not interlaced), TIFF (in strips, tiles, or rows), JPEG (not
-    progressive) and PPM, unless the picture must be turned; the other formats are decoded whole, as integers, and
-    become floating point strip by strip. Raises as `read_picture` does, in the block too.
-    """
-    name = name_of(source)
-    with scan_of(source, name, limits, Told(name)) as scan:
-        yield scan
-
-
-@contextmanager
-def scan_of(source: Source, name: str, limits: Limits, told: Told) -> Iterator[Scan]:
-    """`open_scan` of an input that messages call ``name``; what is to be said of it goes to ``told``."""
-    with opened(source, name, limits) as stream:
-        kind = _kind(stream, name)
-        with translated(name, kind, told):
-            stored = _with_besides(_open(stream, kind, limits), stream, kind)
-        yield _scan(stored, name, told)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Pages:
-    """A document: pictures that differ in size, depth and colour."""
-
-    headers: tuple[Header, ...]
-    """Of each page, width and height upright."""
-    scans: Iterator[Scan]
-    """Each page, once; it is read before the next one is taken. Raises what reading pictures raises."""
-
-
-@contextmanager
-def open_pages(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Pages]:
-    """All pages of a TIFF, as long as the block lasts; a file of another format has one.
-
-    Of TIFF, smaller copies of pages and masks are left out with a warning. All headers are read and checked at once,
-    the pages one after the other as `open_scan` does. Raises as `read_picture` does, for pages that are damaged or
-    lead nowhere too, and `LimitExceeded` for more than ``limits.max_frames``.
-    """
-    name = name_of(source)
-    with opened(source, name, limits) as stream:
-        kind = _kind(stream, name)
-        if kind != "TIFF":
-            told = Told(name)
-            with translated(name, kind, told):
-                stored = _with_besides(_open(stream, kind, limits), stream, kind)
-            yield Pages(headers=(_upright(stored, name),), scans=iter([_scan(stored, name, told)]))
-            return
-        yield _document(stream, name, limits)
-
-
-def _document(stream: BinaryIO, name: str, limits: Limits) -> Pages:
-    """The pages of a TIFF."""
-    from srgan.imaging.decoders.tiff import open_tiff, pages_of
-
-    all_told = Told(name)
-    with translated(name, "TIFF", all_told):
-        places = pages_of(stream, limits)
-    names = [f"{name} (page {number})" if len(places) > 1 else name for number in range(1, len(places) + 1)]
-
-    def scans() -> Iterator[Scan]:
-        for page, place in zip(names, places, strict=True):
-            told = Told(page)
-            with translated(page, "TIFF", told):
-                stored = replace(open_tiff(stream, limits, place), pages_follow=False)
-            all_told.release()
-            yield _scan(stored, page, told)
-
-    headers = []
-    left = limits.max_bytes
-    for page, place in zip(names, places, strict=True):
-        with translated(page, "TIFF"):
-            stored = open_tiff(stream, limits, place)
-        headers.append(_upright(stored, page))
-        left -= stored.metadata.count
-        if left < 0:  # pages may share what stands in the file once
-            raise LimitExceeded(f"{page}: the metadata of the pages is larger than {limits.max_bytes:,} bytes")
-    return Pages(headers=tuple(headers), scans=_told_once(scans()))
-
-
-def _told_once(scans: Iterator[Scan]) -> Iterator[Scan]:
-    """``scans`` of pages, each without what was lost of an earlier one too: a stack has many of a kind."""
-    told: set[str] = set()
-    for scan in scans:
-        lost = tuple(what for what in scan.like.lost if what not in told)
-        told.update(lost)
-        yield replace(scan, like=replace(scan.like, lost=lost))
-
-
-def _with_besides(stored: Stored, stream: BinaryIO, kind: str) -> Stored:
-    """``stored``, and what else is in its file."""
-    found = besides(stream, kind)
-    if not found:
-        return stored
-    return replace(stored, metadata=replace(stored.metadata, lost=(*stored.metadata.lost, *found)))
-
-
-def _scan(stored: Stored, name: str, told: Told) -> Scan:
-    with translated(name, stored.format, told):
-        if stored.pages_follow:
-            warn("the file holds several pictures; one of them is read, the others are lost.")
-        orientation, like = _like(stored)
-        for fault in (_misfit(stored), checked(_numbers(stored))[1]):
-            if fault is not None:
-                warn(fault)
-        like = replace(like, name=name, levels=_levels(stored), space=_space(stored, like))
-        if like.levels != (0, 1):
-            like = replace(like, space=None)  # a profile knows no values beyond its range
-    strips = _strips(stored, like, orientation, name, told)
-    return Scan(like=like, strips=strips, damage=stored.faults.found if stored.faults else ())
-
-
-def _upright(stored: Stored, name: str) -> Header:
-    with translated(name, stored.format):
-        _, like = _like(stored)
-    return replace(_header(stored), width=like.width, height=like.height)
-
-
-def _header(stored: Stored) -> Header:
-    return Header(
-        format=stored.format,
-        width=stored.width,
-        height=stored.height,
-        channels=3 + stored.alpha if stored.model == "CMYK" else stored.channels,
-        bit_depth=stored.bit_depth,
-    )
-
-
-def probe_picture(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Header:
-    """What the header says, without decoding pixels. Raises as `read_picture` does."""
-    name = name_of(source)
-    with opened(source, name, limits) as stream:
-        kind = _kind(stream, name)
-        with translated(name, kind):
-            if kind == "JXL":
-                from srgan.imaging.decoders.modern import jxl_size
-
-                width, height = jxl_size(stream)
-                limits.check_size(width, height)
-                return Header(format=kind, width=width, height=height)
-            return _header(_open(stream, kind, limits))
-
-
-def _kind(stream: BinaryIO, name: str) -> str:
-    try:
-        head = stream.read(HEAD_BYTES)
-    except OSError as error:
-        raise InvalidImage(f"{name}: cannot be read: {error.strerror or error}") from error
-    if (kind := sniff(head)) is not None:
-        return kind
-    if (other := other_kind(head)) is not None:
-        raise InvalidImage(f"{name}: not a picture that can be read: {other}; save it as PNG, TIFF or JPEG")
-    raise InvalidImage(f"{name}: not a picture that can be read ({', '.join(READABLE)})")
-
-
-def _open(stream: BinaryIO, kind: str, limits: Limits) -> Stored:
-    """Only the decoder that is needed is loaded."""
-    if kind == "TIFF":
-        from srgan.imaging.decoders.tiff import open_tiff
-
-        return open_tiff(stream, limits)
-    if kind in ("PPM", "PFM"):
-        from srgan.imaging.decoders.pnm import open_pnm
-
-        return open_pnm(stream, limits)
-    if kind in ("HEIC", "JXL"):
-        from srgan.imaging.decoders import modern
-
-        return (modern.open_heif if kind == "HEIC" else modern.open_jxl)(stream, limits)
-    if kind == "JPEG":
-        from srgan.imaging.decoders.jpeg import open_jpeg
-
-        return open_jpeg(stream, limits)
-    from srgan.imaging.decoders import pillow
-
-    opener = {"PNG": pillow.open_png, "AVIF": pillow.open_avif}.get(kind)
-    return opener(stream, limits) if opener else pillow.open_plain(stream, kind, limits)
+def decode(stream: BinaryIO, format: str, limits: Limits) -> Stored:
+    """What a file of ``format`` holds. Only the decoder that is needed is loaded."""
+    stored: Stored = part_of(FORMATS[format].decoder)(stream, limits)
+    return stored
 
 
 def _like(stored: Stored) -> tuple[int, Picture]:

@@ -1,11 +1,12 @@
-"""Writing pictures: the whole file or nothing, checked before it takes its name."""
+"""The way out: pictures, pages and animations, the whole file or nothing, checked before it takes its name."""
 
 from __future__ import annotations
 
 import io
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -13,15 +14,17 @@ import numpy as np
 
 from srgan.atomic import EXISTS, check_target, reason, replacing
 from srgan.errors import CannotWrite, LimitExceeded, SrganError
+from srgan.imaging.animation.encoding import animated_format_of, encode_frames
 from srgan.imaging.encoding import Page, encode, encode_pages
 from srgan.imaging.fitting import lost_colours
 from srgan.imaging.formats import format_of
-from srgan.imaging.inputs import Told
-from srgan.imaging.reading import Limits, open_pages, probe_picture, scan_of
+from srgan.imaging.inputs import Limits, Told
+from srgan.imaging.opening import Input, open_input
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from srgan.imaging.animation.reading import Frame
     from srgan.imaging.picture import Picture
 
 Verify = Literal["header", "pixels"]
@@ -69,7 +72,7 @@ def encode_strips(
     Each strip is rows x width x channels, float32, in [0, 1]; together they must have ``height`` rows. ``like`` says
     everything else: channels, depth, profile and metadata.
     """
-    tell_of_lost_colours(like, format_of(None, format))
+    _tell_of_lost_colours(like, format_of(None, format))
     buffer = io.BytesIO()
     encode(strips, size, like, format, quality, buffer)
     return buffer.getvalue()
@@ -119,13 +122,14 @@ def write_strips(
     kind = format_of(target, format)
 
     def write(stream: BinaryIO) -> None:
-        tell_of_lost_colours(like, kind)
+        _tell_of_lost_colours(like, kind)
         encode(strips, size, like, kind, quality, stream)
 
     def check(path: Path) -> None:
-        _check_header(path, kind, size)
-        if verify == "pixels":
-            _check_pixels(path)
+        with _opened_again(path) as file:
+            _check_header(file, kind, size)
+            if verify == "pixels":
+                _check_pixels(file)
 
     _replace(target, write, check, overwrite=overwrite)
     return target
@@ -153,13 +157,79 @@ def write_pages(
         sizes.extend(encode_pages(pages, most_bytes, stream))
 
     def check(path: Path) -> None:
-        _check_pages(path, sizes, verify)
+        with _opened_again(path) as file:
+            found = [(header.height, header.width) for header in file.headers]
+            if found != sizes:
+                raise CannotWrite(f"the written file has {len(found)} pages of {found[:3]} instead of {len(sizes)}")
+            if verify == "pixels":
+                _check_pixels(file)
 
     _replace(target, write, check, overwrite=overwrite)
     return target
 
 
-def tell_of_lost_colours(like: Picture, format: str) -> None:
+def write_animation(
+    frames: Iterable[Frame],
+    target: str | os.PathLike[str],
+    *,
+    size: tuple[int, int],
+    like: Picture,
+    loop: int = 0,
+    background: tuple[int, int, int, int] | None = None,
+    format: str | None = None,
+    quality: int | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write ``frames``, all of ``size`` (height, width) and with the channels of ``like``, and return the path.
+
+    One frame after the other is taken and written; two or three are in memory at a time. The file takes its name once
+    it is whole and has been opened again, as in `write_picture`. Every frame stays a frame with a time of its own:
+    to the hundredth of a second in GIF, the millisecond in WebP, exactly in PNG; rounding does not add up. ``loop`` is
+    the number of plays, 0 for ever. ``like`` says what else goes in: channels, depth, profile, metadata.
+
+    GIF has clear and opaque only (below and from one half), 256 colours a frame (exact where there are no more) and no
+    profile, so colours become sRGB. ``quality`` is that of `write_picture` for WebP (100 is lossless).
+    Raises `InvalidConfig`, `LimitExceeded` and `CannotWrite`; what ``frames`` raises passes through.
+    """
+    target = Path(target)
+    kind = animated_format_of(target, format)
+    count = 0
+
+    def write(stream: BinaryIO) -> None:
+        nonlocal count
+        _tell_of_lost_colours(like, kind)
+        count = encode_frames(frames, kind, stream, size, like, loop, background, quality)
+
+    def check(path: Path) -> None:
+        with _opened_again(path) as file:
+            header = file.header
+            if (header.format, header.height, header.width, file.frames) != (kind, *size, count):
+                said = f"{file.frames} frames of {header.width} x {header.height} in {header.format}"
+                raise CannotWrite(f"the written file is {said} instead of {count} of {size[1]} x {size[0]} in {kind}")
+
+    _replace(target, write, check, overwrite=overwrite)
+    return target
+
+
+def encode_animation(
+    frames: Iterable[Frame],
+    format: str,
+    *,
+    size: tuple[int, int],
+    like: Picture,
+    loop: int = 0,
+    background: tuple[int, int, int, int] | None = None,
+    quality: int | None = None,
+) -> bytes:
+    """`write_animation` to the bytes of a file."""
+    kind = animated_format_of(None, format)
+    _tell_of_lost_colours(like, kind)
+    buffer = io.BytesIO()
+    encode_frames(frames, kind, buffer, size, like, loop, background, quality)
+    return buffer.getvalue()
+
+
+def _tell_of_lost_colours(like: Picture, format: str) -> None:
     """Warn, once for a file, of what ``format`` cannot say of the colours of ``like``."""
     if (lost := lost_colours(like, format)) is not None:
         _log.warning("%s: %s.", like.name or "the picture", lost)
@@ -184,39 +254,30 @@ def _replace(
         raise type(error)(f"{target}: {error}") from error
 
 
-def _check_header(path: Path, kind: str, size: tuple[int, int]) -> None:
-    """Open the file again, as anyone would, and compare what its header says."""
+@contextmanager
+def _opened_again(path: Path) -> Iterator[Input]:
+    """What was written, as anyone would open it. What there is to say of it was said of its input."""
     try:
-        header = probe_picture(path, limits=_NO_LIMITS)
+        with Told(str(path)).listening(), open_input(path, limits=_NO_LIMITS) as file:
+            yield file
+    except CannotWrite:
+        raise
     except SrganError as error:
         raise CannotWrite(f"the written file cannot be opened again: {error}") from error
+
+
+def _check_header(file: Input, kind: str, size: tuple[int, int]) -> None:
+    header = file.header
     if (header.format, header.height, header.width) != (kind, *size):
         found = f"{header.format} of {header.width} x {header.height} pixels"
         raise CannotWrite(f"the written file is {found} instead of {kind} of {size[1]} x {size[0]}")
 
 
-def _check_pixels(path: Path) -> None:
+def _check_pixels(file: Input) -> None:
     """Decode the file to its end, a part at a time where its format lets us."""
     try:
-        unheard = Told(str(path))  # what there is to say of the file was said of its input
-        with unheard.listening(), scan_of(path, str(path), _NO_LIMITS, Told(str(path))) as scan:
+        for scan in file.scans():
             for _ in scan.strips:
                 pass
     except SrganError as error:
         raise CannotWrite(f"the written file cannot be decoded again: {error}") from error
-
-
-def _check_pages(path: Path, sizes: list[tuple[int, int]], verify: Verify) -> None:
-    """Open a file of pages again, and look at each of them."""
-    try:
-        with open_pages(path, limits=_NO_LIMITS) as pages:
-            found = [(header.height, header.width) for header in pages.headers]
-            if found != sizes:
-                raise CannotWrite(f"the written file has {len(found)} pages of {found[:3]} instead of {len(sizes)}")
-            for scan in pages.scans if verify == "pixels" else ():
-                for _ in scan.strips:
-                    pass
-    except CannotWrite:
-        raise
-    except SrganError as error:
-        raise CannotWrite(f"the written file cannot be opened again: {error}") from error

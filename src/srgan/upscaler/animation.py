@@ -1,4 +1,4 @@
-"""Animations enlarged frame by frame, from file to file."""
+"""Animations enlarged frame by frame, into a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 
@@ -15,71 +15,58 @@ from srgan.imaging import (
     Animation,
     Frame,
     Kernel,
-    Limits,
     Picture,
     animated_format_of,
     blank,
     check_format,
-    open_animation,
     write_animation,
 )
-from srgan.imaging.inputs import DEFAULT_LIMITS
 from srgan.progress import Report, Step, Stop, part, silent
 from srgan.upscaler.pipeline import Upscaler
 from srgan.upscaler.sizes import Size
 
-if TYPE_CHECKING:
-    from typing import BinaryIO
-
 
 def enlarge_animation(
     upscaler: Upscaler,
-    source: str | os.PathLike[str] | bytes | BinaryIO,
+    animation: Animation,
     target: str | os.PathLike[str],
     *,
     format: str | None = None,
     quality: int | None = None,
     overwrite: bool = False,
     resample: Kernel = "lanczos",
-    limits: Limits = DEFAULT_LIMITS,
     report: Report | None = None,
     stop: Stop | None = None,
     describe: Callable[[Picture], Picture] = lambda like: like,
-    damage: list[str] | None = None,
     **size: Unpack[Size],
 ) -> Path:
-    """Enlarge the animated GIF, PNG or WebP in ``source``, write it to ``target`` and return that path.
+    """Enlarge ``animation``, write it to ``target`` as GIF, PNG or WebP and return that path.
 
     Frames, their times and the number of plays stay as they are; the formats may differ. Each frame goes through
     `Upscaler.upscale` as it looks on the screen, transparency included; equal frames in a row are enlarged once, and
     two or three are in memory at a time. ``describe`` changes what is written beside the pixels: it gets and returns a
-    picture that has `blank` pixels. ``damage`` takes up what was wrong with the frames, where ``limits`` keep that.
-    ``size`` is as in `Upscaler.upscale`.
+    picture that has `blank` pixels. ``size`` is as in `Upscaler.upscale`.
 
     ``report`` is told of the frames, ``stop`` is asked as there. Raises `InvalidConfig` for a ``target`` of a format
-    without animation (save the first frame with `srgan.upscale` instead), and what `open_animation`,
-    `Upscaler.upscale` and `write_animation` raise.
+    without animation (save the first frame with `srgan.upscale` instead), and what the frames, `Upscaler.upscale` and
+    `write_animation` raise.
     """
     kind = animated_format_of(target, format)
     check_target(target, overwrite=overwrite)
-    with open_animation(source, limits=limits) as animation:
-        height, width = upscaler.output_size(animation.size, **size)
-        channels = animation.like.pixels.shape[2]
-        check_format(kind, width, height, channels)
-        written = write_animation(
-            _enlarged(upscaler, animation, resample, report or silent, stop, size),
-            target,
-            size=(height, width),
-            like=replace(describe(animation.like), pixels=blank(height, width, channels)),
-            loop=animation.loop,
-            background=animation.background,
-            format=kind,
-            quality=quality,
-            overwrite=overwrite,
-        )
-        if damage is not None:
-            damage += animation.damage
-        return written
+    height, width = upscaler.output_size(animation.size, **size)
+    channels = animation.like.pixels.shape[2]
+    check_format(kind, width, height, channels)
+    return write_animation(
+        _enlarged(upscaler, animation, resample, report or silent, stop, size),
+        target,
+        size=(height, width),
+        like=replace(describe(animation.like), pixels=blank(height, width, channels)),
+        loop=animation.loop,
+        background=animation.background,
+        format=kind,
+        quality=quality,
+        overwrite=overwrite,
+    )
 
 
 def _enlarged(

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from srgan.atomic import check_target
 from srgan.errors import InvalidConfig, InvalidImage
 from srgan.imaging import (
+    Input,
     Kernel,
     Limits,
     Picture,
     format_of,
     from_uint8,
     from_uint16,
-    open_scan,
+    open_input,
 )
 from srgan.progress import Report, Stop
 from srgan.runtime.session import Session
@@ -163,18 +164,18 @@ class _Call:
         if output is not None:
             format_of(output)
             check_target(output, overwrite=overwrite)
-        target = Path(output) if output is not None else self._beside(source)
-        sections = {name: getattr(self.how, name) for name in Enlarging.model_fields}
-        job = UpscaleJob(source=source, target=target, overwrite=overwrite, **sections)
-        run_upscale(job, report=self.report, stop=self.stop, opener=self.models)
+        with open_input(source, limits=self.how.limited()) as file:
+            target = Path(output) if output is not None else self._beside(source, file)
+            sections = {name: getattr(self.how, name) for name in Enlarging.model_fields}
+            job = UpscaleJob(source=source, target=target, overwrite=overwrite, **sections)
+            run_upscale(job, report=self.report, stop=self.stop, source=file, opener=self.models)
         return target
 
-    def _beside(self, source: Path) -> Path:
+    def _beside(self, source: Path, file: Input) -> Path:
         """The name of a result that was given none: it says how large it is."""
         if (scale := self.size.get("scale")) is not None:
             return source.with_name(f"{source.stem}_x{scale:g}.png")
-        with open_scan(source, limits=self.how.limited()) as scan:
-            like = scan.like
+        like = file.scan().like
         if any(value is not None for value in self.size.values()):
             height, width = output_size((like.height, like.width), **self.size)
             return source.with_name(f"{source.stem}_{width}x{height}.png")

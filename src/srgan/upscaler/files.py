@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Unpack
@@ -20,8 +20,7 @@ import numpy as np
 from srgan.atomic import check_space, check_target
 from srgan.errors import InvalidConfig
 from srgan.imaging import (
-    WRITABLE,
-    Header,
+    Input,
     Kernel,
     Limits,
     Page,
@@ -31,12 +30,10 @@ from srgan.imaging import (
     encode_strips,
     estimate_bytes,
     format_of,
-    open_pages,
-    probe_picture,
+    open_input,
     write_pages,
     write_strips,
 )
-from srgan.imaging.inputs import name_of, opened
 from srgan.progress import Report, Step, Stop, part, silent
 from srgan.runtime.session import SessionInfo
 from srgan.upscaler.forecast import WORTH_TELLING, forecast
@@ -47,11 +44,11 @@ from srgan.upscaler.sizes import Size
 if TYPE_CHECKING:
     from srgan.imaging.writing import Verify
 
-FileSource = str | os.PathLike[str] | bytes | BinaryIO
+FileSource = str | os.PathLike[str] | bytes | BinaryIO | Input
+"""A picture file: by its path, its bytes, open in binary mode, or as an `Input`, which keeps its own limits."""
 
 _SAMPLE_PIXELS = 16_000_000
 """Pixels of a picture that a choice is made from; of a larger one, as many from its top."""
-_ANIMATED = ("GIF", "PNG", "WEBP")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,33 +115,12 @@ def enlarge_file(
     """
     kind = format_of(target, saving.format)
     check_target(target, overwrite=saving.overwrite)
-    source = kept(source, limits)
-    if (frames := pictures_in(source, limits)) > 1:
-        several = _enlarge_pages if probe_picture(source, limits=limits).format == "TIFF" else _enlarge_frames
-        return several(upscaler, source, target, kind, saving, resample, limits, report, stop, size, frames)
-    with single_scan(source, limits) as scan:
-        opened, scan, after = begin(upscaler, scan, size)
-        channels = scan.like.pixels.shape[2]
-        check_format(kind, *after[::-1], channels)
-        needed = estimate_bytes(after, channels, scan.like.bit_depth, kind)
-        check_space(target, needed)
-        before = scan.like.height, scan.like.width
-        if report is not None and before[0] * before[1] >= WORTH_TELLING:
-            report(Step(0, before[0] * before[1], "pixels", news=str(forecast(opened, before, after, needed))))
-        like = _describer(opened, saving, size)(scan.like)
-        strips = opened.strips(scan, resample=resample, report=report, stop=stop, **size)
-        write_strips(
-            strips,
-            after,
-            target,
-            like=like,
-            format=kind,
-            quality=saving.quality,
-            overwrite=saving.overwrite,
-            verify=saving.verify,
-        )
-        before = scan.like.height, scan.like.width
-        return _account(opened, scan.like.format or "", before, kind, after, 1, scan.damage)
+    order = Order(upscaler, saving=saving, resample=resample, report=report, stop=stop, size=size)
+    with open_input(source, limits=limits) as file:
+        if file.count == 1:
+            return _enlarge_picture(order, file, target, kind)
+        several = _enlarge_frames if file.frames > 1 else _enlarge_pages
+        return several(order, file, target, kind)
 
 
 def enlarge_bytes(
@@ -160,204 +136,201 @@ def enlarge_bytes(
 ) -> tuple[bytes, Enlarged]:
     """`enlarge_file` into the bytes of a file, of the source's format where none is asked for (PNG where that cannot be
     written)."""
-    source = kept(source, limits)
-    if pictures_in(source, limits) > 1:
-        found = probe_picture(source, limits=limits).format
-        kind = format_of(None, saving.format or (found if found in WRITABLE else "PNG"))
+    order = Order(upscaler, saving=saving, resample=resample, report=report, stop=stop, size=size)
+    with open_input(source, limits=limits) as file:
+        kind = format_of(None, saving.format or file.format)
+        if file.count == 1:
+            begun = order.begin(next(file.scans()))
+            check_format(kind, *begun.after[::-1], begun.channels)
+            data = encode_strips(begun.strips(), begun.after, kind, like=begun.like, quality=saving.quality)
+            return data, begun.account(kind)
+        several = _enlarge_frames if file.frames > 1 else _enlarge_pages
         with tempfile.TemporaryDirectory(prefix="srgan-") as folder:
             target = Path(folder, f"several.{kind.lower()}")
-            made = enlarge_file(
-                upscaler,
-                source,
-                target,
-                saving=replace(saving, format=kind),
-                resample=resample,
-                limits=limits,
-                report=report,
-                stop=stop,
-                **size,
-            )
+            made = several(order, file, target, kind)
             return target.read_bytes(), made
-    with single_scan(source, limits) as scan:
-        opened, scan, after = begin(upscaler, scan, size)
-        found = scan.like.format or ""
-        kind = format_of(None, saving.format or (found if found in WRITABLE else "PNG"))
-        check_format(kind, *after[::-1], scan.like.pixels.shape[2])
-        like = _describer(opened, saving, size)(scan.like)
-        strips = opened.strips(scan, resample=resample, report=report, stop=stop, **size)
-        data = encode_strips(strips, after, kind, like=like, quality=saving.quality)
-        return data, _account(opened, found, (scan.like.height, scan.like.width), kind, after, 1, scan.damage)
 
 
-def _enlarge_frames(
-    upscaler: Upscaler | Opener,
-    source: FileSource,
-    target: str | os.PathLike[str],
-    kind: str,
-    saving: Saving,
-    resample: Kernel,
-    limits: Limits,
-    report: Report | None,
-    stop: Stop | None,
-    size: Size,
-    frames: int,
-) -> Enlarged:
-    from srgan.upscaler.animation import enlarge_animation
+@dataclass(frozen=True)
+class Order:
+    """What is asked for of a file: by which model, how large, how it is written, and who is told and may stop it."""
 
-    opened = _opened(upscaler, _first_frame(source, limits), size)
-    damage: list[str] = []
-    enlarge_animation(
-        opened,
-        source,
+    upscaler: Upscaler | Opener
+    saving: Saving = _AS_USUAL
+    resample: Kernel = "lanczos"
+    report: Report | None = None
+    stop: Stop | None = None
+    size: Size = field(default_factory=Size)
+
+    def begin(self, scan: Scan) -> Begun:
+        """The model chosen for the picture, and nothing of it lost. Raises what `Opener` and `output_size` raise."""
+        seen = scan.like
+        if not isinstance(self.upscaler, Upscaler) and self.upscaler.looks:
+            seen, scan = _looked_at(scan)
+        return Begun(self, self.model_for(seen), scan)
+
+    def model_for(self, picture: Picture) -> Upscaler:
+        return self.upscaler if isinstance(self.upscaler, Upscaler) else self.upscaler(picture, self.size)
+
+    def describe(self, opened: Upscaler, like: Picture) -> Picture:
+        """The description of a source as that of its result."""
+        from importlib.metadata import version
+
+        from srgan.imaging.metadata.enlarged import finished, strip
+        from srgan.imaging.metadata.provenance import Provenance
+
+        info = opened.info
+        wanted = {name: value for name, value in self.size.items() if value is not None}
+        record = Provenance(
+            model=info.model,
+            version=info.version,
+            sha256=info.sha256,
+            settings={**(wanted or {"scale": opened.scale}), **opened.settings},  # type: ignore[dict-item]
+            tool_version=version("srgan"),
+        )
+        after = opened.output_size((like.height, like.width), **self.size)
+        kept = like if self.saving.metadata else strip(like)
+        return finished(kept, after, record if self.saving.provenance else None)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A picture, or a page, and the model that enlarges it."""
+
+    order: Order
+    opened: Upscaler
+    scan: Scan
+
+    @property
+    def before(self) -> tuple[int, int]:
+        """Height and width of the source."""
+        return self.scan.like.height, self.scan.like.width
+
+    @cached_property
+    def after(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        return self.opened.output_size(self.before, **self.order.size)
+
+    @property
+    def channels(self) -> int:
+        return int(self.scan.like.pixels.shape[2])
+
+    @property
+    def like(self) -> Picture:
+        """What is written beside the pixels."""
+        return self.order.describe(self.opened, self.scan.like)
+
+    def strips(self, report: Report | None = None) -> Iterator[Pixels]:
+        """The pixels of the result, once; ``report`` stands in for the one of the order."""
+        order = self.order
+        report = report or order.report
+        return self.opened.strips(self.scan, resample=order.resample, report=report, stop=order.stop, **order.size)
+
+    def account(self, format: str, frames: int = 1, damage: Sequence[str] | None = None) -> Enlarged:
+        return Enlarged(
+            source_format=self.scan.like.format or "",
+            source_size=self.before,
+            format=format,
+            size=self.after,
+            frames=frames,
+            info=self.opened.info,
+            damage=tuple(self.scan.damage if damage is None else damage),
+        )
+
+
+def _enlarge_picture(order: Order, file: Input, target: str | os.PathLike[str], kind: str) -> Enlarged:
+    begun = order.begin(next(file.scans()))  # of a TIFF the only page, which need not be the first picture in it
+    before, after, saving = begun.before, begun.after, order.saving
+    check_format(kind, *after[::-1], begun.channels)
+    needed = estimate_bytes(after, begun.channels, begun.scan.like.bit_depth, kind)
+    check_space(target, needed)
+    pixels = before[0] * before[1]
+    if order.report is not None and pixels >= WORTH_TELLING:
+        order.report(Step(0, pixels, "pixels", news=str(forecast(begun.opened, before, after, needed))))
+    write_strips(
+        begun.strips(),
+        after,
         target,
+        like=begun.like,
         format=kind,
         quality=saving.quality,
         overwrite=saving.overwrite,
-        resample=resample,
-        limits=limits,
-        report=report,
-        stop=stop,
-        describe=_describer(opened, saving, size),
-        damage=damage,
-        **size,
+        verify=saving.verify,
     )
-    header = probe_picture(source, limits=limits)
-    before = header.height, header.width
-    return _account(opened, header.format, before, kind, opened.output_size(before, **size), frames, damage)
+    return begun.account(kind)
 
 
-def _enlarge_pages(
-    upscaler: Upscaler | Opener,
-    source: FileSource,
-    target: str | os.PathLike[str],
-    kind: str,
-    saving: Saving,
-    resample: Kernel,
-    limits: Limits,
-    report: Report | None,
-    stop: Stop | None,
-    size: Size,
-    count: int,
-) -> Enlarged:
-    """Each page with a model of its own, where one is chosen, and all of them by the scale of the first."""
-    if kind != "TIFF":
-        raise InvalidConfig(f"{target}: {kind} holds one picture, and the input has {count} pages; choose .tif")
-    seen: list[Scan] = []
-    with open_pages(source, limits=limits) as pages:
-        first = begin(upscaler, next(pages.scans), size)
-        opened, scan, after = first
-        before = scan.like.height, scan.like.width
-        info, source_format = opened.info, scan.like.format or ""
-        if all(value is None for value in size.values()):
-            size = {"scale": opened.scale}
-        _check_pages(target, pages.headers, opened, size)
-        pixels = [header.height * header.width for header in pages.headers]
+def _enlarge_frames(order: Order, file: Input, target: str | os.PathLike[str], kind: str) -> Enlarged:
+    from srgan.upscaler.animation import enlarge_animation
 
-        def enlarged() -> Iterator[Page]:
-            begun = chain([first], (begin(upscaler, scan, size) for scan in pages.scans))
-            for number, (opened, scan, after) in enumerate(begun):
-                seen.append(scan)
-                before_it, note = sum(pixels[:number]), f"page {number + 1} of {count}"
-                tell = part(report or silent, before_it, pixels[number], sum(pixels), note=note)
-                yield Page(
-                    strips=opened.strips(scan, resample=resample, report=tell, stop=stop, **size),
-                    size=after,
-                    like=_describer(opened, saving, size)(scan.like),
-                )
-
-        write_pages(
-            enlarged(),
-            target,
-            most_bytes=_most_bytes(pages.headers, opened, size),
-            overwrite=saving.overwrite,
-            verify=saving.verify,
-        )
-    damage = tuple(f"page {number}: {fault}" for number, scan in enumerate(seen, 1) for fault in scan.damage)
-    return Enlarged(
-        source_format=source_format,
-        source_size=before,
+    opened = order.model_for(next(file.animation().frames).picture)
+    animation = file.animation()
+    enlarge_animation(
+        opened,
+        animation,
+        target,
         format=kind,
-        size=after,
-        frames=count,
-        info=info,
-        damage=damage,
+        quality=order.saving.quality,
+        overwrite=order.saving.overwrite,
+        resample=order.resample,
+        report=order.report,
+        stop=order.stop,
+        describe=lambda like: order.describe(opened, like),
+        **order.size,
+    )
+    return Enlarged(
+        source_format=file.format,
+        source_size=animation.size,
+        format=kind,
+        size=opened.output_size(animation.size, **order.size),
+        frames=animation.count,
+        info=opened.info,
+        damage=tuple(animation.damage),
     )
 
 
-def _check_pages(target: str | os.PathLike[str], headers: tuple[Header, ...], upscaler: Upscaler, size: Size) -> None:
-    needed = 0
-    for header in headers:
-        after = upscaler.output_size((header.height, header.width), **size)
+def _enlarge_pages(order: Order, file: Input, target: str | os.PathLike[str], kind: str) -> Enlarged:
+    """Each page with a model of its own, where one is chosen, and all of them by the scale of the first."""
+    headers = file.headers
+    if kind != "TIFF":
+        raise InvalidConfig(f"{target}: {kind} holds one picture, and the input has {len(headers)} pages; choose .tif")
+    scans = file.scans()
+    first = order.begin(next(scans))
+    if all(value is None for value in order.size.values()):
+        order = replace(order, size=Size(scale=first.opened.scale))
+        first = replace(first, order=order)
+    pixels = [header.height * header.width for header in headers]
+    begun = [first]
+
+    def enlarged() -> Iterator[Page]:
+        for number in range(len(headers)):
+            if number:
+                begun.append(order.begin(next(scans)))
+            page, note = begun[number], f"page {number + 1} of {len(headers)}"
+            tell = part(order.report or silent, sum(pixels[:number]), pixels[number], sum(pixels), note=note)
+            yield Page(strips=page.strips(tell), size=page.after, like=page.like)
+
+    write_pages(
+        enlarged(),
+        target,
+        most_bytes=_check_pages(order, file, target, first.opened),
+        overwrite=order.saving.overwrite,
+        verify=order.saving.verify,
+    )
+    damage = [f"page {number}: {fault}" for number, page in enumerate(begun, 1) for fault in page.scan.damage]
+    return first.account(kind, len(headers), damage)
+
+
+def _check_pages(order: Order, file: Input, target: str | os.PathLike[str], opened: Upscaler) -> int:
+    """Most bytes of the pixels of all pages, once it is sure that they and the disk have room for each other."""
+    needed = most = 0
+    for header in file.headers:
+        after = opened.output_size((header.height, header.width), **order.size)
         check_format("TIFF", *after[::-1], header.channels)
         needed += estimate_bytes(after, header.channels, header.bit_depth, "TIFF")
+        most += after[0] * after[1] * (header.channels + 1) * header.bit_depth // 8  # four inks become four inks again
     check_space(target, needed)
-
-
-def _most_bytes(headers: tuple[Header, ...], upscaler: Upscaler, size: Size) -> int:
-    """Of the pixels of all pages; a page may have been of four inks, and is again."""
-    total = 0
-    for header in headers:
-        height, width = upscaler.output_size((header.height, header.width), **size)
-        total += height * width * (header.channels + 1) * header.bit_depth // 8
-    return total
-
-
-class _Held(bytes):
-    """What a stream held, and what messages call it."""
-
-    name: str
-
-
-def kept(source: FileSource, limits: Limits) -> FileSource:
-    """``source`` as something that can be read more than once: a stream and a pipe are read into memory, a path of
-    anything else stays one."""
-    if isinstance(source, bytes) or (isinstance(source, str | os.PathLike) and not Path(source).is_fifo()):
-        return source
-    name = name_of(source)
-    with opened(source, name, limits) as stream:
-        held = _Held(stream.read())
-    held.name = name
-    return held
-
-
-def pictures_in(source: FileSource, limits: Limits) -> int:
-    """The number of pictures in an animation or of pages in a document, else 1; nothing is decoded."""
-    format = probe_picture(source, limits=limits).format
-    if format == "TIFF":
-        with open_pages(source, limits=limits) as pages:
-            return len(pages.headers)
-    if format not in _ANIMATED:
-        return 1
-    from srgan.imaging.animation.reading import count_frames
-
-    return count_frames(source, limits=limits)
-
-
-@contextmanager
-def single_scan(source: FileSource, limits: Limits) -> Iterator[Scan]:
-    """The only page, which need not be the first picture in a TIFF."""
-    with open_pages(source, limits=limits) as pages:
-        yield next(pages.scans)
-
-
-def _first_frame(source: FileSource, limits: Limits) -> Picture:
-    from srgan.imaging.animation.reading import open_animation
-
-    with open_animation(source, limits=limits) as animation:
-        return next(animation.frames).picture
-
-
-def _opened(upscaler: Upscaler | Opener, picture: Picture, size: Size) -> Upscaler:
-    return upscaler if isinstance(upscaler, Upscaler) else upscaler(picture, size)
-
-
-def begin(upscaler: Upscaler | Opener, scan: Scan, size: Size) -> tuple[Upscaler, Scan, tuple[int, int]]:
-    """The model for the picture, the scan with nothing of it lost, and height and width of the result."""
-    seen = scan.like
-    if not isinstance(upscaler, Upscaler) and upscaler.looks:
-        seen, scan = _looked_at(scan)
-    opened = _opened(upscaler, seen, size)
-    return opened, scan, opened.output_size((scan.like.height, scan.like.width), **size)
+    return most
 
 
 def _looked_at(scan: Scan) -> tuple[Picture, Scan]:
@@ -372,47 +345,3 @@ def _looked_at(scan: Scan) -> tuple[Picture, Scan]:
             break
     again: Iterator[Pixels] = chain(held, strips)
     return replace(scan.like, pixels=np.concatenate(held)), replace(scan, strips=again)
-
-
-def _describer(upscaler: Upscaler, saving: Saving, size: Size) -> Callable[[Picture], Picture]:
-    """What turns the description of a source into that of the result."""
-    from importlib.metadata import version
-
-    from srgan.imaging.metadata.enlarged import finished, strip
-    from srgan.imaging.metadata.provenance import Provenance
-
-    info = upscaler.info
-    wanted = {name: value for name, value in size.items() if value is not None}
-    record = Provenance(
-        model=info.model,
-        version=info.version,
-        sha256=info.sha256,
-        settings={**(wanted or {"scale": upscaler.scale}), **upscaler.settings},  # type: ignore[dict-item]
-        tool_version=version("srgan"),
-    )
-
-    def describe(like: Picture) -> Picture:
-        after = upscaler.output_size((like.height, like.width), **size)
-        return finished(like if saving.metadata else strip(like), after, record if saving.provenance else None)
-
-    return describe
-
-
-def _account(
-    upscaler: Upscaler,
-    source_format: str,
-    before: tuple[int, int],
-    kind: str,
-    after: tuple[int, int],
-    frames: int,
-    damage: Sequence[str],
-) -> Enlarged:
-    return Enlarged(
-        source_format=source_format,
-        source_size=before,
-        format=kind,
-        size=after,
-        frames=frames,
-        info=upscaler.info,
-        damage=tuple(damage),
-    )

@@ -16,11 +16,11 @@ from pydantic import Field, model_validator
 from srgan.atomic import check_target
 from srgan.config import checked
 from srgan.errors import InvalidConfig
-from srgan.imaging import Limits, format_of
+from srgan.imaging import Input, Limits, format_of, open_input
 from srgan.models import find_model, list_models
 from srgan.runtime import RESIZE_MODELS
 from srgan.settings import Job, LimitSettings, Outcome, RuntimeSettings, Section, UpscaleSettings
-from srgan.upscaler.files import FileSource, Saving, enlarge_bytes, enlarge_file, kept
+from srgan.upscaler.files import FileSource, Saving, enlarge_bytes, enlarge_file
 from srgan.upscaler.opener import AUTO, Models, Opener
 from srgan.upscaler.pipeline import Opening, Upscaler
 from srgan.upscaler.sizes import MAX_SIDE, Size
@@ -181,27 +181,30 @@ def run_upscale(
 ) -> Outcome:
     """Carry out ``job``; the result is an `Enlarged`, for the target ``-`` with the bytes of the file beside it.
 
-    ``source`` stands for the input in place of a file: bytes, or a stream. ``opener`` has the model open already.
-    Raises `SrganError`.
+    ``source`` stands for the input in place of a file: bytes, a stream, or an `Input`. ``opener`` has the model open
+    already. Raises `SrganError`.
     """
     began = time.perf_counter()
     to_stream = job.target == STREAM
     if source is None and (job.source == STREAM or to_stream):
         raise InvalidConfig("- stands for standard input or output, which only the command line has; name a file")
-    size, limits = job.wanted(), job.limited()
+    size = job.wanted()
     if not to_stream:
         format_of(job.target, job.upscale.format)  # refuses a suffix that says nothing, before the input is read
         check_target(job.target, overwrite=job.overwrite, source=None if job.source == STREAM else job.source)
-    given = kept(source if source is not None else job.source, limits)
-    doubts = _doubts(job, given, report, stop)
     result: Any
-    more: Any = {"resample": job.upscale.resample, "limits": limits, "report": report, "stop": stop, **size}
-    with nullcontext(opener) if opener is not None else job.models() as models:
+    more: Any = {"resample": job.upscale.resample, "report": report, "stop": stop, **size}
+    given = source if source is not None else job.source
+    with (
+        open_input(given, limits=job.limited()) as file,
+        nullcontext(opener) if opener is not None else job.models() as models,
+    ):
+        doubts = _doubts(job, file, report, stop)
         if to_stream:
-            data, made = enlarge_bytes(models, given, saving=job.saving(), **more)
+            data, made = enlarge_bytes(models, file, saving=job.saving(), **more)
             count, result = len(data), (made, data)
         else:
-            made = enlarge_file(models, given, job.target, saving=job.saving(overwrite=job.overwrite), **more)
+            made = enlarge_file(models, file, job.target, saving=job.saving(overwrite=job.overwrite), **more)
             count, result = os.stat(job.target).st_size, made
     told = {
         "input": _side(job.source, made.source_size, made.source_format),
@@ -220,7 +223,7 @@ def run_upscale(
     return Outcome(state="done", report=told, result=result)
 
 
-def _doubts(job: UpscaleJob, given: FileSource, report: Report | None, stop: Stop | None) -> dict[str, Any] | None:
+def _doubts(job: UpscaleJob, file: Input, report: Report | None, stop: Stop | None) -> dict[str, Any] | None:
     """Write the map of uncertainty, if one is wanted: its figures for the report."""
     if job.uncertainty is None:
         return None
@@ -231,7 +234,7 @@ def _doubts(job: UpscaleJob, given: FileSource, report: Report | None, stop: Sto
     with job.models(disagreement=True) as maps:
         found = write_uncertainty(
             maps,
-            given,
+            file,
             job.uncertainty,
             limits=job.limited(),
             overwrite=job.overwrite,

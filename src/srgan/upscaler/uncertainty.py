@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from srgan.atomic import check_target
 from srgan.errors import InvalidConfig
-from srgan.imaging import Limits, Picture, blank, check_format, format_of, write_strips
-from srgan.imaging.inputs import name_of
+from srgan.imaging import Limits, Picture, blank, check_format, format_of, open_input, write_strips
 from srgan.progress import Report, Stop
-from srgan.upscaler.files import FileSource, begin, pictures_in, single_scan
+from srgan.upscaler.files import FileSource, Order
 from srgan.upscaler.opener import Opener
 from srgan.upscaler.pipeline import Pixels
 from srgan.upscaler.sizes import Size
@@ -70,23 +69,24 @@ def write_uncertainty(
     stop: Stop | None = None,
     **size: Unpack[Size],
 ) -> Uncertainty:
-    """Write the heat map of the enlarged picture in ``source`` (no stream, since it is read twice) to ``target``.
+    """Write the heat map of the enlarged picture in ``source`` to ``target``.
 
     ``maps`` gives Upscalers with ``disagreement``; ``size`` is as in `Upscaler.upscale`, and the map as large as the
     result. The members run for it alone. What is transparent is dark. Raises `InvalidConfig` for animations and several
     pages, `CannotWrite` for the input itself as ``target``, and what `enlarge_file` raises.
     """
     kind = format_of(target)
-    check_target(target, overwrite=overwrite, source=source if isinstance(source, str | os.PathLike) else None)
-    if (count := pictures_in(source, limits)) > 1:
-        raise InvalidConfig(f"{name_of(source)}: has {count} pictures; a map of uncertainty is made of a single one")
     found = Uncertainty()
-    with single_scan(source, limits) as scan:
-        upscaler, scan, (height, width) = begin(maps, scan, size)
+    with open_input(source, limits=limits) as file:
+        check_target(target, overwrite=overwrite, source=file.path)
+        if file.count > 1:
+            raise InvalidConfig(f"{file.name}: has {file.count} pictures; a map of uncertainty is made of a single one")
+        begun = Order(maps, report=report, stop=stop, size=size).begin(next(file.scans()))
+        height, width = begun.after
         check_format(kind, width, height, 3)
-        strips = upscaler.strips(scan, report=report, stop=stop, **size)
         like = Picture(pixels=blank(height, width, 3))
-        write_strips(_coloured(strips, found), (height, width), target, like=like, format=kind, overwrite=overwrite)
+        coloured = _coloured(begun.strips(), found)
+        write_strips(coloured, (height, width), target, like=like, format=kind, overwrite=overwrite)
     return found
 
 

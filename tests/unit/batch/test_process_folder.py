@@ -450,13 +450,13 @@ def test_reading_and_writing_go_on_while_the_network_works(folder: Any, tmp_path
                 both.wait()  # only passes when the next picture is read meanwhile
             return super().run(batch)
 
-    read = files.open_pages
+    read = files.open_input
 
     def reading(path: Path, **options: Any) -> Any:
         if path.name == "b.png":
             both.wait()
         return read(path, **options)
 
-    monkeypatch.setattr(files, "open_pages", reading)
+    monkeypatch.setattr(files, "open_input", reading)
 
     assert process_folder(folder("a.png", "b.png"), tmp_path / "out", Upscaler(Meeting()), workers=2).ok

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from srgan.batch import BatchJob, Pictures
+from srgan.imaging import read_picture
 from srgan.imaging.metadata.enlarged import provenance_of
-from srgan.imaging.reading import read_picture
 from srgan.models import ModelInfo, write_bundle
 from srgan.testing import EnsembleSession
 

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms
 
-from srgan.imaging import open_pages, probe_picture, read_picture
+from srgan.imaging import open_input, probe_picture, read_picture
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -30,10 +30,10 @@ def test_pictures_that_are_not_read_are_not_lost_in_silence(kind: str, caplog: p
         frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
         frames[0].save(one, kind)
 
-    with open_pages(buffer.getvalue()) as pages:
+    with open_input(buffer.getvalue()) as pages:
         assert len(pages.headers) == 1
         assert caplog.text == ""  # it is said to whoever reads the pixels
-        next(next(pages.scans).strips)
+        next(next(pages.scans()).strips)
     assert caplog.text.count("the file holds several pictures") == 1
     caplog.clear()
     read_picture(one.getvalue())
@@ -48,8 +48,8 @@ def test_a_profile_that_is_dropped_is_told_once_with_the_name_of_the_file(
     Image.new("L", (8, 6), 99).save(path, icc_profile=profile)
 
     probe_picture(path)
-    with open_pages(path) as pages:
-        scan = next(pages.scans)
+    with open_input(path) as pages:
+        scan = next(pages.scans())
         assert scan.like.icc_profile is None
         next(scan.strips)
 
@@ -62,8 +62,8 @@ def test_a_warning_is_given_once_for_a_picture_and_names_it(tmp_path: Path, capl
     tifffile.imwrite(path, values, photometric="rgb", extrasamples=(0, 0), rowsperstrip=1)
 
     probe_picture(path)
-    with open_pages(path) as pages:
-        assert len(list(next(pages.scans).strips)) == 1
+    with open_input(path) as pages:
+        assert len(list(next(pages.scans()).strips)) == 1
 
     assert [record.getMessage() for record in caplog.records] == [
         f"{path}: channels that are neither colour nor alpha are left out."
@@ -76,8 +76,8 @@ def test_each_page_has_its_own_warnings(caplog: pytest.LogCaptureFixture) -> Non
         for _ in range(2):
             writer.write(np.zeros((4, 4, 5), np.uint8), photometric="rgb", extrasamples=(0, 0), planarconfig="contig")
         writer.write(np.zeros((4, 4, 3), np.uint8), photometric="rgb", subfiletype=1)
-    with open_pages(buffer.getvalue()) as pages:
-        for scan in pages.scans:
+    with open_input(buffer.getvalue()) as pages:
+        for scan in pages.scans():
             assert len(list(scan.strips)) == 1
     left_out = "channels that are neither colour nor alpha are left out."
     assert [record.getMessage() for record in caplog.records] == [

@@ -377,7 +377,7 @@ def test_file_systems_without_links_are_written_to_as_well(tmp_path: Path, monke
     assert leftovers(tmp_path) == ["a.png"]
 
 
-@pytest.mark.parametrize("step", ["encode", "os.fsync", "probe_picture", "os.replace"])
+@pytest.mark.parametrize("step", ["encode", "os.fsync", "open_input", "os.replace"])
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_whatever_fails_leaves_the_original_and_nothing_else(
     step: str, error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from srgan.errors import CannotWrite, InvalidConfig, InvalidImage
-from srgan.imaging import Picture, open_pages
+from srgan.imaging import Picture, open_input
 from srgan.imaging.encoders import tiff as tiff_writing
 from srgan.imaging.metadata.enlarged import provenance_of
 from srgan.progress import Step
@@ -67,8 +67,8 @@ def test_every_page_is_enlarged(scan: Path, tmp_path: Path) -> None:
     assert (made.frames, made.source_size, made.size, made.format) == (3, (5, 7), (10, 14), "TIFF")
     for values, before in zip(written(tmp_path / "out.tif"), PAGES, strict=True):
         np.testing.assert_array_equal(values, twice(before))
-    with open_pages(tmp_path / "out.tif") as pages:
-        for number, page in enumerate(pages.scans):
+    with open_input(tmp_path / "out.tif") as pages:
+        for number, page in enumerate(pages.scans()):
             assert f"'page {number}'".encode() in (page.like.xmp or b"")
             assert len(provenance_of(page.like)) == 1
 

@@ -12,13 +12,12 @@ import pytest
 from PIL import Image, ImageSequence
 
 from srgan.errors import CannotWrite, InvalidConfig, InvalidImage, LimitExceeded
-from srgan.imaging import Limits, Picture, to_uint8
-from srgan.imaging.animation.reading import Frame, open_animation
-from srgan.imaging.animation.writing import encode_animation
+from srgan.imaging import Frame, Limits, Picture, encode_animation, open_animation, to_uint8
+from srgan.imaging.inputs import DEFAULT_LIMITS
 from srgan.progress import Step
 from srgan.testing import BlurSession, NearestSession
 from srgan.upscaler import Upscaler
-from srgan.upscaler.animation import enlarge_animation
+from srgan.upscaler import animation as enlarging
 
 TIMES = [30, 0, 70, 70, 1230, 10]
 COLOURS = [(220, 30, 30), (0, 200, 20), (0, 200, 60), (10, 10, 90)]
@@ -47,6 +46,13 @@ def source_of(format: str, *, disposal: int = 2, **options: Any) -> bytes:
     buffer = io.BytesIO()
     first.save(buffer, format, save_all=True, append_images=others, duration=TIMES, **options)
     return buffer.getvalue()
+
+
+def enlarge_animation(
+    upscaler: Upscaler, source: Any, target: Path, *, limits: Limits = DEFAULT_LIMITS, **wanted: Any
+) -> Path:
+    with open_animation(source, limits=limits) as animation:
+        return enlarging.enlarge_animation(upscaler, animation, target, **wanted)
 
 
 def shown(source: Any) -> list[np.ndarray]:

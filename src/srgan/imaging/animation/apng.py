@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from srgan.errors import InvalidImage, LimitExceeded
 from srgan.imaging.animation.frames import Blend, Disposal, Index, Part, between, exactly
-from srgan.imaging.reading import Limits
+from srgan.imaging.inputs import Limits
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DISPOSALS: tuple[Disposal, ...] = ("keep", "background", "previous")

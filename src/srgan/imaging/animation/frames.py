@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from srgan.errors import LimitExceeded
 
 if TYPE_CHECKING:
-    from srgan.imaging.reading import Limits
+    from srgan.imaging.inputs import Limits
 
 Disposal = Literal["keep", "background", "previous"]
 Blend = Literal["over", "source"]

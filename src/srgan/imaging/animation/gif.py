@@ -19,7 +19,7 @@ from srgan.imaging.animation.frames import Disposal, Index, Part, between, exact
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from srgan.imaging.reading import Limits
+    from srgan.imaging.inputs import Limits
 
     Values = NDArray[np.uint8]
 

@@ -8,7 +8,6 @@ stood before. So colour and depth are treated as those of still pictures are, an
 from __future__ import annotations
 
 import itertools
-import os
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,16 +20,17 @@ import numpy as np
 from srgan.errors import InvalidImage, LimitExceeded, OutOfMemory, SrganError
 from srgan.imaging.animation.frames import Blend, Disposal, Index, Part
 from srgan.imaging.decoders.besides import besides
-from srgan.imaging.inputs import DEFAULT_LIMITS, Limits, Source, Told, name_of, opened
+from srgan.imaging.formats import FORMATS, part_of
+from srgan.imaging.inputs import Limits, Told
 from srgan.imaging.picture import Picture, blank
-from srgan.imaging.reading import scan_of, whole
+from srgan.imaging.reading import scan_still, whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Pixels = NDArray[np.float32]
 
-ANIMATED = ("GIF", "PNG", "WEBP")
+ANIMATED = tuple(sorted(name for name, format in FORMATS.items() if format.index))
 """Formats that are read and written with all their frames."""
 
 _TIMES_MAX_PIXELS = 16
@@ -53,7 +53,7 @@ class Frame:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Animation:
-    """An open animation. ``frames`` can be gone through once, as long as it is open."""
+    """An animation. ``frames`` can be gone through once, as long as its file is open."""
 
     count: int
     """Number of frames."""
@@ -73,72 +73,35 @@ class Animation:
     """What was found wrong with the frames so far, where `Limits.damaged` keeps it."""
 
 
-def count_frames(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> int:
-    """Number of frames of a GIF, PNG or WebP file, without decoding; 1 for every other file, whatever it is.
+def index_of(stream: BinaryIO, format: str, limits: Limits) -> Index | None:
+    """What ``stream``, which stands at its start, says of its animation, without decoding; None when it has none.
 
-    An open file is left where it stood. Raises `InvalidImage` for a file that cannot be opened or whose animation ends
-    in the middle, and `LimitExceeded`.
+    A GIF of one frame is an animation of one. Raises what `named` translates.
     """
-    seekable = not isinstance(source, str | os.PathLike | bytes | bytearray | memoryview) and source.seekable()
-    start = source.tell() if seekable else 0  # type: ignore[union-attr]
-    name = name_of(source)
-    try:
-        with opened(source, name, limits) as stream, _named(name, "file"):
-            index = _index(stream, limits)
-            return 1 if index is None else max(len(index.parts), 1)
-    finally:
-        if seekable:
-            source.seek(start)  # type: ignore[union-attr]
+    target = FORMATS[format].index
+    index: Index | None = None if target is None else part_of(target)(stream, limits)
+    return index
 
 
-@contextmanager
-def open_animation(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Iterator[Animation]:
-    """The animation at a path, in bytes or in an open binary file, as long as the block lasts.
-
-    A GIF of one frame is an animation of one; a still PNG or WebP is none. Checked before anything is decoded:
-    ``limits``, for each frame and the canvas; `Limits.max_frames`; and that all frames together have no more than 16
-    times `Limits.max_pixels`. Raises `InvalidImage` and `LimitExceeded`.
-    """
-    name = name_of(source)
-    told = Told(name)
+def animation_in(stream: BinaryIO, index: Index | None, name: str, limits: Limits, told: Told) -> Animation:
+    """The animation that ``index`` finds in ``stream``. Raises as `srgan.imaging.open_animation` does."""
+    with named(name, "animation"), told.listening():
+        if index is None:
+            raise InvalidImage(f"not an animation of {', '.join(ANIMATED)}")
+        _check(index, limits)
+        like, turn = _like(stream, index, name, limits)
+        like = replace(like, name=name, lost=tuple(besides(stream, index.format)))
     damage: list[str] = []
-    with opened(source, name, limits) as stream:
-        with _named(name, "animation"), told.listening():
-            index = _index(stream, limits)
-            if index is None:
-                raise InvalidImage(f"not an animation of {', '.join(ANIMATED)}")
-            _check(index, limits)
-            like, turn = _like(stream, index, name, limits)
-            like = replace(like, name=name, lost=tuple(besides(stream, index.format)))
-        yield Animation(
-            count=len(index.parts),
-            size=like.pixels.shape[:2],
-            format=index.format,
-            loop=index.loop,
-            background=index.background,
-            like=like,
-            frames=_frames(stream, index, like, turn, name, limits, told, damage),
-            damage=damage,
-        )
-
-
-def _index(stream: BinaryIO, limits: Limits) -> Index | None:
-    """What ``stream`` says of its animation; None when its format has none."""
-    head = stream.read(16)
-    stream.seek(0)
-    if head[:6] in (b"GIF87a", b"GIF89a"):
-        from srgan.imaging.animation.gif import index_gif
-
-        return index_gif(stream, limits)
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        from srgan.imaging.animation.apng import index_png
-
-        return index_png(stream, limits)
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        from srgan.imaging.animation.webp import index_webp
-
-        return index_webp(stream, limits)
-    return None
+    return Animation(
+        count=len(index.parts),
+        size=like.pixels.shape[:2],
+        format=index.format,
+        loop=index.loop,
+        background=index.background,
+        like=like,
+        frames=_frames(stream, index, like, turn, name, limits, told, damage),
+        damage=damage,
+    )
 
 
 def _check(index: Index, limits: Limits) -> None:
@@ -175,8 +138,7 @@ def _like(stream: BinaryIO, index: Index, name: str, limits: Limits) -> tuple[Pi
     """
     first = index.parts[0]
     still = index.still(stream, first, True)
-    with scan_of(still, name, limits, Told(name)) as scan:  # whoever listens to the animation hears it
-        dressed = whole(scan)
+    dressed = whole(scan_still(still, index.format, name, limits, Told(name)))  # who listens to the animation hears it
     orientation, xmp = _metadata(still)
     height, width = (index.width, index.height) if orientation >= 5 else (index.height, index.width)
     colours = 1 if index.format == "PNG" and dressed.pixels.shape[2] < 3 else 3
@@ -241,10 +203,10 @@ def _frames(
     except MemoryError as error:
         raise OutOfMemory(f"{name}: too large for this machine's memory") from error
     for number, part in enumerate(index.parts, 1):
-        with _named(name, f"frame {number}"), told.listening():
-            with scan_of(index.still(stream, part, False), name, limits, told) as scan:
-                decoded = whole(scan).pixels
-                damage += (f"frame {number}: {fault}" for fault in scan.damage)
+        with named(name, f"frame {number}"), told.listening():
+            scan = scan_still(index.still(stream, part, False), index.format, name, limits, told)
+            decoded = whole(scan).pixels
+            damage += (f"frame {number}: {fault}" for fault in scan.damage)
             if decoded.shape[:2] != (part.height, part.width):
                 found = f"{decoded.shape[1]} x {decoded.shape[0]}"
                 raise InvalidImage(f"its data is {found}, its header says {part.width} x {part.height}")
@@ -294,7 +256,7 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
 
 
 @contextmanager
-def _named(name: str, what: str) -> Iterator[None]:
+def named(name: str, what: str) -> Iterator[None]:
     """Errors in the block with the name of the file in front; what indexing hostile bytes raises becomes ours."""
     where = f"{name}: {what}" if what.startswith("frame ") else name
     try:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from srgan.errors import InvalidImage
 from srgan.imaging.animation.frames import Index, Part, between, exactly
-from srgan.imaging.reading import Limits
+from srgan.imaging.inputs import Limits
 
 _ANIMATION, _XMP, _EXIF, _ALPHA, _ICC = 0x02, 0x04, 0x08, 0x10, 0x20
 _PIXELS = (b"ALPH", b"VP8 ", b"VP8L")

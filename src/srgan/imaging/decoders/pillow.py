@@ -117,8 +117,19 @@ def open_avif(stream: BinaryIO, limits: Limits) -> Stored:
     return _deep_avif(stream, stored) if deep else stored
 
 
-def open_plain(stream: BinaryIO, kind: str, limits: Limits) -> Stored:
-    """WebP, BMP and GIF."""
+def open_webp(stream: BinaryIO, limits: Limits) -> Stored:
+    return _open_plain(stream, "WEBP", limits)
+
+
+def open_bmp(stream: BinaryIO, limits: Limits) -> Stored:
+    return _open_plain(stream, "BMP", limits)
+
+
+def open_gif(stream: BinaryIO, limits: Limits) -> Stored:
+    return _open_plain(stream, "GIF", limits)
+
+
+def _open_plain(stream: BinaryIO, kind: str, limits: Limits) -> Stored:
     image = open_image(stream, kind)
     limits.check_size(*image.size)
     return stored_of(image, kind, metadata_of(image.info))

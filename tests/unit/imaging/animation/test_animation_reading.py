@@ -15,8 +15,7 @@ import pytest
 from PIL import Image
 
 from srgan.errors import InvalidImage, LimitExceeded, SrganError
-from srgan.imaging import Limits, to_uint8, to_uint16
-from srgan.imaging.animation.reading import count_frames, open_animation
+from srgan.imaging import Limits, count_frames, open_animation, to_uint8, to_uint16
 
 WIDTH, HEIGHT = 11, 9
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [90, 80, 70]], np.uint8)

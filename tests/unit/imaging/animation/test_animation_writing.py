@@ -12,11 +12,18 @@ import pytest
 from PIL import Image, ImageCms, ImageSequence
 
 from srgan.errors import CannotWrite, InvalidConfig, LimitExceeded
-from srgan.imaging import Picture, blank, check_format, from_uint8, from_uint16, to_uint8, to_uint16
-from srgan.imaging.animation.reading import Frame, open_animation
-from srgan.imaging.animation.writing import (
+from srgan.imaging import (
+    Frame,
+    Picture,
     animated_format_of,
+    blank,
+    check_format,
     encode_animation,
+    from_uint8,
+    from_uint16,
+    open_animation,
+    to_uint8,
+    to_uint16,
     write_animation,
 )
 from srgan.imaging.picture import Density
@@ -358,7 +365,7 @@ def test_a_file_appears_whole_or_not_at_all(suffix: str, tmp_path: Path) -> None
 
 
 def test_a_file_that_lost_a_frame_is_not_let_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srgan.imaging.animation.writing.count_frames", lambda *args, **options: 6)
+    monkeypatch.setattr("srgan.imaging.Input.frames", 6)
     values = scenes()
 
     with pytest.raises(CannotWrite, match="6 frames of 25 x 20 in GIF instead of 7"):

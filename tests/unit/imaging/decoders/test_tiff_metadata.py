@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from srgan.imaging import Picture, encode_picture, open_pages, read_picture
+from srgan.imaging import Picture, encode_picture, open_input, read_picture
 from srgan.imaging.metadata.enlarged import finished, strip
 from srgan.imaging.metadata.exif_directories import EXIF, GPS, INTEROPERABILITY, Tree, Value, lay_out, tree_of
 from srgan.imaging.picture import Density
@@ -145,8 +145,8 @@ def test_what_imagej_measures_keeps_its_size(unit: int) -> None:
     stack = np.stack([GRAY, GRAY + 1, GRAY + 2])
     about = {"unit": "cm" if unit == 3 else "um", "axes": "ZYX", "spacing": 0.5}
     data = written(stack, imagej=True, resolution=(5, 2.5), resolutionunit=unit, metadata=about)
-    with open_pages(data) as pages:
-        scans = list(pages.scans)
+    with open_input(data) as pages:
+        scans = list(pages.scans())
     first = twice(scans[0].like)
     assert first.density == Density(10, 7.5, unit)
     with tifffile.TiffFile(io.BytesIO(encode_picture(first, "TIFF"))) as file:
@@ -304,8 +304,8 @@ def test_what_every_page_of_a_stack_loses_is_told_once() -> None:
         for number in range(3):
             extra = [(51123, 2, 0, "x", True)] + ([(65001, 2, 0, "y", True)] if number == 2 else [])
             writer.write(GRAY, photometric="minisblack", extratags=extra, metadata=None)
-    with open_pages(buffer.getvalue()) as pages:
-        lost = [scan.like.lost for scan in pages.scans]
+    with open_input(buffer.getvalue()) as pages:
+        lost = [scan.like.lost for scan in pages.scans()]
     assert lost == [
         ("1 tag of TIFF (51123 MicroManagerMetadata)",),
         (),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from srgan.errors import InvalidImage
-from srgan.imaging import Limits, open_pages, open_scan, read_picture
+from srgan.imaging import Limits, open_input, open_scan, read_picture
 
 Values = NDArray[Any]
 
@@ -435,10 +435,11 @@ def test_each_page_is_held_to_its_segments() -> None:
     with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
         place = file.pages[1].dataoffsets[3]
     data[place + 9] ^= 1
-    with open_pages(bytes(data)) as pages:
-        assert np.concatenate([*next(pages.scans).strips]) == pytest.approx(scene() / 255)
+    with open_input(bytes(data)) as pages:
+        scans = pages.scans()
+        assert np.concatenate([*next(scans).strips]) == pytest.approx(scene() / 255)
         with pytest.raises(InvalidImage, match=r"\(page 2\): damaged or truncated TIFF: tile 4 of 9"):
-            [*next(pages.scans).strips]
+            [*next(scans).strips]
 
 
 def test_strips_do_not_depend_on_how_many_rows_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

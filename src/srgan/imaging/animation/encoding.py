@@ -1,4 +1,4 @@
-"""Animations out: frame by frame, the whole file or nothing, every frame and its time kept."""
+"""A file's bytes from the frames of an animation: every frame and its time kept, and of each what has changed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from srgan.atomic import EXISTS, check_target, reason, replacing
-from srgan.errors import CannotWrite, InvalidConfig, LimitExceeded, SrganError
+from srgan.errors import InvalidConfig
 from srgan.imaging import fitting
-from srgan.imaging.animation.reading import ANIMATED, Frame, count_frames
+from srgan.imaging.animation.reading import ANIMATED, Frame
 from srgan.imaging.encoding import encode
-from srgan.imaging.formats import check_format
+from srgan.imaging.formats import FORMATS, check_format
 from srgan.imaging.picture import to_uint8, to_uint16
-from srgan.imaging.reading import Limits, probe_picture
-from srgan.imaging.writing import tell_of_lost_colours
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,8 +26,7 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.float32]
 
-_SUFFIXES = {".gif": "GIF", ".png": "PNG", ".apng": "PNG", ".webp": "WEBP"}
-_UNLIMITED = Limits(max_bytes=2**62, max_pixels=2**62, max_side=2**31, max_frames=2**31)
+_SUFFIXES = {suffix: name for name in ANIMATED for suffix in FORMATS[name].suffixes}
 
 
 def animated_format_of(target: str | os.PathLike[str] | None, format: str | None = None) -> str:
@@ -46,67 +42,7 @@ def animated_format_of(target: str | os.PathLike[str] | None, format: str | None
     raise InvalidConfig(f"{where}{what}; choose .gif, .png or .webp, or save the first frame as a picture of its own")
 
 
-def write_animation(
-    frames: Iterable[Frame],
-    target: str | os.PathLike[str],
-    *,
-    size: tuple[int, int],
-    like: Picture,
-    loop: int = 0,
-    background: tuple[int, int, int, int] | None = None,
-    format: str | None = None,
-    quality: int | None = None,
-    overwrite: bool = False,
-) -> Path:
-    """Write ``frames``, all of ``size`` (height, width) and with the channels of ``like``, and return the path.
-
-    One frame after the other is taken and written; two or three are in memory at a time. The file takes its name once
-    it is whole and has been opened again, as in `write_picture`. Every frame stays a frame with a time of its own:
-    to the hundredth of a second in GIF, the millisecond in WebP, exactly in PNG; rounding does not add up. ``loop`` is
-    the number of plays, 0 for ever. ``like`` says what else goes in: channels, depth, profile, metadata.
-
-    GIF has clear and opaque only (below and from one half), 256 colours a frame (exact where there are no more) and no
-    profile, so colours become sRGB. ``quality`` is that of `write_picture` for WebP (100 is lossless).
-    Raises `InvalidConfig`, `LimitExceeded` and `CannotWrite`; what ``frames`` raises passes through.
-    """
-    target = Path(target)
-    kind = animated_format_of(target, format)
-    check_target(target, overwrite=overwrite)
-    tell_of_lost_colours(like, kind)
-    try:
-        with replacing(target, overwrite=overwrite) as (stream, temporary):
-            count = _encode(frames, kind, stream, size, like, loop, background, quality)
-            stream.flush()
-            os.fsync(stream.fileno())
-            _check_written(temporary, kind, size, count)
-    except FileExistsError as error:
-        raise CannotWrite(f"{target}: {EXISTS}") from error
-    except OSError as error:
-        raise CannotWrite(f"{target}: {reason(error)}") from error
-    except (CannotWrite, LimitExceeded) as error:
-        raise type(error)(f"{target}: {error}") from error
-    return target
-
-
-def encode_animation(
-    frames: Iterable[Frame],
-    format: str,
-    *,
-    size: tuple[int, int],
-    like: Picture,
-    loop: int = 0,
-    background: tuple[int, int, int, int] | None = None,
-    quality: int | None = None,
-) -> bytes:
-    """`write_animation` to the bytes of a file."""
-    kind = animated_format_of(None, format)
-    tell_of_lost_colours(like, kind)
-    buffer = io.BytesIO()
-    _encode(frames, kind, buffer, size, like, loop, background, quality)
-    return buffer.getvalue()
-
-
-def _encode(
+def encode_frames(
     frames: Iterable[Frame],
     format: str,
     stream: BinaryIO,
@@ -116,7 +52,7 @@ def _encode(
     background: tuple[int, int, int, int] | None,
     quality: int | None,
 ) -> int:
-    """The number of frames written."""
+    """Write ``frames`` to an empty, seekable ``stream``, as `srgan.imaging.write_animation` says, and count them."""
     if loop < 0:
         raise InvalidConfig(f"an animation is played once or more often, or 0 for ever, not {loop} times")
     if quality is not None and not 1 <= quality <= 100:
@@ -218,18 +154,3 @@ def _to_srgb(like: Picture) -> Callable[[Pixels], NDArray[np.uint8]]:
         return np.concatenate([values, to_uint8(pixels[..., -1:])], axis=2) if has_alpha else values
 
     return convert
-
-
-def _check_written(path: Path, kind: str, size: tuple[int, int], count: int) -> None:
-    """Open the file again, as anyone would, and compare what its headers say."""
-    try:
-        header = probe_picture(path, limits=_UNLIMITED)
-        found = count_frames(path, limits=_UNLIMITED)
-    except SrganError as error:
-        raise CannotWrite(f"the written file cannot be opened again: {error}") from error
-    if (header.format, header.height, header.width, found) != (kind, *size, count):
-        said = f"{found} frames of {header.width} x {header.height} in {header.format}"
-        raise CannotWrite(f"the written file is {said} instead of {count} of {size[1]} x {size[0]} in {kind}")
-
-
-assert set(_SUFFIXES.values()) == set(ANIMATED)
