@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypedDict, Unpack
 
 import numpy as np
 
@@ -44,6 +44,19 @@ def deflate() -> tuple[Callable[[], _Deflater], Callable[[bytes, int], int]]:
     return lambda: isal_zlib.compressobj(2), isal_zlib.crc32
 
 
+class Beside(TypedDict, total=False):
+    """What stands beside the pixels; see `PngWriter`."""
+
+    described: Described | None
+    icc_profile: bytes | None
+    exif: bytes | None
+    xmp: bytes | None
+    iptc: bytes | None
+    text: tuple[tuple[str, str], ...]
+    dpi: tuple[float, float] | None
+    shape_of_a_pixel: tuple[int, int] | None
+
+
 class PngWriter:
     """Writes one PNG picture to ``stream``, top to bottom, holding one strip of it at a time.
 
@@ -63,14 +76,7 @@ class PngWriter:
         channels: int,
         *,
         bit_depth: int = 8,
-        described: Described | None = None,
-        icc_profile: bytes | None = None,
-        exif: bytes | None = None,
-        xmp: bytes | None = None,
-        iptc: bytes | None = None,
-        text: tuple[tuple[str, str], ...] = (),
-        dpi: tuple[float, float] | None = None,
-        shape_of_a_pixel: tuple[int, int] | None = None,
+        **beside: Unpack[Beside],
     ) -> None:
         if not (0 < width < 2**31 and 0 < height < 2**31) or channels not in _COLOUR_TYPES or bit_depth not in (8, 16):
             raise ValueError(f"no PNG picture: {width} x {height}, {channels} channels of {bit_depth} bit")
@@ -84,22 +90,26 @@ class PngWriter:
         self._above = np.zeros(width * self._pixel_bytes, np.uint8)
         stream.write(b"\x89PNG\r\n\x1a\n")
         self._chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bit_depth, _COLOUR_TYPES[channels], 0, 0, 0))
-        for kind, content in _colour_chunks(described):
+        self._write_beside(**beside)
+
+    def _write_beside(self, **beside: Unpack[Beside]) -> None:
+        """What stands beside the pixels, in front of them."""
+        for kind, content in _colour_chunks(beside.get("described")):
             self._chunk(kind, content)
-        if icc_profile is not None:
+        if (icc_profile := beside.get("icc_profile")) is not None:
             self._chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile))
-        if dpi is not None:
+        if (dpi := beside.get("dpi")) is not None:
             x, y = (min(max(round(value / 0.0254), 1), 2**31 - 1) for value in dpi)
             self._chunk(b"pHYs", struct.pack(">IIB", x, y, 1))
-        elif shape_of_a_pixel is not None:
+        elif (shape_of_a_pixel := beside.get("shape_of_a_pixel")) is not None:
             self._chunk(b"pHYs", struct.pack(">IIB", *shape_of_a_pixel, 0))
-        if exif is not None:
+        if (exif := beside.get("exif")) is not None:
             self._chunk(b"eXIf", exif)
-        if xmp is not None:
+        if (xmp := beside.get("xmp")) is not None:
             self._chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
-        if iptc:
+        if iptc := beside.get("iptc"):
             self._chunk(b"zTXt", _raw_profile(iptc))
-        for keyword, words in text:
+        for keyword, words in beside.get("text", ()):
             if iptc and keyword == "Raw profile type iptc":
                 continue
             if chunk := _text_chunk(keyword, words):
