@@ -65,15 +65,11 @@ Name = Annotated[str | None, options.setting("batch.name", metavar="TEMPLATE")]
 Settle = Annotated[float | None, options.setting("batch.settle", metavar="SECONDS")]
 
 
+@options.taking(options.MODEL, options.SIZE, options.RUNTIME, options.TILE, options.EFFECTS, options.JOB)
 def batch(
     ctx: typer.Context,
     source: Source,
     target: Target,
-    model: options.Model = None,
-    scale: options.Scale = None,
-    width: options.Width = None,
-    height: options.Height = None,
-    long_side: options.LongSide = None,
     include: Include = None,
     exclude: Exclude = None,
     recursive: options.Recursive = None,
@@ -84,31 +80,11 @@ def batch(
     watch: Watch = False,
     settle: Settle = None,
     workers: options.Workers = None,
-    device: options.Device = None,
-    backend: options.Backend = None,
-    precision: options.Precision = None,
-    threads: options.Threads = None,
-    tile: options.Tile = None,
-    resample: options.Resample = None,
-    format: options.Format = None,
-    quality: options.Quality = None,
-    alpha: options.Alpha = None,
-    tta: options.Tta = None,
-    fix_colour: options.FixColour = None,
-    strategy: options.Strategy = None,
-    trust: options.Trust = None,
-    metadata: options.Metadata = None,
-    provenance: options.Provenance = None,
-    damaged: options.Damaged = None,
     report: Report = None,
     contact_sheet: ContactSheet = None,
-    config: options.ConfigFile = None,
-    sets: options.Sets = None,
     as_json: options.Json = False,
     print_job: options.PrintJob = False,
     print_command: options.PrintCommand = False,
-    verbose: options.Verbose = 0,
-    quiet: options.Quiet = False,
 ) -> None:
     """Upscale all pictures in a folder.
 

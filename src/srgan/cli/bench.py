@@ -43,6 +43,7 @@ Output = Annotated[
 ]
 
 
+@options.taking(options.SCALE, {name: options.RUNTIME[name] for name in ("device", "backend", "precision")})
 def bench(
     ctx: typer.Context,
     models: Models = None,
@@ -50,10 +51,6 @@ def bench(
     threads: ThreadCounts = None,
     repeats: Repeats = 30,
     seconds: Seconds = 20.0,
-    scale: options.Scale = None,
-    device: options.Device = None,
-    backend: options.Backend = None,
-    precision: options.Precision = None,
     output: Output = None,
     config: options.ConfigFile = None,
     sets: options.Sets = None,

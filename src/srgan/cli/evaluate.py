@@ -105,12 +105,12 @@ Record = Annotated[
 ]
 
 
+@options.taking(options.SCALE, options.RUNTIME, options.TILE, options.JOB)
 def evaluate(
     ctx: typer.Context,
     *,  # the order is that of the command line, where what may be left out comes first
     models: Models = None,
     folder: Folder,
-    scale: options.Scale = None,
     limit: First = None,
     metrics: Metrics = "psnr,ssim",
     results: Finished = None,
@@ -123,18 +123,9 @@ def evaluate(
     save_dir: SaveDir = None,
     save_inputs: SaveInputs = None,
     record: Record = False,
-    device: options.Device = None,
-    backend: options.Backend = None,
-    precision: options.Precision = None,
-    threads: options.Threads = None,
-    tile: options.Tile = None,
-    config: options.ConfigFile = None,
-    sets: options.Sets = None,
     as_json: options.Json = False,
     print_job: options.PrintJob = False,
     print_command: options.PrintCommand = False,
-    verbose: options.Verbose = 0,
-    quiet: options.Quiet = False,
 ) -> None:
     """Measure the quality of models on reference pictures: PSNR and SSIM, next to bicubic as the baseline.
 

@@ -8,6 +8,7 @@ which means not given, so that weaker sources are heard.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import sys
@@ -128,39 +129,100 @@ Verbose = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and the result.")]
 
-Model = Annotated[str | None, setting("upscale.model", "--model", "-m", metavar="MODEL")]
-Scale = Annotated[float | None, setting("upscale.scale", "--scale", "-s", metavar="FACTOR")]
-Tile = Annotated[int | None, setting("upscale.tile", metavar="PIXELS")]
-Resample = Annotated[str | None, setting("upscale.resample")]
-Format = Annotated[str | None, setting("upscale.format", "--format", "-f")]
-Alpha = Annotated[str | None, setting("upscale.alpha")]
-Tta = Annotated[bool | None, setting("upscale.tta", "--tta/--no-tta")]
-Strategy = Annotated[str | None, setting("upscale.strategy", metavar="NAME")]
-Trust = Annotated[float | None, setting("upscale.trust", metavar="0-1")]
-FixColour = Annotated[bool | None, setting("upscale.fix_colour", "--fix-colour/--no-fix-colour")]
-Metadata = Annotated[bool | None, setting("upscale.metadata", "--metadata/--strip-metadata")]
-Provenance = Annotated[bool | None, setting("upscale.provenance", "--provenance/--no-provenance")]
-Quality = Annotated[int | None, setting("upscale.quality", metavar="1-100")]
-Damaged = Annotated[str | None, setting("limits.damaged")]
-Backend = Annotated[str | None, setting("runtime.backend", metavar="NAME")]
-Device = Annotated[str | None, setting("runtime.device", metavar="NAME")]
-Precision = Annotated[str | None, setting("runtime.precision")]
-Threads = Annotated[int | None, setting("runtime.threads", metavar="NUMBER")]
 Workers = Annotated[int | None, setting("batch.workers", "--workers", "-j", metavar="NUMBER")]
 Recursive = Annotated[bool | None, setting("batch.recursive", "--recursive/--no-recursive")]
 
-Width = Annotated[
-    int | None,
-    typer.Option("--width", metavar="PIXELS", help="Output width. Without --height the aspect ratio is kept."),
-]
-Height = Annotated[
-    int | None,
-    typer.Option("--height", metavar="PIXELS", help="Output height. Without --width the aspect ratio is kept."),
-]
-LongSide = Annotated[
-    int | None,
-    typer.Option("--long-side", metavar="PIXELS", help="Longer side of the output; the aspect ratio is kept."),
-]
+RUNTIME: dict[str, Any] = {
+    "device": Annotated[str | None, setting("runtime.device", metavar="NAME")],
+    "backend": Annotated[str | None, setting("runtime.backend", metavar="NAME")],
+    "precision": Annotated[str | None, setting("runtime.precision")],
+    "threads": Annotated[int | None, setting("runtime.threads", metavar="NUMBER")],
+}
+"""What the work runs on."""
+SCALE: dict[str, Any] = {"scale": Annotated[float | None, setting("upscale.scale", "--scale", "-s", metavar="FACTOR")]}
+TILE: dict[str, Any] = {"tile": Annotated[int | None, setting("upscale.tile", metavar="PIXELS")]}
+MODEL: dict[str, Any] = {
+    "model": Annotated[str | None, setting("upscale.model", "--model", "-m", metavar="MODEL")],
+    **SCALE,
+}
+EFFECTS: dict[str, Any] = {
+    "resample": Annotated[str | None, setting("upscale.resample")],
+    "format": Annotated[str | None, setting("upscale.format", "--format", "-f")],
+    "quality": Annotated[int | None, setting("upscale.quality", metavar="1-100")],
+    "alpha": Annotated[str | None, setting("upscale.alpha")],
+    "tta": Annotated[bool | None, setting("upscale.tta", "--tta/--no-tta")],
+    "fix_colour": Annotated[bool | None, setting("upscale.fix_colour", "--fix-colour/--no-fix-colour")],
+    "strategy": Annotated[str | None, setting("upscale.strategy", metavar="NAME")],
+    "trust": Annotated[float | None, setting("upscale.trust", metavar="0-1")],
+    "metadata": Annotated[bool | None, setting("upscale.metadata", "--metadata/--strip-metadata")],
+    "provenance": Annotated[bool | None, setting("upscale.provenance", "--provenance/--no-provenance")],
+    "damaged": Annotated[str | None, setting("limits.damaged")],
+}
+"""What is done to a picture, and how it is written. A new effect gets a line here, and every command has it."""
+
+SIZE: dict[str, Any] = {
+    "width": Annotated[
+        int | None,
+        typer.Option("--width", metavar="PIXELS", help="Output width. Without --height the aspect ratio is kept."),
+    ],
+    "height": Annotated[
+        int | None,
+        typer.Option("--height", metavar="PIXELS", help="Output height. Without --width the aspect ratio is kept."),
+    ],
+    "long_side": Annotated[
+        int | None,
+        typer.Option("--long-side", metavar="PIXELS", help="Longer side of the output; the aspect ratio is kept."),
+    ],
+}
+"""The size of the output in pixels."""
+JOB: dict[str, Any] = {
+    "config": ConfigFile,
+    "sets": Sets,
+    "as_json": Json,
+    "print_job": PrintJob,
+    "print_command": PrintCommand,
+    "verbose": Verbose,
+    "quiet": Quiet,
+}
+"""What every command has that makes a job."""
+_FLAGS = {"as_json": False, "print_job": False, "print_command": False, "verbose": 0, "quiet": False}
+
+
+def taking(*groups: dict[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options in ``groups``, after its arguments and before its own options.
+
+    The function gets those that it names; all are in the context, where `read_job` finds them.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(function, eval_str=True).parameters
+        added = {
+            name: inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=_FLAGS.get(name), annotation=annotation
+            )
+            for group in groups
+            for name, annotation in group.items()
+        }
+        first = [p for p in own.values() if p.default is inspect.Parameter.empty or _is_argument(p)]
+        rest = [p for p in own.values() if p not in first and p.name not in added]
+
+        def command(**given: Any) -> None:
+            function(**{name: value for name, value in given.items() if name in own})
+
+        last = [added.pop(name) for name in JOB if name in added]
+        ordered = [*first, *added.values(), *rest, *last]
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in ordered]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        command.__module__ = function.__module__
+        return command
+
+    return decorate
+
+
+def _is_argument(parameter: inspect.Parameter) -> bool:
+    return any(type(part).__name__ == "ArgumentInfo" for part in getattr(parameter.annotation, "__metadata__", ()))
 
 
 def read_settings(ctx: typer.Context) -> Settings:

@@ -49,40 +49,16 @@ UncertaintyMap = Annotated[
 ]
 
 
+@options.taking(options.MODEL, options.SIZE, options.RUNTIME, options.TILE, options.EFFECTS, options.JOB)
 def upscale(
     ctx: typer.Context,
     source: Source,
     target: Target,
-    model: options.Model = None,
-    scale: options.Scale = None,
-    width: options.Width = None,
-    height: options.Height = None,
-    long_side: options.LongSide = None,
-    device: options.Device = None,
-    backend: options.Backend = None,
-    precision: options.Precision = None,
-    threads: options.Threads = None,
-    tile: options.Tile = None,
-    resample: options.Resample = None,
-    format: options.Format = None,
-    quality: options.Quality = None,
-    alpha: options.Alpha = None,
-    tta: options.Tta = None,
-    fix_colour: options.FixColour = None,
-    strategy: options.Strategy = None,
-    trust: options.Trust = None,
     uncertainty: UncertaintyMap = None,
-    metadata: options.Metadata = None,
-    provenance: options.Provenance = None,
-    damaged: options.Damaged = None,
     overwrite: options.Overwrite = False,
-    config: options.ConfigFile = None,
-    sets: options.Sets = None,
     as_json: options.Json = False,
     print_job: options.PrintJob = False,
     print_command: options.PrintCommand = False,
-    verbose: options.Verbose = 0,
-    quiet: options.Quiet = False,
 ) -> None:
     """Upscale a picture, a multi-page TIFF or an animation.
 

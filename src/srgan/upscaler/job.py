@@ -68,20 +68,8 @@ class Modelled(Section):
 
     def opening(self) -> Opening:
         """How the model is opened, as `Upscaler` takes it."""
-        wanted, runtime = self.upscale, self.runtime
-        return Opening(
-            backend=runtime.backend,
-            device=runtime.device,
-            precision=runtime.precision,
-            threads=runtime.threads,
-            tile=wanted.tile,
-            memory_limit=runtime.memory_limit,
-            tta=wanted.tta,
-            fix_colour=wanted.fix_colour,
-            alpha=wanted.alpha,
-            strategy=wanted.strategy,
-            trust=wanted.trust,
-        )
+        given = {**self.upscale.model_dump(), **self.runtime.model_dump()}
+        return cast("Opening", {name: given[name] for name in Opening.__annotations__})
 
     def limited(self) -> Limits:
         """What an input may be."""

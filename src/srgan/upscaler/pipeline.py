@@ -21,6 +21,7 @@ from srgan.imaging import Kernel, Picture, Scan, resize
 from srgan.progress import Report, Step, Stop, stoppable
 from srgan.runtime.forks import tell_of_fork
 from srgan.runtime.session import Closing, Session, SessionInfo
+from srgan.settings import RuntimeSettings, UpscaleSettings
 from srgan.upscaler.alpha import bound_alpha, extend_colour
 from srgan.upscaler.attempts import Attempts, Reopen, is_cpu, place
 from srgan.upscaler.margins import continued, inside
@@ -60,19 +61,12 @@ class Opening(TypedDict, total=False):
     trust: float
 
 
-_USUAL = Opening(
-    backend="auto",
-    device="auto",
-    precision="auto",
-    threads=0,
-    tile=None,
-    memory_limit=None,
-    tta=False,
-    fix_colour=False,
-    alpha="network",
-    strategy=None,
-    trust=0.0,
-)
+_USUAL = {
+    name: known.default
+    for section in (UpscaleSettings, RuntimeSettings)
+    for name, known in section.model_fields.items()
+    if name in Opening.__annotations__
+}
 
 
 class Upscaler:
@@ -113,7 +107,7 @@ class Upscaler:
         if unknown := set(opening) - set(_USUAL):
             raise TypeError(f"Upscaler() has no option {', '.join(map(repr, sorted(unknown)))}")
         self._given: Any = {"model": model, "scale": scale, "disagreement": disagreement, "reopen": reopen, **opening}
-        how: Opening = {**_USUAL, **opening}
+        how = cast("Opening", {**_USUAL, **opening})
         alpha, threads = how["alpha"], how["threads"]
         if alpha not in get_args(Alpha):
             raise InvalidConfig(f"alpha is enlarged by one of: {', '.join(get_args(Alpha))}; not by {alpha!r}")
@@ -121,13 +115,7 @@ class Upscaler:
             if value is not None and value < 1:
                 raise InvalidConfig(f"{name} must be at least 1, not {value}")
         output_size((1, 1), scale=scale)  # refuses a scale that is none
-        wishes = Wishes(
-            tta=how["tta"],
-            fix_colour=how["fix_colour"],
-            strategy=how["strategy"],
-            trust=how["trust"],
-            disagreement=disagreement,
-        )
+        wishes = Wishes.of(how, disagreement=disagreement)
         if is_session(model):
             if wishes.of_an_ensemble:
                 raise InvalidConfig("strategy, trust and disagreement are for a model by name, not for an open session")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any
 
 from srgan.errors import InvalidConfig
 from srgan.models import Bundle, find_model
@@ -27,6 +28,12 @@ class Wishes:
     strategy: str | None = None
     trust: float = 0.0
     disagreement: bool = False
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], *, disagreement: bool) -> Wishes:
+        """Those among the options of `Upscaler`."""
+        known = {each.name for each in fields(cls)}
+        return cls(disagreement=disagreement, **{name: options[name] for name in options if name in known})
 
     def __post_init__(self) -> None:
         if not 0 <= self.trust <= 1:
