@@ -8,8 +8,8 @@
                  /bundle/                           the model, when the run has finished
                  /lock                              held by the process that trains in it
 
-What a checkpoint holds is known in `srgan.training.state`. A new version is begun when the last one has finished or
-trains something else.
+What a checkpoint holds is known in `srgan.training.state`. A new version is begun when all that trains the same has
+finished.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _is_row(line: bytes, commas: int, last: int) -> bool:
 
 
 def open_run(config: TrainConfig, *, resume: bool) -> Run:
-    """The run to work in: the last version if it can be continued and ``resume`` is set, else a new one.
+    """The run to work in: if ``resume`` is set the newest that can be continued, else a new one.
 
     Raises `CannotWrite`.
     """
@@ -154,7 +154,7 @@ def open_run(config: TrainConfig, *, resume: bool) -> Run:
 
 def new_run(config: TrainConfig) -> Run:
     """A new version. Raises `CannotWrite`."""
-    last = _last_run(config)
+    last = next(_versions(config), None)
     folder = config.output.runs / config.output.name / f"{int(last.folder.name) + 1 if last else 1:03d}"
     try:
         (folder / "checkpoints").mkdir(parents=True)
@@ -166,28 +166,41 @@ def new_run(config: TrainConfig) -> Run:
 
 
 def unfinished_run(config: TrainConfig) -> Run | None:
-    """The last version, when it can be continued: it has not finished, and ``config`` trains the same weights."""
-    last = _last_run(config)
-    begun_with = None if last is None or last.bundle.exists() else _config_of(last)
-    if last is None or begun_with is None:
-        return None
-    if others := differences(begun_with, config):
-        log.warning("%s is unfinished but had other settings (%s), so a new run begins", last.folder, ", ".join(others))
-        return None
-    return last
+    """The newest version that can be continued: it has not finished, and ``config`` trains the same weights.
+
+    Where there is none, those that have begun and have not finished are warned of: they are passed over.
+    """
+    passed: list[str] = []
+    for run in _versions(config):
+        if run.bundle.exists():
+            continue
+        begun_with = _config_of(run)
+        if begun_with is None:
+            if run.checkpoints():
+                passed.append(f"{run.folder} is unfinished, but its config.json cannot be read")
+        elif others := differences(begun_with, config):
+            passed.append(f"{run.folder} is unfinished but had other settings ({', '.join(others)})")
+        else:
+            return run
+    for said in passed:
+        log.warning("%s, so a new run begins", said)
+    return None
 
 
 def finished_run(config: TrainConfig) -> Run | None:
-    """The last version, when it has finished, and ``config`` trains the same weights."""
-    last = _last_run(config)
-    begun_with = _config_of(last) if last and last.bundle.exists() else None
-    return None if begun_with is None or differences(begun_with, config) else last
+    """The newest version that has finished, and where ``config`` trains the same weights."""
+    for run in _versions(config):
+        begun_with = _config_of(run) if run.bundle.exists() else None
+        if begun_with is not None and not differences(begun_with, config):
+            return run
+    return None
 
 
-def _last_run(config: TrainConfig) -> Run | None:
+def _versions(config: TrainConfig) -> Iterator[Run]:
+    """All versions, the newest first."""
     root = config.output.runs / config.output.name
-    versions = [path for path in root.glob("*") if re.fullmatch("[0-9]+", path.name) and path.is_dir()]
-    return Run(max(versions, key=lambda path: int(path.name))) if versions else None
+    folders = [path for path in root.glob("*") if re.fullmatch("[0-9]+", path.name) and path.is_dir()]
+    yield from map(Run, sorted(folders, key=lambda path: int(path.name), reverse=True))
 
 
 def _config_of(run: Run) -> TrainConfig | None:

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from srgan.errors import CannotWrite  # noqa: E402
 from srgan.training import runs  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
-from srgan.training.runs import Run, config_hash, open_run, unfinished_run  # noqa: E402
+from srgan.training.runs import Run, config_hash, finished_run, open_run, unfinished_run  # noqa: E402
 
 Config = Callable[..., TrainConfig]
 
@@ -48,7 +48,57 @@ def test_another_configuration_begins_a_new_version(make_config: Config) -> None
     open_run(make_config(), resume=True)
 
     assert open_run(make_config(optimiser__learning_rate=1e-4), resume=True).folder.name == "002"
-    assert open_run(make_config(), resume=True).folder.name == "003"
+    assert open_run(make_config(seed=1), resume=True).folder.name == "003"
+
+
+@pytest.mark.parametrize("later", ["finished", "unfinished", "lost", "many"])
+def test_a_run_is_gone_on_with_whatever_has_run_after_it(
+    later: str, make_config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = open_run(make_config(steps=2000), resume=True)
+    for seed in range(12 if later == "many" else 1):
+        other = open_run(make_config(steps=60, seed=seed), resume=False)
+        if later in ("finished", "many"):
+            finish(other)
+        if later == "lost":
+            (other.folder / "config.json").write_text("{")
+            other.checkpoint(20).touch()
+
+    assert open_run(make_config(steps=2000), resume=True) == first
+    assert caplog.messages == []
+
+
+def test_of_two_runs_of_the_same_settings_the_newer_is_gone_on_with(make_config: Config) -> None:
+    first = open_run(make_config(), resume=True)
+    second = open_run(make_config(), resume=False)
+    assert unfinished_run(make_config()) == second
+    finish(second)
+    assert unfinished_run(make_config()) == first
+
+
+def test_all_runs_that_are_passed_over_are_told_of(make_config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    for batch in (5, 6):
+        open_run(make_config(data__batch=batch), resume=False)
+    lost = open_run(make_config(), resume=False)
+    lost.checkpoint(20).touch()
+    (lost.folder / "config.json").unlink()
+    empty = open_run(make_config(), resume=False)
+    (empty.folder / "config.json").unlink()
+    assert open_run(make_config(seed=1), resume=True).folder.name == "005"
+    said = [message.partition("tiny")[2][1:] for message in caplog.messages]
+    assert said == [
+        "003 is unfinished, but its config.json cannot be read, so a new run begins",
+        "002 is unfinished but had other settings (seed, data.batch), so a new run begins",
+        "001 is unfinished but had other settings (seed, data.batch), so a new run begins",
+    ]
+
+
+def test_a_finished_run_is_found_behind_others(make_config: Config) -> None:
+    first = open_run(make_config(), resume=True)
+    finish(first)
+    open_run(make_config(seed=1), resume=True)
+    assert finished_run(make_config()) == first
+    assert finished_run(make_config(seed=1)) is None
 
 
 def test_an_unfinished_run_with_other_settings_is_not_passed_over_in_silence(
