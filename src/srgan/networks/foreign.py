@@ -24,6 +24,14 @@ log = logging.getLogger("srgan")
 Layer = tuple[str, dict[str, Tensor]]
 
 
+def not_finite(weights: Mapping[str, Tensor]) -> str:
+    """What is NaN or infinite among ``weights``, in words; empty if nothing is."""
+    for name, weight in weights.items():
+        if weight.is_floating_point() and (count := int((~weight.isfinite()).sum())):
+            return f"{count} of the {weight.numel()} values of {name} are not finite"
+    return ""
+
+
 def is_foreign(model: str) -> bool:
     """Whether ``model`` names such a file, rather than a bundle."""
     return model.lower().endswith(SUFFIXES)
@@ -46,6 +54,8 @@ def take_foreign(network: Network, path: Path, where: str) -> None:
                 f"{where}: {path}: its layer {number}, {their_name}, is {_shape(tensors['weight'])}, but "
                 f"{our_name} of this network is {_shape(_kernel(layer))}: another architecture, or other options"
             )
+        if broken := not_finite(tensors):
+            raise CorruptModel(f"{where}: {path}: {broken} in its layer {number}, {their_name}: a damaged file")
         if mistake := _mistake(layer, tensors):
             raise InvalidConfig(f"{where}: {path}: its layer {number}, {their_name}, {mistake}: a damaged file")
     if len(theirs) != len(ours):

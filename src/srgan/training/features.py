@@ -21,6 +21,7 @@ from torch.nn import functional
 from srgan.errors import CorruptModel, InvalidConfig, SrganError
 from srgan.metrics.judges import SQUEEZENET
 from srgan.metrics.squeezenet import SqueezeNet, squeezenet
+from srgan.networks.foreign import not_finite
 from srgan.networks.pickled import read_pickled
 from srgan.training.config import LossSection, TrainConfig
 
@@ -74,6 +75,8 @@ class Vgg(nn.Module):
                 for place in (f"{block}_{k}" for k in range(1, count + 1)):
                     if place in self.convolutions:
                         parts = {part: stored[f"features.{number}.{part}"] for part in ("weight", "bias")}
+                        if broken := not_finite(parts):
+                            raise ValueError(f"{broken} in features.{number}")
                         self.convolutions[place].load_state_dict(parts)
                     number += 2
                 number += 1

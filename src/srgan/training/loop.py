@@ -87,6 +87,10 @@ def open_sitting(
         team.wait()  # the leader may begin to write
         if checkpoints:
             _load(checkpoints[-1], run, state)
+            if not state.is_finite():
+                raise TrainingFailed(
+                    f"{checkpoints[-1]}: has numbers that are not finite; delete it to go on from the one before"
+                )
             log.info("%s: going on from step %d", run.folder, state.step)
         if state.parent is None:
             state.parent, state.parent_features = origin(config.network.init_from)
@@ -149,6 +153,8 @@ def work(sitting: Sitting, step: Callable[[], Stepped]) -> None:
     """
     state, run, team = sitting.state, sitting.run, sitting.team
     if team.leads and not run.checkpoints():
+        if not state.is_finite():
+            raise TrainingFailed(f"{run.folder}: weights are not finite before the first step: a bad starting point")
         state.save(run.checkpoint(state.step))  # where to go back to, until there is a better one
     try:
         _go_on(sitting, step)

@@ -15,7 +15,7 @@ from srgan.errors import CorruptModel, InvalidConfig, MissingDependency
 from srgan.models import Bundle, find_model
 from srgan.models.bundle import SAFETENSORS
 from srgan.networks import build
-from srgan.networks.foreign import is_foreign, take_foreign
+from srgan.networks.foreign import is_foreign, not_finite, take_foreign
 from srgan.networks.network import ExpandedConv, Network
 from srgan.networks.residual import ResidualNetwork
 from srgan.training.config import HardwareSection, NetworkSection
@@ -134,14 +134,20 @@ def _save_memory(network: Network, *, compiled: bool) -> None:
 
 
 def weights_of(bundle: Bundle) -> dict[str, Tensor]:
-    """The weights of a model as float32, by the names of its network's layers. Raises `CorruptModel`."""
+    """The weights of a model as float32, by the names of its network's layers.
+
+    Raises `CorruptModel`, also when not all of them are finite.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
-        return {key: value.float() for key, value in load(bundle.read(SAFETENSORS)).items()}
+        weights = {key: value.float() for key, value in load(bundle.read(SAFETENSORS)).items()}
     except SafetensorError as error:
         raise CorruptModel(f"{bundle.path}: {SAFETENSORS} cannot be read: {error}") from error
+    if broken := not_finite(weights):
+        raise CorruptModel(f"{bundle.path}: {SAFETENSORS}: {broken}")
+    return weights
 
 
 @torch.no_grad()

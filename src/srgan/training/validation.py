@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -94,8 +95,9 @@ class Validator:
     def score(self, network: Network, device: torch.device) -> dict[str, float]:
         """Mean figures of the deployed ``network`` over the pictures, all in 8 bit.
 
-        ``psnr`` (dB) and ``ssim`` see the Y channel without ``scale`` pixels of border, the figures of the section the
-        whole picture. Those of kind ``set`` compare all results with all references.
+            ``psnr`` (dB) and ``ssim`` see the Y channel without ``scale`` pixels of border, the figures of the section the
+            whole picture. Those of kind ``set`` compare all results with all references. All are NaN when a pixel is NaN or
+        infinite, which no picture could show.
         """
         scores: list[dict[str, float]] = []
         results: list[NDArray[np.float32]] = []
@@ -103,6 +105,8 @@ class Validator:
             batch = low.to(device).permute(2, 0, 1)[None].float() / 255
             down, right = (-side % network.multiple for side in low.shape[:2])
             output = network(functional.pad(batch, (0, right, 0, down), mode="replicate"))[0]
+            if not output.isfinite().all():
+                return dict.fromkeys(["psnr", "ssim", *self._judges, *self._over_all], math.nan)
             output = output.permute(1, 2, 0)[: target.shape[0], : target.shape[1]].float().cpu().numpy()
             rounded = from_uint8(to_uint8(output))
             figures = {

@@ -275,3 +275,16 @@ def test_every_network_of_ours_can_be_read_back(make_config: Config, tmp_path: P
         ).network
         made = make_network(section, 8)
         assert all(torch.equal(a, b) for a, b in zip(made.parameters(), network.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("part", ["conv_in.0.weight", "trunk.1.rb.4.running_var", "conv_out.bias"])
+def test_weights_that_are_not_finite_are_refused_by_the_name_of_their_file(
+    part: str, value: float, make_config: Config, tmp_path: Path
+) -> None:
+    weights = TheirSRResNet().state_dict()
+    weights[part].view(-1)[-1] = value
+    torch.save({"params": weights}, tmp_path / "nan.pth")
+    config = of(make_config, tmp_path / "nan.pth", "srresnet")
+    with pytest.raises(CorruptModel, match=r"network.init_from: .*nan\.pth: 1 of the .* not finite in its layer .*"):
+        make_network(config.network, config.data.patch)

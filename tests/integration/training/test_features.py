@@ -217,3 +217,12 @@ def test_recipes_check_the_patch_before_a_run_begins(
     with pytest.raises(InvalidConfig, match=rf"data\.patch: .* for {named}"):
         train(config)
     assert not config.output.runs.exists()
+
+
+def test_features_of_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "nan.pth"
+    weights = {"features.0.weight": torch.zeros(64, 3, 3, 3), "features.0.bias": torch.full((64,), float("nan"))}
+    torch.save(weights, path)
+    section = LossSection(features="vgg16", feature_weights=path, feature_layers={"conv1_1": 1.0})
+    with pytest.raises(CorruptModel, match=r"nan\.pth.*64 of the 64 values of bias are not finite in features.0"):
+        PerceptualLoss(section)

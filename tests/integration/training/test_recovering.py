@@ -260,3 +260,61 @@ def test_a_discriminator_that_cannot_step_is_noticed(make_config: Config, monkey
     )
     with pytest.raises(TrainingFailed, match="not finite for 20 steps in a row, and after going back 1 times"):
         train(config)
+
+
+def test_a_network_that_becomes_nan_between_two_checkpoints_is_seen_by_the_validation(
+    make_config: Config, pictures: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[State] = []
+    initialise = State.__init__
+
+    def remember(self: State, *args: Any, **settings: Any) -> None:
+        initialise(self, *args, **settings)
+        made.append(self)
+
+    def blow(status: Step) -> None:
+        if status.done == 20 and len(made) == 1:
+            made[-1].average.state["stem.weight"].fill_(float("nan"))
+
+    monkeypatch.setattr(State, "__init__", remember)
+    train(make_config(validation__folder=pictures, validation__every=30), report=blow)
+    assert "at step 30 figures of the validation were not finite; back to step 0" in caplog.text
+
+
+def test_nothing_is_written_of_a_beginning_that_is_not_finite(
+    make_config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from srgan.training import pretrain
+
+    make = pretrain.make_network
+
+    def broken(*args: Any, **settings: Any) -> Any:
+        network = make(*args, **settings)
+        network.stem.bias.data[0] = float("nan")
+        return network
+
+    monkeypatch.setattr(pretrain, "make_network", broken)
+    with pytest.raises(TrainingFailed, match=r"tiny.001: weights are not finite before the first step"):
+        train(config := make_config())
+    assert checkpoints(config) == {}
+
+
+def test_a_checkpoint_that_is_not_finite_is_not_gone_on_from(make_config: Config) -> None:
+    """None is ever written; one that came from elsewhere is refused by its name."""
+    from safetensors.torch import save_file
+
+    def crash(status: Step) -> None:
+        if status.done == 20:
+            raise Crash
+
+    config = make_config(output__checkpoint_every=20)
+    with pytest.raises(Crash):
+        train(config, report=crash)
+    path = max(checkpoints(config).values())
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    tensors = load_file(path)
+    tensors["networks/generator/stem.bias"][0] = float("nan")
+    save_file(tensors, path, header)
+    with pytest.raises(TrainingFailed, match=rf"{path.name}: has numbers that are not finite; delete it"):
+        train(config)

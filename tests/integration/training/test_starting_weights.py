@@ -227,3 +227,17 @@ def test_the_parent_is_named_in_the_provenance(make_config: Config, tmp_path: Pa
     made = train(make_config(steps=2, network__init_from=str(bundle.path)))
 
     assert made.info.provenance.parent == "start"
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e6], ids=["NaN", "more than 16 bits hold"])
+def test_a_model_whose_weights_are_not_finite_is_refused(value: float, make_config: Config, tmp_path: Path) -> None:
+    from safetensors.torch import load, save
+
+    _, bundle = trained_bundle(tmp_path, "fast", {"width": 16, "blocks": 1}, 4)
+    weights = load(bundle.read("weights.safetensors"))
+    weights["stem.weight"][0, 0] = value
+    broken = write_bundle(tmp_path / "broken", bundle.info, {"weights.safetensors": save(weights)})
+    config = make_config(network__init_from=str(broken.path))
+    with pytest.raises(CorruptModel, match=r"broken: weights.safetensors: 9 of the 432 values of stem.weight are not"):
+        train(config)
+    assert not config.output.runs.exists(), "that shows before anything is begun"

@@ -140,3 +140,15 @@ def test_sizes_that_fit_neither_scale_nor_network_are_judged_whole(
 
 def test_at_most_so_many_pictures_are_judged(pictures: Path) -> None:
     assert len(validator(pictures, 2, 2)._pairs) == 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_picture_with_values_that_are_not_finite_has_no_figures(value: float, pictures: Path) -> None:
+    """As integers such pixels would look like any others."""
+    network = build("turbo", 2, width=16, depth=1).deploy()
+    with torch.no_grad():
+        network.head.conv.bias[5] = value
+    section = ValidationSection(folder=pictures, max_pictures=2, figures=("grid", "lpips-unweighted", "fd-squeeze"))
+    judged = Validator(section, scale=2).score(network, torch.device("cpu"))
+    assert list(judged) == ["psnr", "ssim", "lpips-unweighted", "grid", "fd-squeeze"]
+    assert all(np.isnan(figure) for figure in judged.values())
