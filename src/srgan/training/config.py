@@ -256,6 +256,11 @@ class OutputSection(Section):
         default="last",
         description="Which averaged weights become the model: the last, or those of the best checkpoint.",
     )
+    unfit: Literal["refuse", "keep"] = Field(
+        default="refuse",
+        description="What becomes of a run that ends with weights worse than those it began with: refuse writes no "
+        "model. Its checkpoints stay either way.",
+    )
     samples: int = Field(
         default=4,
         ge=0,

@@ -21,7 +21,7 @@ from srgan.networks.network import Network
 from srgan.progress import Report, Stop
 from srgan.training.data import TileStore
 from srgan.training.features import PerceptualLoss, check_patch
-from srgan.training.finishing import ALL_DONE, finish_run, origin_of
+from srgan.training.finishing import ALL_DONE, finish_run, origin_of, warn_of
 from srgan.training.fusion import ONE_ANCESTOR, Pair, fit_weights, likeness, soup, train_fusion
 from srgan.training.members import member_configs, train_members
 from srgan.training.recipes import EnsembleConfig
@@ -71,7 +71,10 @@ def _train_all(config: EnsembleConfig, run: Run, looks: PerceptualLoss | None, r
         if network.fusion is not None:
             _learn_to_fuse(network, config, batches, looks)
         if validator is not None:
-            _tell(_scores(network, validator, device), run)
+            scores = _scores(network, validator, device)
+            _tell(scores, run)
+            strategy, figures = next(iter(scores.items()))
+            warn_of(f"{run.folder}: the strategy {strategy}", figures["psnr"], validator)
     finally:
         store.close()
     if stop.is_set():

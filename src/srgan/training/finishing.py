@@ -10,17 +10,24 @@ from typing import Any
 
 import torch
 
-from srgan.errors import Cancelled
+from srgan.errors import Cancelled, TrainingFailed
 from srgan.models import Bundle, ModelInfo, Provenance, write_bundle
 from srgan.networks.network import Network, facts
 from srgan.training.config import TrainConfig
 from srgan.training.data import TileStore
-from srgan.training.loop import Sitting
+from srgan.training.loop import Sitting, growth
 from srgan.training.runs import Run, config_hash
 from srgan.training.setup import averaged
 from srgan.training.state import State
+from srgan.training.validation import Validator
 
 ALL_DONE = "all steps are done, and the same command, without --fresh, writes the model"
+GROWN = 10.0
+"""How many times its loss at the beginning a training that ended well can never have."""
+DOUBLED = 2.0
+"""The same of one that was only short, from batch to batch."""
+FAR_BEHIND = 10.0
+"""dB below bicubic that a training did not aim for, if its loss has grown too."""
 
 log = logging.getLogger("srgan")
 
@@ -29,14 +36,17 @@ def finish(sitting: Sitting, store: TileStore, *, loss_features: tuple[str, ...]
     """Write the finished model's bundle into the run's folder; of several processes the leader, and the others wait.
 
     ``loss_features`` are the networks that losses looked through; those of the model it started from are added. Raises
-    `Cancelled` when that is wished before it begins.
+    `Cancelled` when that is wished before it begins, and `TrainingFailed` for what `OutputSection.unfit` refuses.
     """
     config, run, state, team = sitting.config, sitting.run, sitting.state, sitting.team
     if team.agree(sitting.stop.is_set()):
         team.part()
         raise Cancelled(f"{run.folder}: {ALL_DONE}")
-    if team.leads:
-        network = chosen(config, run, state)
+    network = chosen(config, run, state) if team.leads else None
+    if trouble := team.tell(_trouble(sitting) if network else ""):
+        team.part()
+        raise TrainingFailed(trouble)
+    if network:
         provenance = Provenance(
             **origin_of(config, run, store),
             steps=state.step,
@@ -48,6 +58,34 @@ def finish(sitting: Sitting, store: TileStore, *, loss_features: tuple[str, ...]
         finish_run(config, run, network, config.network.name, options, provenance)
     team.part()
     return Bundle.open(run.bundle)
+
+
+def _trouble(sitting: Sitting) -> str:
+    """Why no model is to be made of this run, empty if nothing speaks against it. Warns of one worse than bicubic."""
+    state, folder = sitting.state, sitting.run.folder
+    times, behind = growth(state), 0.0
+    if sitting.validator is not None and state.psnr is not None:
+        behind = warn_of(f"{folder}: the model", state.psnr, sitting.validator)
+    if not (times > GROWN or (times > DOUBLED and behind > FAR_BEHIND)) or sitting.config.output.unfit == "keep":
+        return ""
+    return (
+        f"{folder}: training has blown up: at the end the loss is {times:.3g} times that of the first step; no model "
+        "is written. Begin again with a lower learning rate, go back to a checkpoint, or have it written all the same: "
+        "--set output.unfit=keep"
+    )
+
+
+def warn_of(model: str, psnr: float, validator: Validator) -> float:
+    """Warn when the ``psnr`` of ``model`` is below that of bicubic. By how many dB it is; 0 or less if it is not."""
+    behind = validator.bicubic() - psnr
+    if behind > 0:
+        log.warning(
+            "%s is worse than bicubic by PSNR on the validation pictures: %.2f dB, and bicubic %.2f dB",
+            model,
+            psnr,
+            psnr + behind,
+        )
+    return behind
 
 
 def finish_run(

@@ -56,6 +56,8 @@ class TrainJob(Job):
             "config.output.keep",
             "config.output.samples",
             "config.output.tensorboard",
+            # Whether what comes out is fit to be called a model decides about no weight.
+            "config.output.unfit",
             # What is said of the model: a run goes on under words that were put right.
             "config.output.name",
             "config.output.family",

@@ -34,6 +34,10 @@ MAX_BAD_STEPS = 20
 REPORT_EVERY = 20
 """Steps between reports. Looking at a loss makes the host wait for the device."""
 
+BLOWN_UP = 100.0
+"""How many times the loss of the first step is no accident of a batch any more."""
+LEAST_LOSS = 0.01
+"""A first loss below this counts as this: a batch of flat patches says little of those that come."""
 SILENCE = 10.0
 """Seconds after which the progress is told, whatever the step."""
 
@@ -176,6 +180,8 @@ def _go_on(sitting: Sitting, step: Callable[[], Stepped]) -> None:
             stepped = step()
         state.seconds = before + time.perf_counter() - began
         now = state.step
+        if state.first_loss is None:
+            _look_at_loss(sitting, stepped)
         report = now % REPORT_EVERY == 0 or now == config.steps
         validate = validated and (now % config.validation.every == 0 or now == config.steps)
         if report or validate:
@@ -185,7 +191,7 @@ def _go_on(sitting: Sitting, step: Callable[[], Stepped]) -> None:
         last, stop = finished(config, state), team.agree(sitting.stop.is_set())
         needed = last or stop or (validate and state.best_step == now)
         if needed or now % config.output.checkpoint_every == 0:
-            _save(sitting, whatever=needed)
+            _save(sitting, stepped, whatever=needed)
         # Where steps are slow, a sign of life in between; without the loss, which all processes would have to look at.
         if report or time.perf_counter() - told > SILENCE:
             told = time.perf_counter()
@@ -208,7 +214,7 @@ def _stop(team: Team, said: str) -> NoReturn:
     raise Cancelled(f"{said}; the same command, without --fresh, goes on from there")
 
 
-def _save(sitting: Sitting, *, whatever: bool) -> None:
+def _save(sitting: Sitting, stepped: Stepped, *, whatever: bool) -> None:
     """Write a checkpoint, if training is well: a place to go back to. ``whatever``: also amid steps left out.
 
     A step that was left out changed nothing, so what is written then is no worse than what was there before.
@@ -216,6 +222,7 @@ def _save(sitting: Sitting, *, whatever: bool) -> None:
     state, run = sitting.state, sitting.run
     if not state.is_finite():
         _go_back(sitting, "weights are not finite")
+    _look_at_loss(sitting, stepped)
     if sitting.team.leads and (whatever or not any(guard.in_a_row for guard in sitting.guards.values())):
         state.save(run.checkpoint(state.step))
         run.prune(sitting.config.output.keep, state.best_step)
@@ -259,7 +266,26 @@ def _watch(sitting: Sitting, stepped: Stepped) -> float:
     in_a_row = max(bad for bad, _ in counts)
     if in_a_row >= MAX_BAD_STEPS:
         _go_back(sitting, f"the gradient was not finite for {in_a_row} steps in a row")
+    _look_at_loss(sitting, stepped)
     return loss
+
+
+def _look_at_loss(sitting: Sitting, stepped: Stepped) -> None:
+    """Remember the loss of pixels, which no game between networks moves, and go back where it has blown up."""
+    state = sitting.state
+    loss = sitting.team.mean(stepped.terms.get("loss/pixel", stepped.loss)).item()
+    if not math.isfinite(loss):
+        return  # its step was left out
+    state.first_loss, state.last_loss = loss if state.first_loss is None else state.first_loss, loss
+    if (times := growth(state)) > BLOWN_UP:
+        _go_back(sitting, f"the loss was {times:.0f} times that of the first step")
+
+
+def growth(state: State) -> float:
+    """How many times the loss of the first step the last one is; NaN where they are not known."""
+    if state.first_loss is None or state.last_loss is None:
+        return math.nan
+    return state.last_loss / max(abs(state.first_loss), LEAST_LOSS)
 
 
 def _validate(sitting: Sitting, loss: float) -> None:

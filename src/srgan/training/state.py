@@ -32,6 +32,8 @@ PLAIN = (
     "turns",
     "seconds",
     "psnr",
+    "first_loss",
+    "last_loss",
     "best_step",
     "best",
     "waited",
@@ -66,6 +68,10 @@ class State:
     seconds: float = 0.0
     psnr: float | None = None
     """PSNR of the last validation, in dB."""
+    first_loss: float | None = None
+    """Of the first step: its part of pixels, where it has one. With it training tells whether it blows up."""
+    last_loss: float | None = None
+    """The same, when it was last looked at."""
     best_step: int = 0
     best: float | None = None
     """The best value so far of the figure `ValidationSection.best`, that of ``best_step``."""

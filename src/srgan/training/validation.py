@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from srgan.errors import InvalidDataset, SrganError
-from srgan.imaging import from_uint8, to_uint8
+from srgan.imaging import from_uint8, resize, to_uint8
 from srgan.metrics import psnr, ssim
 from srgan.metrics.distribution import frechet_distance, kernel_distance
 from srgan.metrics.judges import FIGURES, least_side, open_collector, open_judge
@@ -91,12 +91,21 @@ class Validator:
         """What the deployed ``network`` makes of pieces of the first ``count`` pictures, as `sample_sheet` shows it."""
         return sample_sheet(network, self._pairs[:count], device)
 
+    def bicubic(self) -> float:
+        """The mean PSNR in dB that plain bicubic enlargements have, as `score` would give it."""
+        found = []
+        for low, target in self._pairs:
+            small = from_uint8(low.numpy())
+            enlarged = from_uint8(to_uint8(resize(small, target.shape[0], target.shape[1], "bicubic")))
+            found.append(psnr(enlarged, target, border=self._scale))
+        return float(np.mean(found))
+
     @torch.inference_mode()
     def score(self, network: Network, device: torch.device) -> dict[str, float]:
         """Mean figures of the deployed ``network`` over the pictures, all in 8 bit.
 
-            ``psnr`` (dB) and ``ssim`` see the Y channel without ``scale`` pixels of border, the figures of the section the
-            whole picture. Those of kind ``set`` compare all results with all references. All are NaN when a pixel is NaN or
+        ``psnr`` (dB) and ``ssim`` see the Y channel without ``scale`` pixels of border, the figures of the section the
+        whole picture. Those of kind ``set`` compare all results with all references. All are NaN when a pixel is NaN or
         infinite, which no picture could show.
         """
         scores: list[dict[str, float]] = []

@@ -39,6 +39,9 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], None]:
 
         class Judge:
             def __init__(self, *_: Any, **__: Any) -> None: ...
+            def bicubic(self) -> float:
+                return 0.0
+
             def score(self, *_: Any) -> dict[str, float]:
                 return {"psnr": next(scores), "ssim": 0.5}
 

@@ -140,6 +140,9 @@ def test_a_best_checkpoint_that_leads_nowhere_is_forgotten(
 
     class Judge:
         def __init__(self, *_: Any, **__: Any) -> None: ...
+        def bicubic(self) -> float:
+            return 0.0
+
         def score(self, *_: Any) -> dict[str, float]:
             return {"psnr": next(scores), "ssim": 0.5}
 
@@ -234,6 +237,9 @@ def test_a_validation_that_is_nan_sends_back(
 
     class Judge:
         def __init__(self, *_: Any, **__: Any) -> None: ...
+        def bicubic(self) -> float:
+            return 0.0
+
         def score(self, *_: Any) -> dict[str, float]:
             return {"psnr": next(scores), "ssim": 0.5}
 

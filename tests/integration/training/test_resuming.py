@@ -302,6 +302,9 @@ def test_latest_and_best_checkpoints_are_kept(make_config: Config, pictures: Pat
 
     class Judge:
         def __init__(self, *_: Any, **__: Any) -> None: ...
+        def bicubic(self) -> float:
+            return 0.0
+
         def score(self, *_: Any) -> dict[str, float]:
             return {"psnr": next(scores), "ssim": 0.5}
 

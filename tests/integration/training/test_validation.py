@@ -152,3 +152,13 @@ def test_a_picture_with_values_that_are_not_finite_has_no_figures(value: float, 
     judged = Validator(section, scale=2).score(network, torch.device("cpu"))
     assert list(judged) == ["psnr", "ssim", "lpips-unweighted", "grid", "fd-squeeze"]
     assert all(np.isnan(figure) for figure in judged.values())
+
+
+def test_the_baseline_is_that_of_the_evaluation(pictures: Path, tmp_path: Path) -> None:
+    from srgan.evaluation.job import EvaluateJob, run_evaluate
+
+    outcome = run_evaluate(
+        EvaluateJob.model_validate({"models": ["bicubic"], "folder": pictures, "upscale": {"scale": 3}})
+    )
+    wanted = outcome.result.first.baseline_psnr.value
+    assert validator(pictures, 3, 9).bicubic() == pytest.approx(wanted, abs=1e-3)
