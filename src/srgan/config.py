@@ -21,10 +21,10 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -48,6 +48,8 @@ class _Given:
     path: tuple[str, ...]
     value: Any
     source: str
+    bare: bool = False
+    """Whether the value is the very text that was given, without quotes: what it means is for the key to say."""
 
 
 def load_config(
@@ -83,7 +85,7 @@ def load_config(
     # form of the file has is then left out. Within a file it would be a mistake.
     form, written_for = (model_class.form_of(_merged(items, [])) for items in ([*file, *stronger], file))
     idle = written_for.model_fields.keys() - form.model_fields.keys()
-    given = [*(item for item in file if item.path[0] not in idle), *stronger]
+    given = [*(item for item in file if item.path[0] not in idle), *(_typed(item, form) for item in stronger)]
     return _validated(model_class, _merged(given, mistakes), given, mistakes)
 
 
@@ -157,7 +159,8 @@ def _from_environment(environment: Mapping[str, str], prefix: str) -> Iterator[_
             continue
         if prefix == ENVIRONMENT_PREFIX and name.startswith(TRAINING_ENVIRONMENT_PREFIX):
             continue
-        yield _Given(tuple(name.removeprefix(prefix).lower().split("__")), _from_text(text), f"${name}")
+        value = _from_text(text)
+        yield _Given(tuple(name.removeprefix(prefix).lower().split("__")), value, f"${name}", bare=value == text)
 
 
 def _from_sets(sets: Sequence[str], mistakes: list[str]) -> Iterator[_Given]:
@@ -167,13 +170,15 @@ def _from_sets(sets: Sequence[str], mistakes: list[str]) -> Iterator[_Given]:
         if not equals or not all(path):
             mistakes.append(f"--set {text}: must have the form key=value, such as upscale.model=fast")
             continue
-        yield _Given(path, _from_text(value.strip()), f"--set {key.strip()}")
+        text, meant = value.strip(), _from_text(value.strip())
+        yield _Given(path, meant, f"--set {key.strip()}", bare=meant == text)
 
 
 def _from_text(text: str) -> Any:
     """The value a short text means: lists, tables and quoted strings as in YAML, ``null``; all else the text itself.
 
-    Numbers and truth values stay text here: only the model knows whether ``4`` is a number or a name.
+    Numbers and truth values stay text here: only the model knows whether ``4`` is a number or a name, and `_typed`
+    where no model does.
     """
     if text == "null":
         return None
@@ -184,6 +189,34 @@ def _from_text(text: str) -> Any:
             return yaml.safe_load(text)
         except yaml.YAMLError:
             return text
+    return text
+
+
+def _typed(item: _Given, model_class: type[BaseModel]) -> _Given:
+    """``item``, a text given for a key of a free table as the number or truth value that it looks like in a file.
+
+    No model knows the keys there, so none could make a number of the text ``16``. In quotes it stays text.
+    """
+    model: type[BaseModel] | None = model_class
+    for depth, part in enumerate(item.path, 1):
+        field = model.model_fields.get(part) if model else None
+        if field is None:
+            return item
+        free = get_origin(field.annotation) is dict and get_args(field.annotation)[-1] is Any
+        if free and item.bare and depth < len(item.path):
+            return replace(item, value=_scalar(item.value))
+        model = _section_of(field)
+    return item
+
+
+def _scalar(text: str) -> Any:
+    """The number or truth value that ``text`` is in TOML, YAML or JSON; any other text itself."""
+    if text.lower() in ("true", "yes", "on", "false", "no", "off"):
+        return text.lower() in ("true", "yes", "on")
+    if re.fullmatch(r"[+-]?(0|[1-9](_?[0-9])*)", text):
+        return int(text)
+    if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text) and not re.match("[+-]?0[0-9]", text):
+        return float(text)
     return text
 
 

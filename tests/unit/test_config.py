@@ -138,6 +138,29 @@ def test_lists_and_tables_can_be_given_as_text() -> None:
     assert run.data.options == {"width": 64}
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("16", 16), ("-3", -3), ("+5", 5), ("0", 0), ("1_000", 1000), ("0.5", 0.5), (".5", 0.5), ("2.", 2.0),
+        ("1e-4", 1e-4), ("1E3", 1000.0), ("true", True), ("False", False), ("no", False), ("null", None),
+        ("none", "none"), ("batch", "batch"), ("007", "007"), ("1.2.3", "1.2.3"), ("nan", "nan"), ("inf", "inf"),
+        ("", ""), ("1__0", "1__0"), ("'16'", "16"), ('"true"', "true"), ("[1, 2]", [1, 2]), ("{a: 1}", {"a": 1}),
+    ],
+)  # fmt: skip
+def test_texts_for_keys_that_no_model_knows_are_what_they_look_like(text: str, value: Any) -> None:
+    """In a table that is free, at any depth, from the command line and from the environment."""
+    run = load_config(Run, sets=["data.folder=x", f"data.options.a={text}", f"data.options.b.c={text}"])
+    assert repr(run.data.options) == repr({"a": value, "b": {"c": value}})
+    if text:
+        run = load_config(Run, environment={"SRGAN_DATA__FOLDER": "x", "SRGAN_DATA__OPTIONS__A": text})
+        assert repr(run.data.options) == repr({"a": value})
+
+
+def test_a_name_that_looks_like_a_number_stays_a_name() -> None:
+    assert load_config(Run, sets=["name=16", "data.folder=3"]).data.folder == Path("3")
+    assert load_config(Run, sets=["name=16", "data.folder=3"]).name == "16"
+
+
 def test_numbers_with_an_exponent_are_numbers_in_yaml_too(tmp_path: Path) -> None:
     path = write(tmp_path, "run.yaml", "data: {folder: x}\noptimiser: {kind: adam, rate: 1e-4}\n")
     assert load_config(Run, path).optimiser == Adam(rate=1e-4)

@@ -38,7 +38,10 @@ def build(name: str, scale: int, /, **options: Any) -> Network:
 
     Raises `InvalidConfig` for an unknown name, a scale it does not come in, or options that it does not have.
     """
+    from srgan.networks.network import check_options
+
     maker = NETWORKS.load(name)
+    check_options(f"network {name!r}", maker, options)
     try:
         network: Network = maker(scale=scale, **options)
     except TypeError as error:

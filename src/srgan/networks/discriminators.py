@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from srgan.errors import InvalidConfig
-from srgan.networks.network import check_sizes
+from srgan.networks.network import check_options, check_sizes
 from srgan.plugins import Table
 
 SLOPE = 0.2
@@ -34,6 +34,7 @@ DISCRIMINATORS = Table(
 def build_discriminator(name: str, /, **options: Any) -> nn.Module:
     """Build the discriminator ``name`` with fresh weights. Raises `InvalidConfig` for a name or options unknown."""
     maker = DISCRIMINATORS.load(name)
+    check_options(f"discriminator {name!r}", maker, options)
     try:
         return cast(nn.Module, maker(**options))
     except TypeError as error:

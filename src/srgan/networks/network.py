@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import torch
@@ -146,6 +147,16 @@ def check_sizes(network: str, **sizes: int) -> None:
     for name, value in sizes.items():
         if type(value) is not int or value < 1:
             raise InvalidConfig(f"network {network!r}: {name} must be a whole number from 1, not {value!r}")
+
+
+def check_options(what: str, maker: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raise `InvalidConfig` for one of ``options`` that ``maker`` of ``what`` does not take, naming those it does."""
+    known = inspect.signature(maker).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    takes = [name for name in known if name != "scale"]
+    if odd := [name for name in options if name not in takes]:
+        raise InvalidConfig(f"{what}: there is no option {odd[0]!r}; there are: {', '.join(takes) or 'none'}")
 
 
 def costs(network: Network) -> tuple[int, int]:

@@ -102,7 +102,10 @@ def adversarial(config: AdversarialConfig, *, resume: bool, report: Report, stop
 
 def make_discriminator(section: DiscriminatorSection) -> nn.Module:
     """The discriminator with fresh weights. Raises `InvalidConfig`, also for a combination that cannot work."""
-    discriminator = build_discriminator(section.name, **section.options)
+    try:
+        discriminator = build_discriminator(section.name, **section.options)
+    except InvalidConfig as error:
+        raise InvalidConfig(f"discriminator.options: {error}" if section.options else str(error)) from error
     penalised = section.loss == "wgan-gp" or section.r1
     if penalised and any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.modules()):
         raise InvalidConfig(

@@ -108,7 +108,7 @@ def make_network(
     the model it started from may be gone by now and is not asked for. Raises `InvalidConfig` when the network cannot be
     trained on RGB patches of ``patch`` pixels, and what `start_from` raises.
     """
-    network = build(section.name, section.scale, **section.options)
+    network = _built(section)
     if network.outputs:
         raise InvalidConfig('network.name: an ensemble is trained by its own recipe: set recipe = "ensemble"')
     if network.channels != 3:
@@ -120,6 +120,17 @@ def make_network(
     if hardware and hardware.checkpoint_activations:
         _save_memory(network, compiled=hardware.compile)
     return network
+
+
+def _built(section: NetworkSection) -> Network:
+    """The network with fresh weights. Raises `InvalidConfig`, which names the key."""
+    try:
+        return build(section.name, section.scale, **section.options)
+    except InvalidConfig as error:
+        if section.options:
+            build(section.name, section.scale)  # raises for what is no matter of options
+            raise InvalidConfig(f"network.options: {error}") from error
+        raise
 
 
 def _save_memory(network: Network, *, compiled: bool) -> None:

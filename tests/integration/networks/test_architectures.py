@@ -133,9 +133,9 @@ def test_an_unknown_network() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "complaint"),
     [
-        ("fast", {"depth": 3}, "unexpected keyword argument 'depth'"),
-        ("turbo", {"blocks": 3}, "unexpected keyword argument 'blocks'"),
-        ("fast", {"scale": 3}, "multiple values"),
+        ("fast", {"depth": 3}, "there is no option 'depth'; there are: width"),
+        ("turbo", {"blocks": 3}, "there is no option 'blocks'"),
+        ("fast", {"scale": 3}, "there is no option 'scale'"),
         ("fast", {"width": 0}, "width must be a whole number from 1, not 0"),
         ("fast", {"blocks": -1}, "blocks must be a whole number from 1, not -1"),
         ("turbo", {"depth": 2.0}, "depth must be a whole number from 1, not 2.0"),

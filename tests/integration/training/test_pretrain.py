@@ -170,7 +170,13 @@ def test_mistakes_show_before_anything_is_decoded_or_written(
     for changes, error, complaint in [
         ({"network__name": "huge"}, InvalidConfig, "There is no network 'huge'"),
         ({"network__scale": 5, "data__tile": 65}, InvalidConfig, "scales 2, 3, 4, 8, not 5"),
-        ({"network__options": {"depth": 3}}, InvalidConfig, "unexpected keyword argument 'depth'"),
+        (
+            {"network__options": {"depth": 3}},
+            InvalidConfig,
+            "network.options: network 'fast': there is no option 'depth'; there are: width, blocks, channels, expanded",
+        ),
+        ({"network__options": {"width": "x"}}, InvalidConfig, "network.options: network 'fast': width must be a whole"),
+        ({"network__scale": 16, "data__tile": 512}, InvalidConfig, "^network 'fast' comes in the scales"),
         ({"network__options": {"scale": 3}}, InvalidConfig, "scale"),
         ({"network__options": {"channels": 1}}, InvalidConfig, "training pictures have 3 channels, not 1"),
         (

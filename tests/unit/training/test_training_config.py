@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from srgan.config import find_key, list_keys, load_config, to_toml
+from srgan.config import TRAINING_ENVIRONMENT_PREFIX, find_key, list_keys, load_config, to_toml
 from srgan.errors import InvalidConfig, MissingDependency
 from srgan.models.info import NAME_PATTERN
 from srgan.training import LIBRARIES, train
@@ -277,3 +277,19 @@ def _part(text: str, section: str) -> str:
     """The lines of a section of a TOML text; of the top when ``section`` is empty."""
     parts = re.split(r"^\[(\w+)\]$", text, flags=re.MULTILINE)
     return parts[0] if not section else parts[parts.index(section) + 1]
+
+
+def test_options_of_networks_can_be_set_one_by_one() -> None:
+    sets = ["data.folders=[p]", "recipe=adversarial", "network.options.width=16", "network.options.expanded=true"]
+    sets += ["discriminator.options.width=8", "discriminator.options.norm=none", "loss.feature_layers.conv5_4=0.5"]
+    made = load_config(TrainConfig, sets=sets)
+    assert made.network.options == {"width": 16, "expanded": True}
+    assert made.discriminator.options == {"width": 8, "norm": "none"}  # type: ignore[attr-defined]
+    assert made.loss.feature_layers == {"conv5_4": 0.5}
+    by_environment = load_config(
+        TrainConfig,
+        environment={"SRGAN_TRAIN__NETWORK__OPTIONS__WIDTH": "16"},
+        prefix=TRAINING_ENVIRONMENT_PREFIX,
+        sets=["data.folders=[p]"],
+    )
+    assert by_environment.network.options == {"width": 16}
