@@ -28,8 +28,6 @@ settings.register_profile("soak", max_examples=1000, deadline=None)
 settings.load_profile("quick")
 
 LONGEST_FIRST = ("tests/acceptance", "tests/integration", "tests/gpu", "tests/architecture", "tests/unit")
-SHARED = ("exported",)
-"""Fixtures so costly that all tests that use one go to the same process."""
 
 
 @pytest.fixture(scope="session")
@@ -84,15 +82,8 @@ def _logging_as_before() -> Iterator[None]:
     logger.propagate, logger.disabled, logger.handlers[:] = before[1:]
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Where several processes share the tests, a file stays together."""
-    if hasattr(item.config, "workerinput"):
-        shared = [name for name in SHARED if name in getattr(item, "fixturenames", ())]
-        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else item.nodeid.partition("::")[0]))
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes longest comes first there, so that no process has it left when the others are done."""
+    """Where processes share the tests, what takes longest comes first: none has it left when the others are done."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: next(i for i, top in enumerate(LONGEST_FIRST) if item.nodeid.startswith(top)))
 

@@ -7,7 +7,9 @@ import shlex
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -116,9 +118,14 @@ def commands(root: Path) -> list[tuple[str, str]]:
     return found
 
 
+@cache
+def srgan_command() -> Any:
+    return get_command(app)
+
+
 def complaint(line: str) -> str | None:
     """What the command line says about the words of ``line``; nothing is carried out. A bare command is only a name."""
-    command, words = get_command(app), shlex.split(line)[1:]
+    command, words = srgan_command(), shlex.split(line)[1:]
     while words and hasattr(command, "commands"):
         if words[0].startswith("-"):
             return None if words[0] in {name for p in command.params for name in p.opts} | {"--help"} else line

@@ -132,7 +132,7 @@ def test_damage_gives_a_sound_picture_or_a_refusal_in_one_line(
     for place, value in changes:
         data[int(place * len(data))] = value
     limits = Limits(max_pixels=100_000, max_bytes=100_000)
-    start = time.perf_counter()
+    start = time.process_time()
     refusal, picture = "", None
     try:
         picture = read_picture(bytes(data[: int(length * len(data))]), limits=limits)
@@ -146,7 +146,7 @@ def test_damage_gives_a_sound_picture_or_a_refusal_in_one_line(
         assert picture.pixels.dtype == np.float32
         assert (picture.pixels.min() >= 0, picture.pixels.max() <= 1) == (True, True)
         assert probe_picture(bytes(data)).width in picture.pixels.shape
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_a_file_opened_as_text_is_refused_by_its_name(tmp_path: Path) -> None:

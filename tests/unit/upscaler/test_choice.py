@@ -156,10 +156,10 @@ def test_every_part_of_a_large_picture_has_a_say() -> None:
 def test_is_quick_however_large_the_picture_is() -> None:
     large = picture(np.broadcast_to(np.float32(0.5), (6000, 6000, 3)))
     kind_of(large)
-    start = time.perf_counter()
+    start = time.process_time()
     kind_of(large)
 
-    assert time.perf_counter() - start < 0.5  # some milliseconds where nothing else runs
+    assert time.process_time() - start < 0.5  # some milliseconds where nothing else runs
 
 
 class Bundles:

@@ -57,17 +57,20 @@ def test_resolution_with_a_unit(unit: int) -> None:
     assert picture.dpi == (pytest.approx((300, 150), abs=0.02) if unit else None)
 
 
+BOMB, LONG = zlib.compress(bytes(40_000_000)), zlib.compress(b"x" * 4_000_000)
+
+
 @pytest.mark.parametrize(
     ("evil", "kept"),
     [
-        (chunk(b"zTXt", b"Bomb\0\0" + zlib.compress(bytes(200_000_000), 9)), 1),
-        (chunk(b"iTXt", b"Bomb\0\1\0\0\0" + zlib.compress(bytes(200_000_000), 9)), 1),
-        (b"".join(chunk(b"zTXt", b"A%d\0\0" % i + zlib.compress(b"x" * 4_000_000)) for i in range(50)), 3),
+        (chunk(b"zTXt", b"Bomb\0\0" + BOMB), 1),
+        (chunk(b"iTXt", b"Bomb\0\1\0\0\0" + BOMB), 1),
+        (b"".join(chunk(b"zTXt", b"A%d\0\0" % i + LONG) for i in range(50)), 3),
         (chunk(b"zTXt", b"Cut\0\0" + zlib.compress(b"word " * 1000)[:-10]), 1),
         (chunk(b"tEXt", b"no end of the keyword"), 1),
         (chunk(b"tEXt", b"x" * 80 + b"\0text"), 1),
         (chunk(b"tEXt", b"\0text"), 1),
-        (chunk(b"iCCP", b"name\0\0" + zlib.compress(bytes(100_000_000), 9)), 1),
+        (chunk(b"iCCP", b"name\0\0" + BOMB), 1),
         (chunk(b"iCCP", b"name\0\0garbage"), 1),
         (chunk(b"iCCP", b""), 1),
         (chunk(b"pHYs", b"123"), 1),
@@ -75,9 +78,9 @@ def test_resolution_with_a_unit(unit: int) -> None:
     ],
 )
 def test_damaged_and_gigantic_metadata_is_left_out_and_the_picture_read(evil: bytes, kept: int) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     picture = read_picture(png(evil, chunk(b"tEXt", b"Good\0text")))
-    assert time.perf_counter() - start < 1.5
+    assert time.process_time() - start < 1.5
     assert np.array_equal(np.round(picture.pixels[..., 0] * 255), np.arange(6).reshape(2, 3))
     assert len(picture.text) == kept
     assert ("Good", "text") in picture.text
@@ -85,9 +88,9 @@ def test_damaged_and_gigantic_metadata_is_left_out_and_the_picture_read(evil: by
 
 
 def test_a_million_empty_chunks_are_no_trap() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert read_picture(png(after=chunk(b"tEXt", b"") * 20_000 + chunk(b"abCd", b"") * 500_000)).width == 3
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_a_file_without_a_header_is_refused() -> None:

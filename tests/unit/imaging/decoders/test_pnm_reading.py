@@ -102,7 +102,7 @@ def test_strips_meet_where_they_should(kind: bytes, monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_headers_that_lie_and_data_that_ends_are_refused_at_once(data: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InvalidImage, match=r"the input: damaged or truncated (PPM|PFM)"):
         read_picture(data)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

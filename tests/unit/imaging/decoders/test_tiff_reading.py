@@ -312,10 +312,10 @@ def test_metadata_of_tags() -> None:
 def test_tags_that_lie_are_refused(changes: dict[str, int], message: str) -> None:
     sound = plain(8, 8, bytes(64))
     assert read_picture(sound).pixels.shape == (8, 8, 1)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(InvalidImage, match=f"the input: .*{message}"):
         read_picture(plain(8, 8, bytes(64), **changes))
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_the_size_is_checked_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,9 +328,9 @@ def test_the_size_is_checked_before_anything_is_decoded(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("next_page", [8, 8 + 64, 2])
 def test_directories_that_lead_back_end_at_once(next_page: int) -> None:
     tags = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 8, 279: 64}
-    start = time.perf_counter()
+    start = time.process_time()
     assert read_picture(directory(tags, pixels=bytes(64), next_page=next_page)).width == 8
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_long_chain_of_directories_is_no_trap() -> None:
@@ -340,9 +340,9 @@ def test_a_long_chain_of_directories_is_no_trap() -> None:
     page = struct.pack("<H", len(tags)) + body
     size = len(page) + 4
     chain = b"".join(page + struct.pack("<I", 72 + (i + 1) * size) for i in range(100_000))
-    start = time.perf_counter()
+    start = time.process_time()
     assert read_picture(b"II*\0" + struct.pack("<I", 72) + bytes(64) + chain + page + bytes(4)).width == 8
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_directory_with_too_many_entries_is_refused() -> None:
