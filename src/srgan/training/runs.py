@@ -74,7 +74,9 @@ class Run:
             raise CannotWrite(f"{path}: {error.strerror or error}") from error
         try:
             if not hold(file):
-                raise CannotWrite(f"{self.folder}: another process trains here; wait for it, or give --fresh")
+                raise CannotWrite(
+                    f"{self.folder}: another process is training in this run; wait for it, or use --fresh"
+                )
             yield
         finally:
             os.close(file)
@@ -172,7 +174,9 @@ def unfinished_run(config: TrainConfig) -> Run | None:
     if last is None or begun_with is None:
         return None
     if others := differences(begun_with, config):
-        log.warning("%s is unfinished but had other settings (%s), so a new run begins", last.folder, ", ".join(others))
+        log.warning(
+            "%s is unfinished but has different settings (%s), so a new run starts", last.folder, ", ".join(others)
+        )
         return None
     return last
 
