@@ -28,9 +28,9 @@ WIDTH = 100
 
 VARIABLES = {
     "SRGAN_CONFIG": "Settings file for every command that takes `--config`.",
-    "SRGAN_MODELS": "Folder of your own model bundles, listed beside those that come with srgan.",
-    "SRGAN_DEBUG": "When set, errors come with a traceback.",
-    "NO_COLOR": "When set, nothing is coloured.",
+    "SRGAN_MODELS": "Folder of your own model bundles, listed after the shipped ones.",
+    "SRGAN_DEBUG": "When set, errors are shown with a traceback.",
+    "NO_COLOR": "When set, disables colours.",
 }
 
 
@@ -93,12 +93,11 @@ def config_page() -> str:
         [
             NOTE,
             "# Configuration\n",
-            "A value comes from the last of these that gives it: defaults, file, environment, `--set key=value`, "
-            "options. A file is TOML, YAML or JSON by its suffix; `srgan config init` writes one to begin with, and "
-            "`srgan config schema` the JSON Schema for editors. Unknown keys and bad values are refused, all at "
-            "once.\n",
-            "An environment variable is a prefix and the key in capitals, with two underscores for each dot. An empty "
-            "variable counts as not set.\n",
+            "A value comes from the last of these that sets it: defaults, file, environment, `--set key=value`, "
+            "options. A file is TOML, YAML or JSON, by its suffix; `srgan config init` writes a commented one, and "
+            "`srgan config schema` the JSON Schema for editors. Unknown keys and invalid values are errors.\n",
+            "The name of an environment variable is a prefix and the key in capitals, with two underscores for each "
+            "dot. An empty variable counts as not set.\n",
             "## Settings\n",
             f"For `--config` and `$SRGAN_CONFIG`. Variables begin with `{ENVIRONMENT_PREFIX}`: "
             f"`{ENVIRONMENT_PREFIX}UPSCALE__MODEL` is `upscale.model`.\n",

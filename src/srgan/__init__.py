@@ -1,11 +1,11 @@
-"""Image super-resolution: larger, better pictures.
+"""Image super-resolution.
 
     >>> import srgan
     >>> srgan.upscale("small.jpg")  # doctest: +SKIP
     PosixPath('small_x4.png')
 
-`upscale` takes a path, bytes, a Pillow image or an array and gives the same kind back, and bytes for an open file.
-`Upscaler` keeps a model open for many pictures. Everything is loaded when it is first used.
+`upscale` takes a path, bytes, an open file, a Pillow image or an array and returns the same type (bytes for a file).
+`Upscaler` keeps a model open for many pictures. All modules are loaded on first use.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _HOMES = {
     "upscale": "srgan.upscaler",
     "write_picture": "srgan.imaging",
 }
-"""The module that each public name is taken from when it is first asked for."""
+"""The module of each public name, imported on first use."""
 
 
 def __getattr__(name: str) -> object:

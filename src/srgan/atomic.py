@@ -49,7 +49,7 @@ def check_target(
     """
     target = Path(target)
     if source is not None and os.path.exists(source) and os.path.exists(target) and os.path.samefile(source, target):
-        raise CannotWrite(f"{target}: is the input itself; choose another name for the output")
+        raise CannotWrite(f"{target}: is also the input; choose another output name")
     parent = target.parent
     try:
         os.lstat(target)
@@ -84,7 +84,7 @@ def check_space(target: str | os.PathLike[str], needed: int) -> None:
     except (OSError, ValueError):
         return
     if free < needed:
-        raise CannotWrite(f"{target}: needs about {needed:,} bytes, and the disk has {free:,} free")
+        raise CannotWrite(f"{target}: needs about {needed:,} bytes, but only {free:,} are free on the disk")
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def hold(file: int) -> bool:
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
             return False
-        log.warning("this file system has no locks: see that no second srgan works on the same folder")
+        log.warning("this file system has no locks: make sure that no second srgan uses the same folder")
     return True
 
 
@@ -177,7 +177,7 @@ def _sweep(folder: Path) -> None:
     if str(folder) != _swept:
         _swept = str(folder)
         for path in remove_leftovers(folder):
-            log.info("%s: removed, an unfinished file of a process that is no more", path)
+            log.info("%s: removed, an unfinished file of a process that has ended", path)
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:

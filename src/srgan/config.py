@@ -125,7 +125,7 @@ def _from_file(path: str | os.PathLike[str] | None) -> list[_Given]:
     if data is None:
         return []
     if not isinstance(data, dict):
-        raise InvalidConfig(f"{path}: must hold keys and values, not {type(data).__name__}")
+        raise InvalidConfig(f"{path}: must contain keys and values, not {type(data).__name__}")
     # "$schema" is how an editor finds the JSON Schema of a JSON or YAML file.
     return [_Given((str(key),), value, path.name) for key, value in data.items() if key != "$schema"]
 

@@ -1,20 +1,20 @@
-"""Every error that srgan raises on purpose, in one tree.
+"""All errors that srgan raises on purpose.
 
     SrganError
     ├── InvalidImage         the input is not a picture that can be read
     ├── LimitExceeded        the input is larger than the limits allow
     ├── InvalidConfig        a setting is unknown, out of range or contradictory
     ├── ModelNotFound        no model of that name
-    ├── UnsupportedModel     a model that is sound, but that cannot do what was asked
+    ├── UnsupportedModel     a valid model that cannot do what was requested
     ├── CorruptModel         a model whose files are damaged or do not belong together
     ├── MissingDependency    an optional library is not installed
-    ├── DeviceUnavailable    the device or backend asked for is not on this machine
+    ├── DeviceUnavailable    the requested device or backend is not available
     ├── Closed               a session or model that was closed is used again
     ├── OutOfMemory          the work does not fit into memory, even in the smallest tiles
-    ├── UpscaleFailed        the network gave no usable pixels, whatever was tried
+    ├── UpscaleFailed        the network produced no usable output in any attempt
     ├── CannotWrite          the output could not be written; nothing was left half-written
     ├── InvalidDataset       a folder of training or reference pictures cannot be used
-    ├── TrainingFailed       training cannot go on
+    ├── TrainingFailed       training cannot continue
     └── Cancelled            the user stopped the work
 
 Errors are named by what the caller can do about them. The docstring of a class is its message when none is given.
@@ -46,11 +46,11 @@ class InvalidConfig(SrganError):
 
 
 class ModelNotFound(SrganError):
-    """There is no model of that name. `srgan models list` shows those there are."""
+    """There is no model with that name. `srgan models list` shows the available ones."""
 
 
 class UnsupportedModel(SrganError):
-    """The model cannot do what was asked."""
+    """The model cannot do what was requested."""
 
 
 class CorruptModel(SrganError):
@@ -70,11 +70,11 @@ class MissingDependency(SrganError):
 
 
 class DeviceUnavailable(SrganError):
-    """The device or backend asked for is not on this machine. `srgan devices` lists those that are."""
+    """The requested device or backend is not available. `srgan devices` lists the available ones."""
 
 
 class Closed(SrganError):
-    """It was closed and cannot be used any more: open it again."""
+    """Already closed; open it again to use it."""
 
 
 class OutOfMemory(SrganError):
@@ -82,7 +82,7 @@ class OutOfMemory(SrganError):
 
 
 class UpscaleFailed(SrganError):
-    """The network gave no usable pixels, whatever was tried."""
+    """The network produced no usable output in any attempt."""
 
 
 class CannotWrite(SrganError):
@@ -94,7 +94,7 @@ class InvalidDataset(SrganError):
 
 
 class TrainingFailed(SrganError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class Cancelled(SrganError):

@@ -1,10 +1,10 @@
-"""The kinds of work there are, and the one call that carries out any of them.
+"""The kinds of jobs, and one call that runs any of them.
 
-    job = load(text)            # JSON, wherever it came from
+    job = load(text)            # JSON
     outcome = run(job, report=show, stop=stop)
 
-The command line, the library and the service only make jobs, so that they cannot give different results. A kind is a
-line in `KINDS`; another package adds one by an entry point in the group ``srgan.jobs``.
+The command line and the library both make jobs, so they cannot give different results. A kind is an entry in `KINDS`;
+another package adds one by an entry point in the group ``srgan.jobs``.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ KINDS = Table(
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of work: where its model is, and what carries it out; both ``module:attribute``, loaded when needed.
+    """One kind of job: its model and its runner, both given as ``module:attribute`` and loaded when needed.
 
     The model is a subclass of `Job`. The runner is called ``runner(job, report=..., stop=...)`` and returns an
-    `Outcome`; it raises `SrganError` when the job cannot be carried out.
+    `Outcome`; it raises `SrganError` when the job cannot be run.
     """
 
     model: str
@@ -62,21 +62,21 @@ EVALUATE = Kind("srgan.evaluation.job:EvaluateJob", "srgan.evaluation.job:run_ev
 
 
 def load(data: str | bytes | Mapping[str, Any], *, name: str = "job") -> Job:
-    """The job that ``data`` says: JSON text, or what it holds.
+    """Read a job from ``data``: JSON text, or the parsed values.
 
-    Raises `InvalidConfig`, with ``name`` and one line for each mistake, for what is no JSON, a kind that there is not,
-    a form of another version, and keys or values that the kind does not know.
+    Raises `InvalidConfig`, with ``name`` and one line per mistake, for invalid JSON, an unknown kind or version, and
+    unknown keys or invalid values.
     """
     values = data if isinstance(data, Mapping) else _parsed(data, name)
     if "kind" not in values:
-        raise InvalidConfig(f'{name}: says no kind; there are {", ".join(KINDS.names())}, as in "kind": "upscale"')
+        raise InvalidConfig(f'{name}: has no "kind"; it must be one of {", ".join(KINDS.names())}')
     kind = values["kind"]
     if not isinstance(kind, str):
         raise InvalidConfig(f"{name}: kind must be a name such as upscale, not {kind!r}")
     model = KINDS.load(kind).load_model()
     known = model.model_fields["version"].default
     if (version := values.get("version", known)) != known:
-        raise InvalidConfig(f"{name}: is of version {version} of {kind}; this srgan knows version {known}")
+        raise InvalidConfig(f"{name}: has version {version} of {kind}; this srgan supports version {known}")
     try:
         job: Job = checked(model, values)
     except InvalidConfig as error:
@@ -85,10 +85,10 @@ def load(data: str | bytes | Mapping[str, Any], *, name: str = "job") -> Job:
 
 
 def run(job: Job, *, report: Report | None = None, stop: Stop | None = None) -> Outcome:
-    """Carry out ``job`` and say what became of it.
+    """Run ``job`` and return its outcome.
 
-    ``report`` is told how far the work is, ``stop`` is asked whether it may go on, see `srgan.progress`. May be called
-    from any thread. Raises `SrganError`: `Cancelled` when ``stop`` ended a job that leaves nothing to tell of.
+    ``report`` is called with the progress, ``stop`` is checked to end early, see `srgan.progress`. May be called from
+    any thread. Raises `SrganError`: `Cancelled` when ``stop`` ended a job that has no partial result.
     """
     kind: Kind = KINDS.load(job.kind)
     return kind.load_runner()(job, report=report, stop=stop)
@@ -98,9 +98,9 @@ def _parsed(text: str | bytes, name: str) -> Mapping[str, Any]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidConfig(f"{name}: is not JSON: {error}") from error
+        raise InvalidConfig(f"{name}: is not valid JSON: {error}") from error
     if not isinstance(values, dict):
-        raise InvalidConfig(f"{name}: must hold keys and values, not {type(values).__name__}")
+        raise InvalidConfig(f"{name}: must contain keys and values, not {type(values).__name__}")
     return values
 
 

@@ -128,7 +128,7 @@ class Journal:
             self._read(path, mend=held)
             if not held:
                 process = f" (process {self._runs[-1].process})" if self._runs else ""
-                raise CannotWrite(f"{target}: another srgan{process} works on this folder; wait for it to end")
+                raise CannotWrite(f"{target}: another srgan{process} is using this folder; wait until it has finished")
             self._clear()
             self._reconcile()
         except OSError as error:
@@ -243,7 +243,7 @@ class Journal:
             except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
                 damaged += 1
         if damaged and mend:
-            logger.warning("%s: %d lines that cannot be read were passed over", path, damaged)
+            logger.warning("%s: %d unreadable lines were skipped", path, damaged)
 
     def _take(self, line: dict[str, Any]) -> None:
         kind = line["is"]

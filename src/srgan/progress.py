@@ -1,7 +1,7 @@
-"""How far long work is, and whether it may go on: the one way in which every room tells it and asks it.
+"""Progress reports and stopping, the same for all long-running functions.
 
-A function that works for long takes ``report``, which it calls with a `Step` now and then, and ``stop``, which it
-asks between two parts of the work. Whoever starts the work gives both, or neither.
+A long-running function takes ``report``, which it calls with a `Step` now and then, and ``stop``, which it checks
+between parts of the work. Both are optional.
 """
 
 from __future__ import annotations
@@ -17,60 +17,60 @@ from srgan.errors import Cancelled
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far the work is."""
+    """Progress of a task."""
 
     done: float
-    """What is done so far, 0 to ``total``. Work that was resumed does not begin at 0."""
+    """Amount done so far, 0 to ``total``. Resumed work does not start at 0."""
     total: float
-    """What there is to do in all; 0 while nobody knows."""
+    """Total amount; 0 while unknown."""
     unit: str = ""
-    """What is counted, in the plural: ``pixels``, ``pictures``, ``steps``."""
+    """Unit, in the plural: ``pixels``, ``pictures``, ``steps``."""
     note: str = ""
-    """What the work is at: the name of a file, or a figure."""
+    """Current detail: the name of a file, or a metric."""
     news: str = ""
-    """What is to be told once, such as how long the work will take; most steps have none."""
+    """A message to show once, such as the expected duration; usually empty."""
 
 
 Report = Callable[[Step], None]
-"""Is told of a `Step`: before the work, now and then, and at its end; perhaps from another thread than the caller's,
-never from two at once. What it raises stops the work, and nothing unfinished is left behind."""
+"""Called with a `Step` before the work, now and then, and at its end; possibly from another thread than the caller's,
+never from two at once. An exception from it stops the work, and nothing unfinished is left behind."""
 
 
 class Flag(Protocol):
-    """Something that is set once, by anybody: a `threading.Event`, that of `multiprocessing`, ..."""
+    """An event: `threading.Event`, `multiprocessing.Event`, ..."""
 
     def set(self) -> None: ...
     def is_set(self) -> bool: ...
 
 
 class Stop:
-    """The wish that work ends early. Any thread may set it; the work asks for it and leaves nothing half done.
+    """A request to end work early. Any thread may set it; the work checks it and leaves nothing half done.
 
-    ``flag`` is what holds the wish, for instance an event that several processes share; without it one of this process.
+    ``flag`` holds the request, for instance an event shared by several processes; by default one of this process.
     """
 
     def __init__(self, flag: Flag | None = None) -> None:
         self._flag = flag if flag is not None else threading.Event()
         self.reason = ""
-        """Why, when that is known."""
+        """The reason, if given."""
 
     def set(self, reason: str = "") -> None:
-        """Wish it. The first reason is kept."""
+        """Request the stop. The first reason is kept."""
         if not self._flag.is_set():
             self.reason = reason
         self._flag.set()
 
     def is_set(self) -> bool:
-        """Whether anybody wishes it."""
+        """Whether a stop was requested."""
         return self._flag.is_set()
 
     def check(self) -> None:
-        """Raise `Cancelled` when anybody wishes it."""
+        """Raise `Cancelled` if a stop was requested."""
         if self._flag.is_set():
             raise Cancelled(self.reason or None)
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long, less when the wish comes; whether it is there."""
+        """Wait, at most until a stop is requested; returns whether it was."""
         until = time.monotonic() + seconds
         while not self._flag.is_set() and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, 0.05))
@@ -78,14 +78,14 @@ class Stop:
 
 
 def silent(step: Step) -> None:
-    """The `Report` for whom nobody listens to."""
+    """A `Report` that does nothing."""
 
 
 def part(report: Report, before: float, own: float, total: float, *, unit: str = "", note: str = "") -> Report:
-    """The report of a part of the work, which tells ``report`` how far all of it is.
+    """A report for a part of the work, which passes the progress of the whole on to ``report``.
 
-    The part has the weight ``own`` of ``total``, and ``before`` of it is done already, in ``unit``. What the part
-    notes is passed on, else ``note``.
+    The part has the weight ``own`` of ``total``, of which ``before`` is already done, in ``unit``. The part's note is
+    passed on, else ``note``.
     """
 
     def tell(step: Step) -> None:
@@ -96,7 +96,7 @@ def part(report: Report, before: float, own: float, total: float, *, unit: str =
 
 
 def stoppable(report: Report | None, stop: Stop | None) -> Report:
-    """``report``, if any, that also asks ``stop``, if any: for work that reports often enough to be stopped there."""
+    """``report`` that also checks ``stop``, both optional: for work that reports often enough to be stopped there."""
     if stop is None:
         return report or silent
 

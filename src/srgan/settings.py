@@ -1,7 +1,7 @@
-"""What can be set: typed groups of settings, each key described; and what a job is, which is made of them.
+"""All settings, typed and described, and the base class of jobs, which are made of them.
 
-A `Section` is part of a configuration file, and part of a `Job`. Whoever adds a setting adds a described field here (or
-in `srgan.training.config`): help texts, the schema, the reference and the job follow from it.
+A `Section` is part of a configuration file and part of a `Job`. To add a setting, add a described field here (or in
+`srgan.training.config`): help texts, the schema, the reference and the job follow from it.
 """
 
 from __future__ import annotations
@@ -18,48 +18,48 @@ from srgan.errors import SrganError
 
 
 class Section(BaseModel):
-    """A group of settings: it cannot be changed, and a key it does not know is a mistake."""
+    """A group of settings: immutable; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def form_of(cls, values: Mapping[str, Any]) -> type[Section]:
-        """The class that ``values`` are read by: this one, unless they choose a subclass that has more keys."""
+        """The class to read ``values`` with: this one, unless they select a subclass with more keys."""
         return cls
 
     @classmethod
     def owner_of(cls, key: str) -> str:
-        """Where ``key``, which this class does not have, belongs: in words, empty when nobody knows."""
+        """A hint for the error message: where ``key``, which this class does not have, belongs. Empty if unknown."""
         return ""
 
 
 class Job(Section):
-    """A piece of work as a value: all that decides the result, and nothing else.
+    """A piece of work as a value: everything that determines the result, and nothing else.
 
-    A kind of work is a subclass with its fields and a default for ``kind``. Jobs cannot be changed, compare by value,
-    pickle, and are JSON with the keys of their fields. ``version`` is that of the kind's form: a job of a form that
-    this srgan does not know is refused.
+    Each kind is a subclass with its fields and a default for ``kind``. Jobs are immutable, compare by value, can be
+    pickled, and map to JSON with the field names as keys. ``version`` is the version of the kind's fields: a job of
+    an unknown version is refused.
     """
 
-    kind: str = Field(description="Kind of work.")
-    version: Literal[1] = Field(default=1, description="Version of this kind's form.")
+    kind: str = Field(description="Kind of job.")
+    version: Literal[1] = Field(default=1, description="Version of this kind's fields.")
 
     APART: ClassVar[frozenset[str]] = frozenset()
-    """Keys, dotted, that say where the work is done, in what portions, and what it is called: not what comes out."""
+    """Dotted keys that do not affect the result: where the work is done, in what portions, and its name."""
 
     def to_json(self) -> str:
-        """The whole job as JSON, defaults written out; names of files that are not Unicode as escapes."""
+        """The job as JSON, including defaults; file names that are not valid Unicode are escaped."""
         return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
 
     def identity(self) -> dict[str, Any]:
-        """The job as JSON values, less `APART`."""
+        """The job as JSON values, without `APART`."""
         content: dict[str, Any] = _without(self.model_dump(mode="json"), self.APART)
         return content
 
     def digest(self, *more: str) -> str:
-        """What tells the job from others that give another result, and ``more`` that does: 32 hexadecimal digits.
+        """Hash of the job and of ``more`` that determines the result: 32 hexadecimal digits.
 
-        Two jobs that differ in `APART` alone have the same.
+        Jobs that differ only in `APART` have the same digest.
         """
         content = json.dumps([self.identity(), *more], sort_keys=True)
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
@@ -67,21 +67,21 @@ class Job(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a job."""
+    """Outcome of a job."""
 
     state: Literal["done", "partly", "stopped"]
-    """`done`: all of it. `partly`: all was tried, and some of its files failed. `stopped`: it ended early, on request
-    or since it could not go on; the same job goes on from there."""
+    """`done`: complete. `partly`: everything was tried, but some files failed. `stopped`: ended early, on request or
+    because it could not continue; running the same job again resumes it."""
     report: Mapping[str, Any]
-    """What is to be told of it, as JSON would hold it."""
+    """The report, as JSON values."""
     result: Any = None
-    """What was made, for a caller in this process."""
+    """The result, for a caller in this process."""
     fault: SrganError | None = None
-    """What went wrong at the end and leaves the rest standing: a full disk, a report that could not be written."""
+    """An error that leaves the finished part valid: a full disk, a report that could not be written."""
 
 
 def _without(values: Any, keys: frozenset[str], path: str = "") -> Any:
-    """``values`` less the entries at the dotted ``keys``."""
+    """``values`` without the entries at the dotted ``keys``."""
     if not isinstance(values, dict):
         return values
     return {
@@ -93,19 +93,18 @@ _OTHER_NAMES = {"jpg": "jpeg", "tif": "tiff", "heif": "heic", "pgm": "ppm", "pnm
 
 
 def _format_name(value: Any) -> Any:
-    """`JPG` and `.tif` mean what people mean by them."""
+    """Accept common spellings such as `JPG` and `.tif`."""
     name = value.lower().lstrip(".") if isinstance(value, str) else value
     return _OTHER_NAMES.get(name, name) if isinstance(name, str) else name
 
 
 class UpscaleSettings(Section):
-    """What a picture is enlarged with."""
+    """Model, size and output format."""
 
     model: str = Field(
         default="fast",
         description="Model: a name or family from `srgan models list`, the path of a model bundle, or plain "
-        "resampling: "
-        "bicubic, lanczos, bilinear, nearest. `auto` picks a model by the content of the picture.",
+        "resampling: bicubic, lanczos, bilinear, nearest. `auto` picks a model by the content of the picture.",
     )
     scale: float | None = Field(
         default=None,
@@ -149,8 +148,7 @@ class UpscaleSettings(Section):
     strategy: str | None = Field(
         default=None,
         description="How an ensemble combines its members: a name from `srgan models show`, such as mean or soup. "
-        "Default: "
-        "the first one listed.",
+        "Default: the first one listed.",
     )
     trust: float = Field(
         default=0.0,
@@ -165,7 +163,7 @@ class UpscaleSettings(Section):
 
 
 class RuntimeSettings(Section):
-    """What the work runs on."""
+    """Device, precision and memory."""
 
     backend: str = Field(
         default="auto", description="Inference engine: auto, ncnn, onnx, torch, or one from a plug-in."
@@ -185,7 +183,7 @@ class RuntimeSettings(Section):
 
 
 class LimitSettings(Section):
-    """What an input may be: how large, and whether its pixels may be damaged."""
+    """Limits for input files: size, and whether damaged pixel data is accepted."""
 
     max_bytes: int = Field(default=1 << 30, ge=1, description="Largest accepted input file, in bytes.")
     max_pixels: int = Field(default=250_000_000, ge=1, description="Largest accepted picture, in pixels.")
@@ -199,7 +197,7 @@ class LimitSettings(Section):
 
 
 class BatchSettings(Section):
-    """How a folder of pictures is worked through."""
+    """Processing of folders."""
 
     workers: int = Field(default=2, ge=1, le=256, description="Files processed at the same time.")
     recursive: bool = Field(
@@ -208,15 +206,14 @@ class BatchSettings(Section):
     existing: Literal["skip", "overwrite", "rename"] = Field(
         default="skip",
         description="What to do when an output file exists. `skip`: keep it, unless srgan made it and the input, "
-        "model or settings "
-        "have changed since. `overwrite`: replace it. `rename`: write the new file under a numbered name.",
+        "model or settings have changed since. `overwrite`: replace it. `rename`: write the new file under a numbered "
+        "name.",
     )
     name: str | None = Field(
         default=None,
         min_length=1,
         description="Template for output names, such as {stem}_x{scale}{suffix}; also {input} (suffix of the input), "
-        "{parent}, "
-        "{model}, {width}, {height}. Default: the name of the input.",
+        "{parent}, {model}, {width}, {height}. Default: the name of the input.",
     )
     settle: float = Field(
         default=2.0, ge=0, description="For --watch: process a file once it has not changed for this many seconds."
@@ -224,11 +221,9 @@ class BatchSettings(Section):
 
 
 class Settings(Section):
-    """Everything that can be set for a run of srgan, but for training."""
+    """All settings except those of training."""
 
-    upscale: UpscaleSettings = Field(default_factory=UpscaleSettings, description="What a picture is enlarged with.")
-    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="What the work runs on.")
-    limits: LimitSettings = Field(default_factory=LimitSettings, description="What an input may be.")
-    batch: BatchSettings = Field(
-        default_factory=BatchSettings, description="How a folder of pictures is worked through."
-    )
+    upscale: UpscaleSettings = Field(default_factory=UpscaleSettings, description="Model, size and output format.")
+    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="Device, precision and memory.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="Limits for input files.")
+    batch: BatchSettings = Field(default_factory=BatchSettings, description="Processing of folders.")

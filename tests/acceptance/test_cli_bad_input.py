@@ -149,7 +149,7 @@ def test_the_input_is_never_the_output_even_with_overwrite(way: str, srgan, pict
     elif way == "hard link":
         os.link(picture, tmp_path / target)
     before = tree(tmp_path)
-    assert_refused(srgan("upscale", "small.png", target, *BICUBIC, "--overwrite"), 7, "is the input itself")
+    assert_refused(srgan("upscale", "small.png", target, *BICUBIC, "--overwrite"), 7, "is also the input")
     assert tree(tmp_path) == before
 
 

@@ -188,7 +188,7 @@ def test_a_second_process_on_one_folder_is_refused(command: str, srgan, tmp_path
             time.sleep(0.01)
         second = srgan("batch", "in", "out", *BICUBIC)
         assert second.returncode == 7
-        assert f"another srgan (process {first.pid}) works on this folder".encode() in second.stderr
+        assert f"another srgan (process {first.pid}) is using this folder".encode() in second.stderr
     finally:
         first.send_signal(signal.SIGINT)
         out, err = first.communicate(timeout=60)

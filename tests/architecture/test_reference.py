@@ -57,5 +57,5 @@ def test_signatures_and_fields_read_as_they_were_written(generate: ModuleType) -
     page = generate.pages()["python.md"]
     assert "Bundle.open(path: str | os.PathLike[str]) -> Bundle" in page
     assert "    overwrite: bool = False,\n" in page
-    assert "- `max_pixels: int = 250000000`: Width times height." in page
+    assert "- `max_pixels: int = 250000000`: Largest width times height." in page
     assert "| `CannotWrite` | The output could not be written. | 7 |" in page

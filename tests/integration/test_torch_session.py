@@ -134,7 +134,7 @@ def test_bf16_on_the_cpu_is_there_when_asked_for(exported: Exported) -> None:
 
     assert rough.info.precision == "bf16"
     assert 1e-4 < np.abs(rough.run(BATCH) - exact).max() < 0.05
-    with pytest.raises(InvalidConfig, match="not in fp16"):
+    with pytest.raises(InvalidConfig, match="not fp16"):
         open_session(bundle, backend="torch", device="cpu", precision="fp16")
 
 

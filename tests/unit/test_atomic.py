@@ -211,7 +211,7 @@ def test_the_disk_is_looked_at_before_the_work(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(shutil, "disk_usage", usage)
     check_space(tmp_path / "a.png", 5_000)
-    with pytest.raises(CannotWrite, match=r"a\.png: needs about 5,001 bytes, and the disk has 5,000 free"):
+    with pytest.raises(CannotWrite, match=r"a\.png: needs about 5,001 bytes, but only 5,000 are free on the disk"):
         check_space(tmp_path / "a.png", 5_001)
     assert asked == [tmp_path.resolve()] * 2
 
@@ -289,7 +289,7 @@ def test_the_input_is_no_target_by_any_name(tmp_path: Path) -> None:
         path.write_bytes(b"x")
     os.link(source, tmp_path / "hard.png")
     for name in ("in.png", "hard.png"):
-        with pytest.raises(CannotWrite, match="is the input itself"):
+        with pytest.raises(CannotWrite, match="is also the input"):
             check_target(tmp_path / name, overwrite=True, source=source)
 
     check_target(other, overwrite=True, source=source)

@@ -276,7 +276,7 @@ def test_long_values_are_shortened() -> None:
         ("a.json", "{", "not valid JSON"),
         ("a.yaml", "a: [", "not valid YAML"),
         ("a.yaml", "!!python/object/apply:os.getcwd []", "not valid YAML"),
-        ("a.yaml", "- 1", "must hold keys and values, not list"),
+        ("a.yaml", "- 1", "must contain keys and values, not list"),
         ("a.ini", "", "suffix must be .toml"),
     ],
 )

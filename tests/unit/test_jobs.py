@@ -124,13 +124,13 @@ def test_a_job_that_is_stopped_leaves_nothing(picture: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "job: is not JSON"),
-        ("[" * 100_000, "job: is not JSON"),
-        ("[]", "job: must hold keys and values, not list"),
-        ("{}", "job: says no kind; there are upscale, batch"),
+        ("{", "job: is not valid JSON"),
+        ("[" * 100_000, "job: is not valid JSON"),
+        ("[]", "job: must contain keys and values, not list"),
+        ("{}", 'job: has no "kind"; it must be one of upscale, batch'),
         ('{"kind": 3}', "job: kind must be a name such as upscale, not 3"),
         ('{"kind": "upscal"}', "There is no kind of job 'upscal'. Did you mean 'upscale'?"),
-        ('{"kind": "upscale", "version": 2}', "job: is of version 2 of upscale; this srgan knows version 1"),
+        ('{"kind": "upscale", "version": 2}', "job: has version 2 of upscale; this srgan supports version 1"),
         ('{"kind": "upscale", "source": "a"}', "job: target: is required"),
         ('{"kind": "upscale", "source": "a", "target": "b", "sorce": 1}', "did you mean 'source'?"),
         (
@@ -139,9 +139,9 @@ def test_a_job_that_is_stopped_leaves_nothing(picture: Path, tmp_path: Path) -> 
         ),
         (
             '{"kind": "batch", "source": "a", "target": "b", "size": {"width": 3, "long_side": 4}}',
-            "long_side and width or height contradict each other",
+            "long_side cannot be combined with width or height",
         ),
-        ('{"kind": "evaluate", "folder": "a", "degrade": "jpeg", "low_dir": "b"}', "degrade and low_dir contradict"),
+        ('{"kind": "evaluate", "folder": "a", "degrade": "jpeg", "low_dir": "b"}', "low_dir cannot be combined"),
     ],
 )
 def test_what_is_no_job_is_refused_in_words(text: str, said: str) -> None:
@@ -163,7 +163,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_the_streams_are_for_the_command_line_only(tmp_path: Path) -> None:
     job = UpscaleJob(source=Path("-"), target=tmp_path / "a.png")
 
-    with pytest.raises(InvalidConfig, match="only the command line has"):
+    with pytest.raises(InvalidConfig, match="works on the command line only"):
         jobs.run(job)
 
 

@@ -137,7 +137,7 @@ def test_lines_that_say_nothing_are_passed_over_with_a_warning(out: Path, caplog
 
     with Journal(out) as journal:
         assert journal.made("a.png") is not None
-    assert "lines that cannot be read" in caplog.text
+    assert "unreadable lines" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../secret", "a/../../secret", "a\0b"])
@@ -225,7 +225,7 @@ def test_a_second_process_is_refused_while_the_first_lives_and_not_after_its_dea
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         before = file_of(out).read_bytes()
-        with pytest.raises(CannotWrite, match=rf"another srgan \(process {other.pid}\) works on this folder"):
+        with pytest.raises(CannotWrite, match=rf"another srgan \(process {other.pid}\) is using this folder"):
             Journal(out)
         assert file_of(out).read_bytes() == before
     finally:

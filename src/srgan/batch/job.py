@@ -15,18 +15,16 @@ class FolderJob(Job):
     """Many files of one folder, each made into one of another; of what kind they are, a subclass says."""
 
     source: Path = Field(description="Input folder.")
-    target: Path = Field(description="Output folder; made where it is missing.")
+    target: Path = Field(description="Output folder; created if missing.")
     include: tuple[str, ...] = Field(
-        default=(), description="Patterns for names or paths of inputs. Without any, all files with a fitting suffix."
+        default=(), description="Patterns for names or paths of inputs. Default: all pictures."
     )
-    exclude: tuple[str, ...] = Field(default=(), description="Patterns for files and folders that are left out.")
-    retry_failed: bool = Field(default=False, description="Only files that failed the last time.")
-    watch: bool = Field(default=False, description="Go on with what is new or changed until stopped.")
-    reports: tuple[Path, ...] = Field(
-        default=(), description="Files that tell what became of each input: tables for .csv, else JSON."
-    )
-    contact_sheet: Path | None = Field(default=None, description="Web page with every picture before and after.")
-    batch: BatchSettings = Field(default_factory=BatchSettings, description="How a folder is worked through.")
+    exclude: tuple[str, ...] = Field(default=(), description="Patterns for files and folders to skip.")
+    retry_failed: bool = Field(default=False, description="Process only files that failed in the last run.")
+    watch: bool = Field(default=False, description="Keep running and process new and changed files until stopped.")
+    reports: tuple[Path, ...] = Field(default=(), description="Report files: CSV for .csv, else JSON.")
+    contact_sheet: Path | None = Field(default=None, description="HTML page with every picture before and after.")
+    batch: BatchSettings = Field(default_factory=BatchSettings, description="Processing of folders.")
 
 
 class BatchJob(Enlarging, FolderJob):

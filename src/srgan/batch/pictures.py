@@ -74,21 +74,21 @@ def process_folder(
     stop: Stop | None = None,
     **options: Unpack[FolderOptions],
 ) -> BatchReport:
-    """Enlarge the pictures in the folder ``source`` into the folder ``target``, and say what became of each.
+    """Upscale the pictures in the folder ``source`` into the folder ``target`` and return the outcome of each.
 
-    ``upscaler`` is the name or path of a model, an `Upscaler`, or `Models`, which choose one for each picture.
+    ``upscaler`` is the name or path of a model, an `Upscaler`, or `Models`, which choose a model for each picture.
 
-    Pictures are files named like ones (`srgan.imaging.PICTURE_SUFFIXES`), or those whose name or path in the folder
-    matches one of ``include`` (``*.png``, ``holiday/*``), less those that match ``exclude``, in the folder and with
-    ``recursive`` (default) below it. ``name`` is a template of `NAME_FIELDS`. ``existing`` (``skip``, ``overwrite`` or
-    ``rename``) says what becomes of outputs that exist, see `Rules`; ``retry_failed`` takes only what failed the last
-    time. ``workers`` (2) pictures are in work at a time. With ``watch`` the run goes on with what is new or changed and
-    has rested for ``settle`` (2) seconds. ``reports`` names files that tell of the run (a table for ``.csv``, else
-    JSON), ``contact_sheet`` a page of all before and after.
+    Processed are files with a suffix in `srgan.imaging.PICTURE_SUFFIXES`, or those whose name or relative path matches
+    one of ``include`` (``*.png``, ``holiday/*``), without those that match ``exclude``; with ``recursive`` (default)
+    also in sub-folders. ``name`` is a template with `NAME_FIELDS`. ``existing`` (``skip``, ``overwrite`` or ``rename``)
+    decides about existing outputs, see `Rules`; ``retry_failed`` processes only files that failed in the last run.
+    ``workers`` (2) is the number of pictures processed at the same time. With ``watch`` the function keeps running and
+    processes new and changed files once they have not changed for ``settle`` (2) seconds. ``reports`` names report
+    files (CSV for ``.csv``, else JSON), ``contact_sheet`` an HTML page with all pictures before and after.
 
     ``scale``, ``width``, ``height``, ``long_side`` and ``resample`` are those of `Upscaler.upscale`; ``format``,
-    ``quality``, ``metadata`` and ``provenance`` those of `Saving`; ``limits`` is a `Limits`. ``each`` is told what
-    became of a file, ``report`` how far the run is; ``stop`` ends it. What else happens and is raised: see
+    ``quality``, ``metadata`` and ``provenance`` those of `Saving`; ``limits`` is a `Limits`. ``each`` is called with
+    the outcome of each file, ``report`` with the progress; ``stop`` ends the run early. For details and errors see
     `srgan.batch.run.process`.
     """
     if isinstance(upscaler, str | os.PathLike):

@@ -127,10 +127,12 @@ class Naming:
             return
         object.__setattr__(self, "named", frozenset(_fields(self.template)))
         if "scale" in self.named and self.in_pixels:
-            raise InvalidConfig("the name {scale} means nothing with a size in pixels; use {width} or {height}")
+            raise InvalidConfig("the placeholder {scale} cannot be used with a size in pixels; use {width} or {height}")
         literal = self._literal_format()
         if literal and self.format and literal != self.format:
-            raise InvalidConfig(f"the name {self.template!r} says {literal}, but the format shall be {self.format}")
+            raise InvalidConfig(
+                f"the name template {self.template!r} ends in {literal}, but the format is {self.format}"
+            )
         # What no input's name can mend is refused now.
         self.check("", self._filled(PurePosixPath("x.x"), ".x", "x", (1, 1, 1.0)))
 
@@ -189,14 +191,14 @@ def _fields(template: str) -> Iterator[str]:
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
-        raise InvalidConfig(f"the name {template!r} cannot be read: {error}") from error
+        raise InvalidConfig(f"the name template {template!r} is invalid: {error}") from error
     for _, name, spec, conversion in parts:
         if name is None:
             continue
         if name not in NAME_FIELDS or spec or conversion:
             there = ", ".join(f"{{{known}}}" for known in NAME_FIELDS)
             held = name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
-            raise InvalidConfig(f"the name {template!r} holds {{{held}}}; there are {there}")
+            raise InvalidConfig(f"the name template {template!r} has an unknown placeholder {{{held}}}; use {there}")
         yield name
 
 

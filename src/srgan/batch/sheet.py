@@ -64,7 +64,7 @@ class Sheet:
         """Write the page: one file that needs no other. Raises `CannotWrite`."""
         with self._lock:
             pairs = sorted(self._pairs, reverse=True)
-        shown = "" if len(pairs) == self._count else f" The {len(pairs)} least alike of {self._count} are shown."
+        shown = "" if len(pairs) == self._count else f" The {len(pairs)} most different of {self._count} are shown."
         failed = [outcome for outcome in report.outcomes if outcome.state == "failed"]
         parts = [
             start_page("Before and after", _STYLE),
@@ -152,9 +152,9 @@ def _figure(pair: _Pair) -> str:
 
 
 _EXPLAINED = (
-    "Left before, right after; the least alike first. The difference is that between the input and the output shrunk "
-    f"to its size, where it is largest ({BLOCK} x {BLOCK} pixels), in levels of 255: it shows what went wrong, not "
-    "what is beautiful."
+    "Left before, right after; most different first. The number is the largest local difference "
+    f"({BLOCK} x {BLOCK} pixels) between the input and the downscaled output, in levels of 255. It finds errors, "
+    "but does not rate quality."
 )
 
 _STYLE = """main { display: grid; gap: 1.2rem;

@@ -109,9 +109,9 @@ class Worker:
             self.journal.written(made)
             _place(part, real, replace=task.replace)
             if not made.output.is_of(real):
-                raise CannotWrite(f"{task.target}: was changed by somebody else while it was written")
+                raise CannotWrite(f"{task.target}: was changed by another program while it was being written")
         except FileExistsError as error:
-            raise CannotWrite(f"{task.target}: was made by somebody else meanwhile, and is left as it is") from error
+            raise CannotWrite(f"{task.target}: was created by another program in the meantime and is kept") from error
         except OSError as error:
             raise CannotWrite(f"{task.target}: {error.strerror or error}") from error
         finally:

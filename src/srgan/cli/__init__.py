@@ -1,4 +1,4 @@
-"""The command line: thin skins over the library, one file for each group of commands.
+"""The command line: a thin layer over the library, one file for each group of commands.
 
 Commands import what they need when they run, so that ``srgan --help`` and ``srgan --version`` load nothing heavy.
 """
@@ -35,16 +35,16 @@ app = typer.Typer(
 app.command("upscale", cls=options.Command, epilog=upscale.EXAMPLES)(upscale.upscale)
 app.command("batch-process", cls=options.Command, epilog=batch.EXAMPLES)(batch.batch)
 app.command("batch", cls=options.Command, epilog=batch.EXAMPLES, hidden=True)(batch.batch)
-app.add_typer(models.app, name="models", help="List the models and show what is known of them.")
+app.add_typer(models.app, name="models", help="List, show and blend models.")
 app.command("evaluate", cls=options.Command, epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("bench", cls=options.Command, epilog=bench.EXAMPLES)(bench.bench)
 app.command("devices", cls=options.Command, epilog=devices.EXAMPLES)(devices.devices)
-app.add_typer(config.app, name="config", help="Write configuration files and their JSON Schema.")
+app.add_typer(config.app, name="config", help="Write configuration files and print their JSON Schema.")
 app.command("train", cls=options.Command, epilog=train.EXAMPLES)(train.train)
 app.command("run", cls=options.Command, epilog=any_job.EXAMPLES)(any_job.run)
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
-"""What every mistake on the command line derives from; typer does not export it."""
+"""Base class of all usage errors; typer does not export it."""
 
 
 def _show_version(wanted: bool) -> None:
@@ -63,12 +63,12 @@ def _root(
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Make pictures larger and better, with neural networks that run anywhere."""
+    """Upscale pictures with neural networks (super-resolution)."""
     set_verbosity(verbose, quiet)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Carry out a command line and return its exit code; ``arguments`` default to those of the process."""
+    """Run a command line and return its exit code; ``arguments`` default to those of the process."""
     start_logging()
     try:
         with as_exit_code():

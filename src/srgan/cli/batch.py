@@ -102,7 +102,7 @@ def batch(
 
 def _overwriting(job: BatchJob, existing: str | None) -> BatchJob:
     if existing not in (None, "overwrite"):
-        raise InvalidConfig(f"--overwrite and --existing {existing} contradict each other; give one of them")
+        raise InvalidConfig(f"--overwrite cannot be combined with --existing {existing}")
     return job.model_copy(update={"batch": job.batch.model_copy(update={"existing": "overwrite"})})
 
 

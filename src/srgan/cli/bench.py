@@ -21,25 +21,23 @@ Examples:
 Models = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="MODEL...", help="Models to measure; without any, the one of the settings.", show_default=False
+        metavar="MODEL...", help="Models to measure. Default: the model of the settings.", show_default=False
     ),
 ]
 Sizes = Annotated[
     list[int] | None,
-    typer.Option(
-        "--size", metavar="PIXELS", help="Side of the square input; can be given again. [default: 256 and 512]"
-    ),
+    typer.Option("--size", metavar="PIXELS", help="Side of the square input; repeatable. [default: 256 and 512]"),
 ]
 ThreadCounts = Annotated[
     list[int] | None,
-    typer.Option("--threads", metavar="NUMBER", help="Processor threads; can be given again. [default: 1 and 2]"),
+    typer.Option("--threads", metavar="NUMBER", help="CPU threads; repeatable. [default: 1 and 2]"),
 ]
-Repeats = Annotated[int, typer.Option("--repeats", metavar="NUMBER", help="Runs of each row at most.")]
+Repeats = Annotated[int, typer.Option("--repeats", metavar="NUMBER", help="Maximum number of runs per row.")]
 Seconds = Annotated[
-    float, typer.Option("--seconds", metavar="SECONDS", help="Time for a row, once it has had a few runs.")
+    float, typer.Option("--seconds", metavar="SECONDS", help="Time limit per row, after a minimum number of runs.")
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the JSON document here.")
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the JSON report to this file.")
 ]
 
 
@@ -58,10 +56,10 @@ def bench(
     verbose: options.Verbose = 0,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure how fast models are here, and how much memory they need.
+    """Measure the speed and memory use of models on this machine.
 
-    Each row has the network alone and the whole way from file to file, medians with their spread, beside plain bicubic
-    enlargement and beside the speed of a matrix product on the same threads.
+    Each row shows the network alone and the complete file-to-file run (median and spread), compared with bicubic
+    upscaling and with a matrix product on the same number of threads.
     """
     settings = options.read_settings(ctx)
     from srgan.benchmark import run_benchmark

@@ -48,7 +48,7 @@ def command_of(job: Job) -> str:
     Raises `InvalidConfig` for a kind that no command makes.
     """
     if job.kind not in _COMMANDS:
-        raise InvalidConfig(f"no command makes jobs of the kind {job.kind}; srgan run carries them out")
+        raise InvalidConfig(f"no command corresponds to jobs of kind {job.kind}; use srgan run")
     return shlex.join(["srgan", *_words(job, _COMMANDS[job.kind])])
 
 

@@ -1,4 +1,4 @@
-"""`srgan config`: the JSON Schema of configuration files, files to begin with, and those of BasicSR."""
+"""`srgan config`: configuration templates, their JSON Schema, and the import of BasicSR options."""
 
 from __future__ import annotations
 
@@ -48,7 +48,11 @@ class Kind(StrEnum):
 
 
 KindOption = Annotated[
-    Kind, typer.Option("--kind", help="settings: what --config takes everywhere; train: the file of `srgan train`.")
+    Kind,
+    typer.Option(
+        "--kind",
+        help="settings: the settings file of all commands but train; train: the training file of `srgan train`.",
+    ),
 ]
 
 
@@ -57,7 +61,7 @@ JobOption = Annotated[
     typer.Option(
         "--job",
         metavar="NAME",
-        help="A kind of job that `srgan run` carries out, such as upscale, batch, evaluate or train.",
+        help="Print the schema of jobs of this kind instead: upscale, batch, evaluate, train, or one from a plug-in.",
         show_default=False,
     ),
 ]
@@ -65,10 +69,10 @@ JobOption = Annotated[
 
 @app.command("schema", cls=options.Command, epilog=SCHEMA_EXAMPLES)
 def schema(kind: KindOption = Kind.SETTINGS, job: JobOption = None) -> None:
-    """Print the JSON Schema of a configuration file or a job: every key with its meaning, range and default.
+    """Print the JSON Schema of a configuration file or a job: all keys with description, range and default.
 
-    Editors check and complete a file by it: in TOML by a first line `#:schema srgan.schema.json`, in YAML by
-    `# yaml-language-server: $schema=srgan.schema.json`, in JSON by a key `$schema`.
+    Editors use it to check and complete a file. Refer to it in TOML by a first line `#:schema srgan.schema.json`, in
+    YAML by `# yaml-language-server: $schema=srgan.schema.json`, in JSON by a key `$schema`.
     """
     from srgan.config import json_schema
     from srgan.settings import Settings
@@ -88,7 +92,7 @@ def init(
     path: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PATH]", help="File to write, or - for standard output; srgan.toml or train.toml when left out."
+            metavar="[PATH]", help="File to write, or - for standard output. Default: srgan.toml or train.toml."
         ),
     ] = None,
     kind: KindOption = Kind.SETTINGS,
@@ -97,20 +101,20 @@ def init(
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="Training files for a purpose: fast-gan, sharp pictures in minutes on a CPU; gan, the same on a GPU.",
+            help="Training file from a preset: fast-gan (a GAN, minutes on a CPU) or gan (a GAN for a GPU).",
             show_default=False,
         ),
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
-            "--recipe", metavar="NAME", help="Training file of this recipe, such as adversarial.", show_default=False
+            "--recipe", metavar="NAME", help="Training file for this recipe, such as adversarial.", show_default=False
         ),
     ] = None,
 ) -> None:
-    """Write a commented TOML file with every key at its default, or as a preset has it.
+    """Write a commented TOML file with all keys, at their defaults or the values of a preset.
 
-    A file that exists is never touched.
+    An existing file is never overwritten.
     """
     text = _text(kind, preset, recipe)
     if path == "-":
@@ -124,14 +128,14 @@ def init(
 def _text(kind: Kind, preset: str | None, recipe: str | None) -> str:
     if kind is Kind.SETTINGS:
         if preset is not None or recipe is not None:
-            raise InvalidConfig("--preset, --recipe: are of training files; add --kind train")
+            raise InvalidConfig("--preset and --recipe are for training files only; add --kind train")
         from srgan.config import template
         from srgan.settings import Settings
 
         return template(Settings)
     if preset is not None:
         if recipe is not None:
-            raise InvalidConfig("--recipe: a preset has its recipe; give one of the two")
+            raise InvalidConfig("--preset and --recipe cannot be combined: a preset has its own recipe")
         from srgan.training.presets import preset as made
 
         return made(preset)
@@ -142,15 +146,15 @@ def _text(kind: Kind, preset: str | None, recipe: str | None) -> str:
 
 @app.command("import-basicsr", cls=options.Command, epilog=IMPORT_EXAMPLES)
 def import_basicsr(
-    source: Annotated[Path, typer.Argument(metavar="OPTIONS", help="Training options of BasicSR in YAML.")],
+    source: Annotated[Path, typer.Argument(metavar="OPTIONS", help="BasicSR training options (YAML).")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Training file to write; must not exist yet.")
     ] = Path("train.toml"),
 ) -> None:
-    """Make a training file of BasicSR's options.
+    """Convert BasicSR training options to a training file.
 
-    Says what is in another form here and what has no counterpart, in the file as well. Options that would come to mean
-    something else are refused, all at once.
+    Differences and options without an equivalent are listed, also in the file. Options that would change their meaning
+    are refused.
     """
     from srgan.config import checked, to_toml
     from srgan.conversion.basicsr import import_options
@@ -158,10 +162,14 @@ def import_basicsr(
 
     made = import_options(source)
     config = checked(TrainConfig, made.values, source.name)
-    told = [f"Other here: {each}." for each in made.differences]
+    told = [f"Different here: {each}." for each in made.differences]
     if made.left_out:
-        told.append(f"Without a counterpart here, so left out: {', '.join(made.left_out)}.")
-    head = [f"Made of {source.name} by srgan config import-basicsr.", *told, f"srgan train --config {output.name}"]
+        told.append(f"No equivalent here, left out: {', '.join(made.left_out)}.")
+    head = [
+        f"Converted from {source.name} by srgan config import-basicsr.",
+        *told,
+        f"srgan train --config {output.name}",
+    ]
     comments = "\n".join(textwrap.fill(line, 118, initial_indent="# ", subsequent_indent="#   ") for line in head)
     _write_new(output, f"{comments}\n\n{to_toml(config)}")
     for line in told:

@@ -1,4 +1,4 @@
-"""`srgan devices`: what this machine can compute on."""
+"""`srgan devices`: the devices of this machine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Examples:
 
 
 def devices(as_json: options.Json = False) -> None:
-    """List the devices that are really there.
+    """List the available devices.
 
-    Each comes with the backend that drives it and the name that --device takes. Below, on standard error, stands why a
-    backend or a kind of device cannot be used.
+    Each is shown with its backend and its name for --device. Reasons why other backends or devices are unavailable are
+    printed to standard error.
     """
     from srgan.runtime import list_devices, unavailable_backends
 

@@ -213,7 +213,7 @@ def _notes(reports: Mapping[str, EvaluationReport]) -> list[str]:
     notes = []
     for name, features in first.features.items():
         flattered = [label for label, report in reports.items() if name in report.flattering]
-        loss = f", a loss in the training of {', '.join(flattered)}: it flatters" if flattered else ""
+        loss = f", a training loss of {', '.join(flattered)}: the score is biased in its favour" if flattered else ""
         notes.append(f"{name} is computed with {features}{loss}")
     return notes if first.protocol == PROTOCOL else [*notes, f"protocol: {first.protocol}"]
 

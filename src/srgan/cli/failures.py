@@ -1,4 +1,4 @@
-"""What ends a command: the exit codes, and the one line on stderr that says why."""
+"""Exit codes, and the line on stderr that gives the reason."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ SOME_FAILED = 1
 STOPPED = 130
 
 EXIT_CODES: dict[int, tuple[str, tuple[type[errors.SrganError], ...]]] = {
-    0: ("Everything that was asked for is done.", ()),
-    SOME_FAILED: ("The work went through, but some of its files failed.", ()),
-    2: ("The command line or the configuration has a mistake.", (errors.InvalidConfig,)),
+    0: ("Success.", ()),
+    SOME_FAILED: ("Finished, but some files failed.", ()),
+    2: ("The command line or the configuration is invalid.", (errors.InvalidConfig,)),
     3: (
-        "The input cannot be read, or a picture is larger than the limits or the format allow.",
+        "The input cannot be read, or a picture exceeds the limits or the output format.",
         (errors.InvalidImage, errors.LimitExceeded, errors.InvalidDataset),
     ),
     4: (
-        "The model was not found, is damaged or cannot do what was asked.",
+        "The model was not found, is damaged or cannot do what was requested.",
         (errors.ModelNotFound, errors.CorruptModel, errors.UnsupportedModel),
     ),
     5: (
-        "A device or an optional library is not there.",
+        "A device or an optional library is missing.",
         (errors.DeviceUnavailable, errors.MissingDependency),
     ),
     6: (
-        "The work itself failed: out of memory, no usable pixels, or training that cannot go on.",
+        "The work failed: out of memory, no usable output, or training that cannot continue.",
         (errors.OutOfMemory, errors.UpscaleFailed, errors.TrainingFailed, errors.Closed, errors.SrganError),
     ),
-    7: ("The output cannot be written; what was there before is untouched.", (errors.CannotWrite,)),
+    7: ("The output cannot be written; an existing file is unchanged.", (errors.CannotWrite,)),
     70: ("A bug in srgan.", ()),
     129: ("Stopped by SIGHUP: the terminal was closed.", ()),
     STOPPED: ("Stopped by Ctrl-C.", (errors.Cancelled,)),
-    141: ("The program that reads the output has gone.", ()),
+    141: ("The program that reads the output has ended.", ()),
     143: ("Stopped by SIGTERM.", ()),
 }
 """Each exit code with its meaning and the errors that give it."""

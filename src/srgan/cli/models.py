@@ -1,4 +1,4 @@
-"""`srgan models`: what models there are, what is known of one, and where it is."""
+"""`srgan models`: list, show, locate and blend models."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Name = Annotated[
 
 @app.command("list", cls=options.Command, epilog=LIST_EXAMPLES)
 def list_(as_json: options.Json = False) -> None:
-    """Show the models that can be used by name: those that come with srgan, then your own in $SRGAN_MODELS."""
+    """List the models that can be used by name: the shipped ones, then your own in $SRGAN_MODELS."""
     from srgan.models import list_models
 
     bundles = list_models()
@@ -60,12 +60,12 @@ def list_(as_json: options.Json = False) -> None:
     if rows:
         emit(table(("NAME", "SCALE", "SIZE", "PSNR", "DESCRIPTION"), rows))
     else:
-        emit("There are no models. Train one (srgan train), or put bundles into the folder $SRGAN_MODELS.")
+        emit("There are no models. Train one (srgan train), or put model bundles into the folder $SRGAN_MODELS.")
 
 
 @app.command("show", cls=options.Command, epilog=SHOW_EXAMPLES)
 def show(name: Name, as_json: options.Json = False) -> None:
-    """Show what is known of a model: network, size, licence, origin and measured quality."""
+    """Show details of a model: network, size, licence, provenance and measured quality."""
     from srgan.models import find_model
 
     bundle = find_model(name)
@@ -101,7 +101,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
 
 @app.command("path", cls=options.Command, epilog=PATH_EXAMPLES)
 def path(name: Name) -> None:
-    """Print where a model's files are."""
+    """Print the path of a model."""
     from srgan.models import find_model
 
     emit(str(find_model(name).path.resolve()))
@@ -111,21 +111,21 @@ def path(name: Name) -> None:
 def blend(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL=SHARE...", help="Two models or more, each with its share.", show_default=False),
+        typer.Argument(metavar="MODEL=SHARE...", help="Two or more models, each with its weight.", show_default=False),
     ],
     output: Annotated[
         Path,
-        typer.Option(
-            "--output", "-o", metavar="PATH", help="The new model: a new folder, or a file that ends in .zip."
-        ),
+        typer.Option("--output", "-o", metavar="PATH", help="Output bundle: a new folder, or a file ending in .zip."),
     ],
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Its name; by default that of the output.")] = "",
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Name of the new model. Default: the name of the output.")
+    ] = "",
     as_json: options.Json = False,
 ) -> None:
-    """Make a model between models: a true one and one that pleases, for instance.
+    """Blend models by averaging their weights, such as a PSNR-trained one and a GAN.
 
-    The models must have been trained on from one another or from the same start. The result costs as much as one
-    of them. Needs the `train` extra: pip install 'srgan[train]'.
+    The models must have the same architecture and have been fine-tuned from the same start. The result is as fast as
+    one of them. Needs the `train` extra: pip install 'srgan[train]'.
     """
     from srgan.errors import CannotWrite, InvalidConfig
     from srgan.training import blend_models
@@ -140,7 +140,7 @@ def blend(
         if not equals or not model:
             raise InvalidConfig(f"{text}: must have the form MODEL=SHARE, such as fast=0.3")
     if len(shares) < len(models):
-        raise InvalidConfig("one of the models is given twice; add their shares up")
+        raise InvalidConfig("a model is given more than once")
     if output.exists():
         raise CannotWrite(f"{output}: exists already; choose another place for the model")
     bundle = blend_models(shares, output, name=name or output.name.removesuffix(".zip").lower())
@@ -148,7 +148,7 @@ def blend(
         emit_json(_record(bundle))
         return
     emit(str(bundle.path))
-    say(f"srgan upscale IN OUT --model {bundle.path}  uses it")
+    say(f"Use it with: srgan upscale IN OUT --model {bundle.path}")
 
 
 def _record(bundle: Bundle) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _size(bundle: Bundle) -> int:
 
 
 def _options(options: dict[str, Any], before: str = "") -> list[str]:
-    """``key=value`` of each option, with the names of tables in front of what is in them."""
+    """``key=value`` of each option, with dotted keys for tables."""
     return [
         text
         for key, value in options.items()

@@ -256,9 +256,9 @@ def read_size(ctx: typer.Context) -> dict[str, int]:
     given = {name: ctx.params.get(name) for name in ("width", "height", "long_side")}
     size = {name: value for name, value in given.items() if value is not None}
     if size and ctx.params.get("scale") is not None:
-        raise InvalidConfig("--scale and a size in pixels contradict each other; give one of them")
+        raise InvalidConfig("--scale cannot be combined with a size in pixels")
     if "long_side" in size and len(size) > 1:
-        raise InvalidConfig("--long-side and --width or --height contradict each other; give one of them")
+        raise InvalidConfig("--long-side cannot be combined with --width or --height")
     return size
 
 

@@ -1,6 +1,6 @@
-"""What the command line writes: results to stdout, talk to stderr.
+"""What the command line writes: results to stdout, messages to stderr.
 
-With ``--json`` stdout is exactly one JSON document. Talk is silenced by ``--quiet``; errors are not talk.
+With ``--json`` stdout is exactly one JSON document. Messages are silenced by ``--quiet``; errors are not.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def run(
     except OSError as error:
         raise InvalidConfig(f"{name}: cannot be read: {error.strerror or error}") from error
     if len(data) > MOST_BYTES:
-        raise InvalidConfig(f"{name}: is larger than {MOST_BYTES >> 20} MiB, which no job is")
+        raise InvalidConfig(f"{name}: is larger than {MOST_BYTES >> 20} MiB, too large for a job file")
     job = load(data, name=name)
     if file == "-" and str(getattr(job, "source", "")) == "-" and not (print_job or print_command):
-        raise InvalidConfig("standard input holds the job, so the picture cannot come from it too: put one in a file")
+        raise InvalidConfig("standard input cannot provide both the job and the picture: put one of them in a file")
     conclude(job, as_json=as_json, print_job=print_job, print_command=print_command)

@@ -1,4 +1,4 @@
-"""`srgan train`: a training file in, a model bundle out."""
+"""`srgan train`: trains a model as a training file says."""
 
 from __future__ import annotations
 
@@ -26,18 +26,20 @@ Examples:
 
 TrainFile = Annotated[
     Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="Training file in TOML, YAML or JSON.", show_default=False),
+    typer.Option("--config", "-c", metavar="FILE", help="Training file (TOML, YAML or JSON).", show_default=False),
 ]
 TrainSets = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Any key of the training file, such as optimiser.learning_rate=5e-4."
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any key of the training file, such as optimiser.learning_rate=5e-4; repeatable.",
     ),
 ]
 Resume = Annotated[
     bool,
     typer.Option(
-        "--resume/--fresh", help="Go on with an unfinished run of the same configuration, or begin a new one."
+        "--resume/--fresh", help="Continue an unfinished run with the same configuration, or start a new one."
     ),
 ]
 Output = Annotated[
@@ -46,7 +48,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="PATH",
-        help="Also put the finished model here: a new folder, or a file that ends in .zip.",
+        help="Also write the finished model here: a new folder, or a file ending in .zip.",
     ),
 ]
 Preview = Annotated[
@@ -54,8 +56,8 @@ Preview = Annotated[
     typer.Option(
         "--preview-degradation",
         metavar="FILE",
-        help="Do not train: write a picture that shows some patches as the network would see them, and what was done "
-        "to each.",
+        help="Do not train; write a picture with examples of degraded training patches, labelled with their "
+        "degradations.",
     ),
 ]
 
@@ -74,7 +76,7 @@ def train(
 ) -> None:
     """Train a network and write it as a model bundle.
 
-    Ctrl-C saves a checkpoint; the same command goes on from there. Needs the `train` extra:
+    Ctrl-C saves a checkpoint; the same command continues from there. Needs the `train` extra:
     pip install 'srgan[train]'.
     """
     from srgan.config import TRAINING_ENVIRONMENT_PREFIX, load_config
@@ -99,7 +101,7 @@ def train(
 
 
 def carry_out(job: TrainJob, *, as_json: bool) -> None:
-    """Train, with a bar, and tell where the model is; Ctrl-C and the like end it with a checkpoint."""
+    """Train with a progress bar and print the path of the model; signals end it with a checkpoint."""
     from srgan.training import train as run
     from srgan.training.launch import follows
 
@@ -111,4 +113,4 @@ def carry_out(job: TrainJob, *, as_json: bool) -> None:
         emit_json({**bundle.info.model_dump(mode="json"), "path": str(bundle.path)})
         return
     emit(str(bundle.path))
-    say(f"srgan models show {bundle.path}  shows it; srgan upscale IN OUT --model {bundle.path}  uses it")
+    say(f"Use it with: srgan upscale IN OUT --model {bundle.path}")

@@ -49,7 +49,9 @@ def import_options(path: Path) -> Imported:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidConfig(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(options, dict) or "network_g" not in options:
-        raise InvalidConfig(f"{path}: not a training file of BasicSR, which has network_g, datasets and train")
+        raise InvalidConfig(
+            f"{path}: not a BasicSR training file, which has the sections network_g, datasets and train"
+        )
     reading = _Reading(dict(_flat(options)))
     recipe = _general(reading)
     _pictures(reading)
@@ -154,7 +156,7 @@ def _general(reading: _Reading) -> str:
     elif devices != "auto":
         reading.put("hardware.devices", devices)
     kind = reading.options.get("model_type")
-    recipe = reading.choose("model_type", MODELS, "there is no such recipe here")
+    recipe = reading.choose("model_type", MODELS, "no equivalent recipe")
     reading.put("recipe", recipe)
     if kind == "ESRGANModel":
         reading.put("discriminator.loss", "ragan")
@@ -165,11 +167,11 @@ def _pictures(reading: _Reading) -> None:
     scale = reading.whole("scale", 4)
     reading.put("network.scale", scale)
     train = "datasets.train."
-    reading.refuse_unless(f"{train}type", ("PairedImageDataset",), "other kinds of datasets cannot be read")
+    reading.refuse_unless(f"{train}type", ("PairedImageDataset",), "only PairedImageDataset is supported")
     for part in ("datasets.train.", "datasets.val."):
-        reading.refuse_unless(f"{part}io_backend.type", ("disk",), "pictures are read from folders only")
+        reading.refuse_unless(f"{part}io_backend.type", ("disk",), "only disk is supported")
         reading.take(f"{part}name")
-    reading.refuse_unless("datasets.val.type", ("PairedImageDataset",), "other kinds of datasets cannot be read")
+    reading.refuse_unless("datasets.val.type", ("PairedImageDataset",), "only PairedImageDataset is supported")
     reading.refuse_unless(f"{train}filename_tmpl", ("{}",), "both pictures of a pair must have the same name")
     for key in ("meta_info_file", "mean", "std", "color"):
         if (value := reading.take(train + key)) is not None:
@@ -192,19 +194,21 @@ def _pictures(reading: _Reading) -> None:
         reading.refused.append(f"{train}{', '.join(flips)}: flips and turns come together here: set both or none")
     reading.put("data.augment", any(flips.values()) or not flips)
     reading.put("data.batch", reading.whole(f"{train}batch_size_per_gpu", 16))
-    reading.refuse_unless(f"{train}use_shuffle", (True,), "patches are always drawn at random")
+    reading.refuse_unless(f"{train}use_shuffle", (True,), "patches are always sampled at random")
     if folder := reading.take("datasets.val.dataroot_gt"):
         reading.put("validation.folder", folder)
         reading.put("validation.max_pictures", 100_000)  # all, as there
         if reading.take("datasets.val.dataroot_lq"):
-            reading.differences.append("datasets.val.dataroot_lq: validation makes its own inputs here, bicubic")
+            reading.differences.append(
+                "datasets.val.dataroot_lq: validation inputs are always made by bicubic downscaling"
+            )
 
 
 def _network(reading: _Reading) -> None:
-    kind = reading.choose("network_g.type", dict.fromkeys(GENERATORS, "quality"), "no network here is like it")
+    kind = reading.choose("network_g.type", dict.fromkeys(GENERATORS, "quality"), "no equivalent network")
     for key in ("num_in_ch", "num_out_ch"):
         reading.refuse_unless(f"network_g.{key}", (3,), "pictures have three channels")
-    reading.refuse_unless("network_g.res_scale", (1, 1.0), "residuals are not scaled here")
+    reading.refuse_unless("network_g.res_scale", (1, 1.0), "residual scaling is not supported")
     upscale = reading.take("network_g.upscale")
     if upscale not in (None, reading.made["network"]["scale"]):
         reading.refused.append(f"network_g.upscale: {upscale} is not the scale {reading.made['network']['scale']}")
@@ -214,8 +218,8 @@ def _network(reading: _Reading) -> None:
     reading.take("network_g.img_range")
     reading.take("network_g.rgb_mean")
     reading.differences.append(
-        "network_g: becomes `quality` with as many blocks and channels: residual blocks without batch norm as there, "
-        "but leaky ReLUs, values as they are and all work at low resolution. It is another network, quicker to run"
+        "network_g: becomes `quality` with the same number of blocks and channels: also residual blocks without batch "
+        "norm, but leaky ReLU, no input normalisation, and all layers at low resolution. A different, faster network"
     )
     for key in ("path.pretrain_network_g", "path.pretrain_model_g"):
         if weights := reading.take(key):
@@ -231,8 +235,8 @@ def _optimiser(reading: _Reading) -> None:
     for one, section in (("train.optim_g.", "optimiser"), ("train.optim_d.", "discriminator")):
         if section == "discriminator" and reading.made["recipe"] != "adversarial":
             continue
-        reading.refuse_unless(f"{one}type", ("Adam",), "its losses are minimised by Adam here")
-        reading.refuse_unless(f"{one}weight_decay", (0, 0.0), "there is no weight decay here")
+        reading.refuse_unless(f"{one}type", ("Adam",), "only Adam is supported")
+        reading.refuse_unless(f"{one}weight_decay", (0, 0.0), "weight decay is not supported")
         reading.put(f"{section}.learning_rate", reading.number(f"{one}lr", 1e-3))
         reading.put(f"{section}.betas", reading.take(f"{one}betas", [0.9, 0.999]))
     reading.put("optimiser.clip", NO_CLIPPING)
@@ -258,7 +262,7 @@ def _schedule(reading: _Reading, total: int) -> None:
         restarts = reading.numbers("train.scheduler.restarts", (0,))
         reading.take("train.scheduler.restart_weights")
         if restarts != [0]:
-            reading.refused.append("train.scheduler.restarts: schedules do not begin again here")
+            reading.refused.append("train.scheduler.restarts: restarts are not supported")
     elif kind == "CosineAnnealingRestartLR" and reading.numbers("train.scheduler.periods") == [total]:
         reading.take("train.scheduler.restart_weights")
         least = reading.number("train.scheduler.eta_min", 0.0)
@@ -275,13 +279,13 @@ def _schedule(reading: _Reading, total: int) -> None:
 def _losses(reading: _Reading, recipe: str) -> None:
     pixel = "train.pixel_opt."
     if f"{pixel}type" in reading.options:
-        loss = reading.choose(f"{pixel}type", PIXEL_LOSSES, "there is no such pixel loss here")
+        loss = reading.choose(f"{pixel}type", PIXEL_LOSSES, "no equivalent pixel loss")
         if loss == "charbonnier":
             reading.differences.append(f"{pixel}eps: 1e-6 under the root is fixed here")
             reading.take(f"{pixel}eps")
         reading.put("loss.pixel", loss)
         reading.put("loss.pixel_weight", reading.number(f"{pixel}loss_weight", 1.0))
-        reading.refuse_unless(f"{pixel}reduction", ("mean",), "losses are means")
+        reading.refuse_unless(f"{pixel}reduction", ("mean",), "only mean is supported")
     elif recipe == "pretrain":
         reading.refused.append("train.pixel_opt: is needed to train a network alone")
     else:
@@ -302,7 +306,7 @@ def _losses(reading: _Reading, recipe: str) -> None:
     reading.put(
         "loss.feature_distance", reading.choose(f"{features}criterion", CRITERIA, "no such distance", default="l1")
     )
-    reading.refuse_unless(f"{features}style_weight", (0, 0.0), "there is no style loss here")
+    reading.refuse_unless(f"{features}style_weight", (0, 0.0), "the style loss is not supported")
     reading.refuse_unless(f"{features}use_input_norm", (True,), "inputs are always normalised as ImageNet's")
     reading.refuse_unless(f"{features}range_norm", (False,), "pictures have the range [0, 1]")
     reading.differences.append(
@@ -313,7 +317,7 @@ def _losses(reading: _Reading, recipe: str) -> None:
 def _game(reading: _Reading) -> None:
     game = "train.gan_opt."
     relativistic = reading.made.get("discriminator", {}).get("loss") == "ragan"
-    played = reading.choose(f"{game}gan_type", GAMES, "there is no such game here", default="vanilla")
+    played = reading.choose(f"{game}gan_type", GAMES, "no equivalent GAN loss", default="vanilla")
     if not relativistic:
         reading.put("discriminator.loss", played)
     elif played != "bce":
@@ -322,18 +326,18 @@ def _game(reading: _Reading) -> None:
     reading.refuse_unless(f"{game}fake_label_val", (0, 0.0), "generated pictures count as 0")
     reading.put("loss.adversarial", reading.number(f"{game}loss_weight", 1.0))
     reading.take(f"{game}type")
-    reading.refuse_unless("train.net_d_init_iters", (0,), "no discriminator learns alone first; see head_start")
+    reading.refuse_unless("train.net_d_init_iters", (0,), "not supported; see discriminator.head_start")
     kind = reading.options.get("network_d.type")
-    name = reading.choose("network_d.type", DISCRIMINATORS, "no discriminator here is like it")
+    name = reading.choose("network_d.type", DISCRIMINATORS, "no equivalent discriminator")
     reading.put("discriminator.name", name)
     reading.put("discriminator.options", {"width": reading.take("network_d.num_feat", 64)})
     reading.refuse_unless("network_d.num_in_ch", (3,), "pictures have three channels")
-    reading.refuse_unless("network_d.skip_connection", (True,), "the U-Net has skips")
+    reading.refuse_unless("network_d.skip_connection", (True,), "the U-Net always has skip connections")
     if name == "srgan":
         reading.take("network_d.input_size")
-        reading.differences.append(f"network_d: {kind} becomes the SRGAN paper's, whose layers differ a little")
+        reading.differences.append(f"network_d: {kind} becomes the SRGAN paper's, whose layers differ slightly")
     if weights := reading.take("path.pretrain_network_d"):
-        reading.refused.append(f"path.pretrain_network_d: {weights}: a discriminator begins with fresh weights here")
+        reading.refused.append(f"path.pretrain_network_d: {weights}: discriminators always start from random weights")
 
 
 def _rest(reading: _Reading) -> None:

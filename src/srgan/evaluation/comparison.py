@@ -29,7 +29,7 @@ def check_order(figure: str, metrics: Sequence[str]) -> None:
     """Raise `InvalidConfig` when pictures scored by ``metrics`` cannot be ordered by ``figure``."""
     known = [name for name in metrics if FIGURES[name].kind != "set"]
     if figure not in known:
-        raise InvalidConfig(f"pictures cannot be ordered by {figure!r} here. Choose one of: {', '.join(known)}")
+        raise InvalidConfig(f"cannot sort the pictures by {figure!r}. Choose one of: {', '.join(known)}")
 
 
 class Comparison:
@@ -42,17 +42,17 @@ class Comparison:
 
     def __init__(self, reports: Mapping[str, EvaluationReport]) -> None:
         if ORIGINAL in reports:
-            raise InvalidConfig(f"the references are called {ORIGINAL}; choose another label")
+            raise InvalidConfig(f"the label {ORIGINAL} is reserved for the references; choose another")
         about = {(r.dataset, r.protocol, r.scale, r.metrics) for r in reports.values()}
         if len(about) != 1:
             scales = ", ".join(f"{label} x{report.scale}" for label, report in reports.items())
-            raise InvalidConfig(f"only models on the same pictures, at one scale, can be compared, not {scales}")
+            raise InvalidConfig(f"models can only be compared on the same pictures and at the same scale, not {scales}")
         self.full = dict(reports)
         """As they were given, each over all its pictures."""
         scored = [{score.name for score in report.scores} for report in reports.values()]
         common = set.intersection(*scored)
         if not common:
-            raise InvalidDataset(f"there is no picture that all of {', '.join(reports)} could be scored on")
+            raise InvalidDataset(f"no picture could be scored for all of {', '.join(reports)}")
         self.left_out = sorted(set.union(*scored) - common)
         """Pictures that only some could be scored on."""
         self.reports = {label: report.only(common) for label, report in reports.items()}

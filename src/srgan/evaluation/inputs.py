@@ -170,13 +170,13 @@ class _Files:
         )
         found = [path for name in dict.fromkeys(names) for path in self._by_stem.get(name, [])]
         if len(found) != 1:
-            fault = "nothing belongs to" if not found else f"{' and '.join(path.name for path in found)} belong to"
-            raise InvalidImage(f"{self._folder}: {fault} {reference.name}: one of {', '.join(names[:3])} is wanted")
+            fault = "nothing matches" if not found else f"{' and '.join(path.name for path in found)} match"
+            raise InvalidImage(f"{self._folder}: {fault} {reference.name}; expected one of {', '.join(names[:3])}")
         pixels = read_picture(found[0], limits=limits).colour
         if pixels.shape[:2] != size:
             raise InvalidImage(
-                f"{found[0]}: {pixels.shape[1]} x {pixels.shape[0]} pixels, where {size[1]} x {size[0]} belong to "
-                f"{reference.name} at x{scale}"
+                f"{found[0]}: {pixels.shape[1]} x {pixels.shape[0]} pixels, but "
+                f"{reference.name} at x{scale} needs {size[1]} x {size[0]}"
             )
         return from_uint8(to_uint8(pixels))
 

@@ -41,27 +41,29 @@ class EvaluateJob(Modelled, Job):
     APART: ClassVar[frozenset[str]] = Modelled.APART | {"folder", "csv", "html", "save_dir", "save_inputs", "record"}
 
     kind: Literal["evaluate"] = "evaluate"
-    models: tuple[str, ...] = Field(default=(), description="Names, families or paths of models, or a resampler.")
+    models: tuple[str, ...] = Field(default=(), description="Names, families or paths of models, or a plain resampler.")
     folder: Path = Field(description="Folder of high-resolution pictures.")
     results: tuple[str, ...] = Field(
-        default=(), description="Folders of pictures that other programs have enlarged, each as DIR or LABEL=DIR."
+        default=(), description="Folders of pictures upscaled by other programs, each as DIR or LABEL=DIR."
     )
-    limit: int | None = Field(default=None, ge=1, description="Only the first so many pictures, by name.")
-    metrics: tuple[str, ...] = Field(default=("psnr", "ssim"), description="Figures.")
-    degrade: str | None = Field(default=None, description="Spoil the small pictures: blur, noise, jpeg, or mixed.")
-    seed: int = Field(default=0, ge=0, description="Of degrade: how strongly each.")
-    low_dir: Path | None = Field(default=None, description="Small pictures to enlarge, instead of making them.")
-    csv: Path | None = Field(default=None, description="Also a line for each picture as CSV.")
-    html: Path | None = Field(default=None, description="Also a page with the pictures of all models.")
-    worst_by: str = Field(default="psnr", description="The figure, of the first model, that orders the page.")
-    save_dir: Path | None = Field(default=None, description="Folder for the enlarged pictures.")
-    save_inputs: Path | None = Field(default=None, description="Folder for the small pictures.")
-    record: bool = Field(default=False, description="Write the means into the bundle's model.toml.")
+    limit: int | None = Field(default=None, ge=1, description="Use only the first N pictures, by name.")
+    metrics: tuple[str, ...] = Field(default=("psnr", "ssim"), description="Metrics.")
+    degrade: str | None = Field(
+        default=None, description="Degrade the low-resolution inputs: blur, noise, jpeg, or mixed."
+    )
+    seed: int = Field(default=0, ge=0, description="Random seed of degrade.")
+    low_dir: Path | None = Field(default=None, description="Folder of low-resolution inputs, instead of downscaling.")
+    csv: Path | None = Field(default=None, description="Also write one line per picture as CSV.")
+    html: Path | None = Field(default=None, description="Also write an HTML page with the pictures of all models.")
+    worst_by: str = Field(default="psnr", description="Metric of the first model that sorts the page.")
+    save_dir: Path | None = Field(default=None, description="Folder for the upscaled pictures.")
+    save_inputs: Path | None = Field(default=None, description="Folder for the low-resolution inputs.")
+    record: bool = Field(default=False, description="Store the mean scores in the bundle's model.toml.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> EvaluateJob:
         if self.degrade is not None and self.low_dir is not None:
-            raise ValueError("degrade and low_dir contradict each other; give one of them")
+            raise ValueError("degrade and low_dir cannot be combined")
         if self.record:
             self._check_recordable()
         return self
@@ -69,14 +71,14 @@ class EvaluateJob(Modelled, Job):
     def _check_recordable(self) -> None:
         """Raise ValueError where the means would not be the model's own on all pictures, under the protocol."""
         if len(self.models) != 1 or self.results or self.degrade or self.low_dir:
-            raise ValueError("record: only one model, on the inputs of the protocol, has figures for its model.toml")
+            raise ValueError("record: needs exactly one model and the standard inputs")
         if self.limit is not None:
-            raise ValueError("record: the means of a part of the pictures are not recorded; leave out the limit")
+            raise ValueError("record: cannot be combined with a limit, as scores must be of all pictures")
         if self.models[0] in RESIZE_MODELS:
             raise ValueError(f"record: {self.models[0]} is plain resampling and has no model.toml")
         if changing := [name for name in _CHANGING if getattr(self.upscale, name)]:
             names = " and ".join(f"upscale.{name}" for name in changing)
-            raise ValueError(f"record: {names} would give other figures than the model's own")
+            raise ValueError(f"record: {names} cannot be used, as it changes the model's scores")
 
 
 def run_evaluate(job: EvaluateJob, *, report: Report | None = None, stop: Stop | None = None) -> Outcome:
@@ -172,18 +174,18 @@ def _contenders(job: EvaluateJob, opened: ExitStack) -> list[_Contender]:
 def _check_labels(contenders: list[_Contender]) -> None:
     """Raise `InvalidConfig` for contenders that cannot be told apart or compared."""
     if not contenders:
-        raise InvalidConfig("nothing to score: name a model, or give the folder of finished pictures with --results")
+        raise InvalidConfig("nothing to score: name a model, or give a folder of upscaled pictures with --results")
     labels = [_file_name(one.label) for one in contenders]
     if doubled := sorted({label for label in labels if labels.count(label) > 1}):
-        raise InvalidConfig(f"two of those to score are called {doubled[0]}; --results LABEL=DIR gives another name")
+        raise InvalidConfig(f"the label {doubled[0]} is used twice; choose another with --results LABEL=DIR")
     for one in contenders:
         elsewhere = isinstance(one.made_by, Results)
         if one.label == ORIGINAL or (one.label == BICUBIC and elsewhere):
-            way = "--results LABEL=DIR gives another name" if elsewhere else "name the model by its path"
-            raise InvalidConfig(f"{one.label}: comparisons have a line of this name already; {way}")
+            way = "choose another label with --results LABEL=DIR" if elsewhere else "name the model by its path"
+            raise InvalidConfig(f"{one.label}: this label is reserved; {way}")
     if len(scales := {one.scale for one in contenders}) > 1:
         said = ", ".join(f"{one.label} x{one.scale:g}" for one in contenders)
-        raise InvalidConfig(f"models are compared at one scale, not {said}; give --scale {min(scales):g}")
+        raise InvalidConfig(f"models must be compared at the same scale, not {said}; give --scale {min(scales):g}")
 
 
 def _loss_features(model: str, scale: float | None) -> tuple[str, ...]:

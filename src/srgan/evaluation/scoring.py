@@ -174,7 +174,7 @@ class Trial:
         least, what = max(sides)
         if min(height, width) < least:
             size, needed = f"{reference.shape[1]} x {reference.shape[0]}", -(-least // scale) * scale
-            raise InvalidImage(f"{path}: {size} pixels are too few for {what}: it takes {needed} each way")
+            raise InvalidImage(f"{path}: {size} pixels are too few for {what}, which needs at least {needed} per side")
         reference = reference[:height, :width]
         small = self._inputs.small(path, reference, scale, self._limits)
         truth, small = alike(from_uint8(reference), small)
@@ -205,7 +205,7 @@ class Trial:
         for folder in folders:
             if folder.exists() and any(home.samefile(read) for home in _homes(folder) for read in kept):
                 raise CannotWrite(
-                    f"{folder}: pictures are read from this folder, and could be replaced; choose another"
+                    f"{folder}: this is an input folder, and its pictures could be overwritten; choose another"
                 )
         for folder in folders:
             try:
@@ -370,13 +370,13 @@ class _Figures:
     def warnings(self, trained_with: Collection[str], patches: _Patches) -> list[str]:
         """What is to be said of the figures beside them."""
         said = [
-            f"{name}: {features} was a loss in this model's training, so this figure flatters it"
+            f"{name}: {features} was a loss in this model's training, so this score is biased in its favour"
             for name in self.names
             if (features := FIGURES[name].features) in trained_with
         ]
         if patches.count < 2:
             return said + [
-                f"{name}: left out, there are fewer than two patches: it takes larger or more pictures"
+                f"{name}: left out, as there are fewer than two patches: use larger or more pictures"
                 for name in self._over_all
             ]
         if "fd-squeeze" in self.names and patches.count < FEW_PATCHES:
@@ -407,5 +407,5 @@ def _homes(folder: Path) -> set[Path]:
 def whole_scale(scale: float) -> int:
     """``scale`` as an int. Raises `InvalidConfig` when it is not a whole number of at least 2."""
     if scale != int(scale) or scale < 2:
-        raise InvalidConfig(f"a model is evaluated at a whole scale of at least 2, not at {scale:g}")
+        raise InvalidConfig(f"models are evaluated at an integer scale of at least 2, not {scale:g}")
     return int(scale)

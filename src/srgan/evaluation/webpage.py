@@ -53,8 +53,8 @@ def comparison_page(
     shown = f"; the {MOST} worst of {len(names)} are shown" if len(names) > MOST else ""
     parts = [
         start_page(title, _STYLE + "".join(starmap(_shows, enumerate(drawer.labels)))),
-        f"<h1>{as_text(title)}</h1>\n<p>{len(names)} pictures, those first on which {as_text(ours)} is worst by "
-        f"{worst_by}{shown}. {_explained(len(comparison.reports) > 1)}</p>\n",
+        f"<h1>{as_text(title)}</h1>\n<p>{len(names)} pictures, sorted by {worst_by} of "
+        f"{as_text(ours)}, worst first{shown}. {_explained(len(comparison.reports) > 1)}</p>\n",
         *_notes(comparison),
         _means(comparison),
         f"<h2>The worst {len(worst)}</h2>\n" if others else "<h2>Pictures</h2>\n",
@@ -218,17 +218,17 @@ def _value(mean: Mean | float) -> float:
 
 def _explained(several: bool) -> str:
     differ = "the models differ most" if several else "it differs most from the original"
-    bold = " Bold is the best of the models, whether or not the intervals tell them apart." if several else ""
+    bold = " The best model is in bold, even if the confidence intervals overlap." if several else ""
     return (
-        f"Each begins with the part where {differ}, at twice its size and without loss. Choose above the whole picture "
-        f"what it shows; the arrow keys then switch in place.{bold}"
+        f"Each begins with the region where {differ}, at twice its size, lossless. Choose above the whole picture "
+        f"which result to show; the arrow keys switch between them.{bold}"
     )
 
 
 def _notes(comparison: Comparison) -> Iterator[str]:
     """What must be known before the figures are read."""
     if comparison.first.protocol != PROTOCOL:
-        yield f"<p>Not the usual protocol: {as_text(comparison.first.protocol)}.</p>\n"
+        yield f"<p>Not the standard protocol: {as_text(comparison.first.protocol)}.</p>\n"
     if comparison.warnings:
         lines = "".join(f"<li>{as_text(warning)}</li>\n" for warning in comparison.warnings)
         yield f'<ul class="warning">\n{lines}</ul>\n'
@@ -269,7 +269,7 @@ def _about(comparison: Comparison) -> str:
 
 def _ran(report: EvaluationReport) -> str:
     if report.backend == "files":
-        return "results of another program; what it was trained with, this page does not know"
+        return "results of another program; its training losses are unknown"
     where = with_name(report.device, report.device_name)
     return f"model {report.model} on {report.backend}/{where}, {report.precision}"
 

@@ -63,7 +63,7 @@ def encode(
     """
     format = format_of(None, format)
     if quality is not None and not 1 <= quality <= 100:
-        raise InvalidConfig(f"the quality is 1 to 100, not {quality}")
+        raise InvalidConfig(f"quality must be 1 to 100, not {quality}")
     plan = plan_for(like, format)
     check_format(format, size[1], size[0], plan.samples)
     _check_installed(format)

@@ -254,8 +254,8 @@ def format_of(target: str | os.PathLike[str] | None, format: str | None = None) 
     suffix = Path(target).suffix
     if found := _by_suffix().get(suffix.lower()):
         return found
-    what = f"the suffix {suffix!r}" if suffix else "a missing suffix"
-    raise InvalidConfig(f"{target}: {what} says no format that can be written; choose one of {', '.join(_by_suffix())}")
+    what = f"the suffix {suffix!r} is not a format that can be written" if suffix else "the name has no suffix"
+    raise InvalidConfig(f"{target}: {what}; choose one of {', '.join(_by_suffix())}")
 
 
 def check_format(format: str, width: int, height: int, channels: int) -> None:
@@ -266,14 +266,16 @@ def check_format(format: str, width: int, height: int, channels: int) -> None:
     format = format_of(None, format)
     held = FORMATS[format]
     if max(width, height) > held.max_side:
-        limit = f"ends at {held.max_side:,} a side"
+        limit = f"{held.max_side:,} pixels per side"
     elif width * height > held.max_pixels:
-        limit = f"is opened again up to {held.max_pixels:,} pixels only"
+        limit = f"{held.max_pixels:,} pixels"
     elif format == "BMP" and (width * channels + 3) * height >= 2**32 - 4096:
-        limit = "ends at 4 GiB"
+        limit = "4 GiB"
     else:
         return
-    raise LimitExceeded(f"{width} x {height} pixels do not fit into {format}, which {limit}; choose PNG or TIFF")
+    raise LimitExceeded(
+        f"{width} x {height} pixels are too large for {format}, which is limited to {limit}; choose PNG or TIFF"
+    )
 
 
 def estimate_bytes(size: tuple[int, int], channels: int, bit_depth: int, format: str) -> int:

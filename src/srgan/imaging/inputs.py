@@ -51,28 +51,28 @@ UNSUPPORTED = re.compile(r"unsupported|not supported|not configured|not implemen
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What an input may be at most. Checked before its pixels are decoded."""
+    """Limits for inputs, checked before pixels are decoded."""
 
     max_bytes: int = 1 << 30
-    """Bytes of the file."""
+    """Largest file, in bytes."""
     max_pixels: int = 250_000_000
-    """Width times height."""
+    """Largest width times height."""
     max_side: int = 200_000
-    """Width or height."""
+    """Largest width or height."""
     max_frames: int = 10_000
-    """Frames of an animation, pages of a TIFF."""
+    """Largest number of animation frames or TIFF pages."""
     damaged: Literal["refuse", "keep"] = "refuse"
-    """What becomes of a picture whose pixels are damaged: it is no input, or what is left of it is taken, with a
-    warning. Only of JPEG, TIFF and PNG something is left."""
+    """Pictures with damaged pixel data: refuse them, or keep what can still be decoded (JPEG, PNG, TIFF) and log a
+    warning."""
 
     def check_size(self, width: int, height: int) -> None:
-        """Raises `InvalidImage` for no pixels and `LimitExceeded` for too many; the message does not name the input."""
+        """Raises `InvalidImage` for an empty picture and `LimitExceeded` for a too large one, without its name."""
         if width < 1 or height < 1:
             raise InvalidImage(f"has no pixels ({width} x {height})")
         if max(width, height) > self.max_side:
-            raise LimitExceeded(f"{width} x {height} pixels, the limit is {self.max_side:,} a side")
+            raise LimitExceeded(f"{width} x {height} pixels, the limit is {self.max_side:,} per side")
         if width * height > self.max_pixels:
-            raise LimitExceeded(f"{width} x {height} pixels, the limit is {self.max_pixels:,} in all")
+            raise LimitExceeded(f"{width} x {height} pixels, the limit is {self.max_pixels:,} in total")
 
 
 DEFAULT_LIMITS = Limits()
@@ -96,7 +96,7 @@ def opened(source: Source, name: str, limits: Limits) -> BinaryIO:
     if not isinstance(source, str | os.PathLike):
         if not hasattr(source, "read"):
             kind = type(source).__name__
-            raise InvalidImage(f"a picture is read from a path, bytes or an open binary file, not from {kind}")
+            raise InvalidImage(f"a picture must be a path, bytes or an open binary file, not {kind}")
         return _drained(source, name, limits)
     try:
         stream = open(source, "rb")  # noqa: SIM115 (handed to the caller, who closes it)
@@ -215,6 +215,6 @@ def translated(name: str, kind: str, told: Told | None = None) -> Iterator[None]
         detail = "".join(c for c in " ".join(lines).strip() if c.isprintable()) or type(error).__name__
         if UNSUPPORTED.search(detail):
             raise InvalidImage(
-                f"{name}: this kind of {kind} is not supported ({detail[:200]}); save it anew"
+                f"{name}: this kind of {kind} is not supported ({detail[:200]}); convert it with another program"
             ) from error
         raise InvalidImage(f"{name}: damaged or truncated {kind}: {detail[:200]}") from error

@@ -192,22 +192,22 @@ def _format_of(stream: BinaryIO, name: str) -> str:
 
 
 def read_picture(source: Source, *, limits: Limits = DEFAULT_LIMITS) -> Picture:
-    """Read the picture at a path, in bytes or in an open binary file (from where it stands).
+    """Read a picture from a path, bytes or an open binary file (from its current position).
 
-    What comes out, of every format alike:
+    For every format:
 
-    - 16 bit stays 16 bit, gray stays gray, however dark. Bilevel becomes gray; a palette becomes RGB, or RGBA when it
-      has transparency (of BMP and GIF, which have no gray of their own, a plain gray palette becomes gray).
-    - Values without a known range (floating point, signed and 32-bit integers) stay as they are when they lie in
-      [0, 1]; else their least and greatest value become 0 and 1 and stand in `Picture.levels`. Black stays at 0 and
-      white at 1 where the values only reach beyond on the other side. NaN and infinity are refused.
-    - Colours are brought into the working space by the embedded profile or by what the file says in numbers
-      (`Picture.space`, `Picture.described`); CMYK becomes RGB. A profile that is for other pixels, and numbers that
-      mean nothing, are dropped with a warning.
-    - Alpha becomes straight. The orientation that EXIF (or else XMP) states is applied and reset.
+    - 16 bit stays 16 bit, gray stays gray. Bilevel becomes gray; a palette becomes RGB, or RGBA if it has transparency
+      (gray for the plain gray palettes of BMP and GIF, which have no gray mode).
+    - Values without a known range (floating point, signed and 32-bit integers) are kept if they are in [0, 1]; else
+      their minimum and maximum become 0 and 1 and are stored in `Picture.levels`. Black stays 0 and white 1 where the
+      values exceed the range on the other side only. NaN and infinity are refused.
+    - Colours are converted to the working space by the embedded profile or the numeric colour description
+      (`Picture.space`, `Picture.described`); CMYK becomes RGB. A profile for another kind of picture and meaningless
+      numbers are dropped with a warning.
+    - Premultiplied alpha becomes straight. The orientation of EXIF (or else XMP) is applied and reset.
 
-    Raises `InvalidImage`, `LimitExceeded`, `OutOfMemory`, and `MissingDependency` where the format needs the extra
-    ``formats``, with one line that names the input.
+    Raises `InvalidImage`, `LimitExceeded`, `OutOfMemory`, and `MissingDependency` if the format needs the extra
+    ``formats``; the message is one line that names the input.
     """
     with open_input(source, limits=limits) as file:
         return file.picture()

@@ -52,45 +52,44 @@ class Density(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
-    """A picture with what belongs to it.
+    """A picture with its colour profile and metadata.
 
     ``pixels`` is float32, H x W x C, straight (not premultiplied) alpha, values in [0, 1]; C is 1 gray, 2 gray and
-    alpha, 3 RGB, 4 RGBA. Colours stand in the space that networks work in: with the tone curve of sRGB, whatever the
-    file had (see ``space``). Raises `InvalidImage` when the shape or type is another one.
+    alpha, 3 RGB, 4 RGBA. Colours are in the working space of the networks: with the tone curve of sRGB, whatever the
+    file had (see ``space``). Raises `InvalidImage` for a wrong shape or type.
     """
 
     pixels: NDArray[np.float32]
     bit_depth: int = 8
-    """Bits of one channel in the source: 8, 16, or 32 for floating point. Writers keep it where the format can."""
+    """Bits per channel in the source: 8, 16, or 32 for floating point. Writers keep it if the format supports it."""
     levels: tuple[float, float] = (0.0, 1.0)
-    """Of floating point: the values in the file that stand for 0 and 1 here. Writers go back to them."""
+    """For floating point: the file's values that correspond to 0 and 1 here. Writers restore them."""
     icc_profile: bytes | None = None
-    """The embedded colour profile, as it stood in the file."""
+    """The embedded colour profile, unchanged."""
     described: Described | None = None
-    """What the file's colours are where it says so in numbers, which then count more than ``icc_profile``."""
+    """Colour description by numbers (such as `cICP`), which takes precedence over ``icc_profile``."""
     space: ColourSpace | None = None
-    """The way from the file's colours to those in ``pixels`` and back; None when they are the same."""
+    """Conversion between the file's colours and ``pixels``; None when they are the same."""
     premultiplied: bool = False
-    """Whether the file held colours that were multiplied by alpha. Writers that can do so again."""
+    """Whether the file had premultiplied alpha. Writers restore it if the format supports it."""
     exif: bytes | None = None
     """EXIF as a bare TIFF stream (no ``Exif`` prefix), orientation already applied and reset."""
     xmp: bytes | None = None
     """The XMP packet."""
     iptc: bytes | None = None
-    """IPTC-IIM records, as they stand in TIFF's tag 33723 and inside JPEG's Photoshop resources."""
+    """IPTC-IIM records, as in TIFF's tag 33723 and JPEG's Photoshop resources."""
     text: tuple[tuple[str, str], ...] = ()
-    """Keywords and texts as PNG has them, in order; a comment of JPEG or GIF has the keyword ``Comment``."""
+    """Keywords and texts as in PNG, in order; a comment of JPEG or GIF has the keyword ``Comment``."""
     dpi: tuple[float, float] | None = None
     """Horizontal and vertical resolution in pixels per inch."""
     density: Density | None = None
-    """In place of ``dpi``: the scale of a picture that measures something, or the shape of a pixel."""
+    """Instead of ``dpi``: the physical scale of a measured picture, or the pixel aspect ratio."""
     tags: Mapping[int, tuple[int, bytes]] = field(default_factory=dict)
-    """Tags of a TIFF that have no place in EXIF (georeference, page): the type of the values, and those, little-endian.
-    """
+    """TIFF tags that are not EXIF (georeference, page): the type of the values, and the values, little-endian."""
     lost: tuple[str, ...] = ()
-    """What else was in the file and is not in this object, in words."""
+    """Descriptions of what else was in the file and is not kept."""
     name: str = ""
-    """What messages call the picture."""
+    """Name of the picture in messages."""
     format: str | None = None
     """Format of the source: `PNG`, `JPEG`, ..."""
 
@@ -98,7 +97,7 @@ class Picture:
         pixels = self.pixels
         if pixels.dtype != np.float32 or pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or not pixels.size:
             shape = " x ".join(map(str, pixels.shape))
-            raise InvalidImage(f"a picture is float32 of shape height x width x 1..4, not {pixels.dtype} {shape}")
+            raise InvalidImage(f"a picture must be float32 of shape height x width x 1..4, not {pixels.dtype} {shape}")
 
     def __repr__(self) -> str:
         channels = {1: "gray", 2: "gray and alpha", 3: "RGB", 4: "RGBA"}[self.pixels.shape[2]]
@@ -106,7 +105,7 @@ class Picture:
 
     @property
     def per_inch(self) -> tuple[float, float] | None:
-        """Pixels per inch, whatever length the file counts by."""
+        """Pixels per inch, whatever unit the file uses."""
         return self.density.per_inch if self.dpi is None and self.density is not None else self.dpi
 
     @property

@@ -196,13 +196,13 @@ def _levels(stored: Stored) -> tuple[float, float]:
         with np.errstate(over="ignore", invalid="ignore"):  # said below
             values = _straight(strip, stored)
         if not (math.isfinite(float(values.min())) and math.isfinite(float(values.max()))):
-            raise InvalidImage("holds values that are no numbers (NaN or infinity)")
+            raise InvalidImage("contains NaN or infinite values")
         colour = values[..., : stored.channels - stored.alpha]
         low, high = min(low, float(colour.min())), max(high, float(colour.max()))
     low = low if low < 0 or low > 1 else 0.0
     high = high if high > 1 or high < 0 else 1.0
     if high - low > _MOST_SPAN:
-        raise InvalidImage(f"holds values too far apart ({low:.3g} to {high:.3g})")
+        raise InvalidImage(f"the range of its values is too large ({low:.3g} to {high:.3g})")
     return (low, high) if high > low else (low, low + max(1.0, math.ulp(low)))  # beside 1e20, 1 is nothing
 
 
@@ -224,7 +224,7 @@ def _strips(stored: Stored, like: Picture, orientation: int, name: str, told: To
             left -= len(strip)
             if not left and stored.faults is not None and (found := stored.faults.found):
                 more = f", and {len(found) - 1} faults more" if len(found) > 1 else ""
-                warn(f"damaged, and what is left of it was taken: {found[0]}{more}.")
+                warn(f"damaged, decoded as far as possible: {found[0]}{more}.")
         yield strip
 
 

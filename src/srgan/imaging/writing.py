@@ -89,11 +89,11 @@ def write_picture(
 ) -> Path:
     """Write ``picture`` to ``target`` and return its path.
 
-    The file is made beside the target, flushed to the disk, opened again and only then renamed: the target is the whole
-    new picture or what it was before. ``verify`` says whether its header is read again then, or with ``pixels`` all of
-    it. Pixels are encoded as `encode_picture` says. Raises `InvalidConfig` for an unknown format, `LimitExceeded` when
-    the format is too small for the picture, and `CannotWrite` when the target exists and ``overwrite`` is false or when
-    anything else stands in the way.
+    The file is written under a temporary name, flushed to disk, opened again and then renamed, so the target is either
+    the complete new picture or unchanged. ``verify`` selects what is read back: the header, or with ``pixels`` the
+    whole file. Pixels are encoded as described in `encode_picture`. Raises `InvalidConfig` for an unknown format,
+    `LimitExceeded` if the picture is too large for the format, and `CannotWrite` if the target exists and ``overwrite``
+    is false, or for any other write error.
     """
     size = (picture.height, picture.width)
     return write_strips(

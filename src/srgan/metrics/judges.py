@@ -69,35 +69,35 @@ FIGURES: dict[str, Figure] = {
     "psnr": Figure(kind="fidelity", more_is_better=True, digits=2, says="dB, always given"),
     "ssim": Figure(kind="fidelity", more_is_better=True, says="always given"),
     "consistency": Figure(
-        kind="input", more_is_better=True, digits=2, says="PSNR in dB of the result made small again against the input"
+        kind="input", more_is_better=True, digits=2, says="PSNR in dB of the downscaled result against the input"
     ),
     "colour-shift": Figure(
-        kind="input", more_is_better=False, digits=2, says="mean delta E 2000 of the result made small again"
+        kind="input", more_is_better=False, digits=2, says="mean delta E 2000 of the downscaled result"
     ),
     "grid": Figure(
         kind="input",
         more_is_better=False,
         digits=2,
-        says="energy at the periods of the scale; about 1 is none",
+        says="spectral energy at the periods of the scale; 1 means no grid",
         aim=1.0,
     ),
     "lpips-unweighted": Figure(
-        kind="picture", more_is_better=False, features=SQUEEZENET, says="LPIPS's form, all channels weighing the same"
+        kind="picture", more_is_better=False, features=SQUEEZENET, says="as LPIPS, with equal weights for all channels"
     ),
     "dists-squeeze": Figure(
-        kind="picture", more_is_better=False, features=SQUEEZENET, says="DISTS's form, all channels weighing the same"
+        kind="picture", more_is_better=False, features=SQUEEZENET, says="as DISTS, with equal weights for all channels"
     ),
     "stlpips-alex": Figure(
         kind="picture", more_is_better=False, features=ALEXNET, says="ST-LPIPS; needs the package stlpips-pytorch"
     ),
     "fd-squeeze": Figure(
-        kind="set", more_is_better=False, features=SQUEEZENET, digits=2, says="Frechet distance of patches; no FID"
+        kind="set", more_is_better=False, features=SQUEEZENET, digits=2, says="Frechet distance of patches; not FID"
     ),
     "kid-squeeze": Figure(
         kind="set", more_is_better=False, features=SQUEEZENET, digits=3, says="kernel distance of patches, unbiased"
     ),
     "niqe-photos": Figure(
-        kind="blind", more_is_better=False, features=PHOTOGRAPHS, digits=2, says="NIQE's form, without a reference"
+        kind="blind", more_is_better=False, features=PHOTOGRAPHS, digits=2, says="as NIQE, needs no reference"
     ),
 }
 

@@ -50,7 +50,7 @@ class Bundle:
     def open(cls, path: str | os.PathLike[str]) -> Bundle:
         """Open the folder or zip file at ``path``, or the folder of the `model.toml` at ``path``; loads no weights.
 
-        Raises `ModelNotFound` where there is nothing, `CorruptModel` where there is no sound `model.toml`.
+        Raises `ModelNotFound` if there is no such path, `CorruptModel` if there is no valid `model.toml`.
         """
         path = Path(path)
         if path.name == INFO_FILE:
@@ -71,7 +71,7 @@ class Bundle:
         data = _read(self.path, name, MAX_FILE_BYTES)
         if hashlib.sha256(data).hexdigest() != self.info.files[name]:
             raise CorruptModel(
-                f"{self.path}: {name} does not have the SHA-256 that {INFO_FILE} states; fetch the model again"
+                f"{self.path}: {name} does not match its SHA-256 in {INFO_FILE}; download the model again"
             )
         return data
 
@@ -100,7 +100,7 @@ def _read(path: Path, name: str, limit: int) -> bytes:
         raise CorruptModel(f"{path}: {name} cannot be read: {error.strerror or error}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
         # What zipfile raises on damaged bytes, and on archives that need a password.
-        raise CorruptModel(f"{path}: not a sound folder or zip file with {name}: {error}") from error
+        raise CorruptModel(f"{path}: not a valid folder or zip file with {name}: {error}") from error
 
 
 def _read_from_folder(path: Path, name: str, limit: int) -> bytes:
@@ -144,7 +144,7 @@ def write_bundle(target: str | os.PathLike[str], info: ModelInfo, files: Mapping
     contents = {INFO_FILE: info_to_toml(info).encode(), **files}
     try:
         if target.is_dir() and any(target.iterdir()) and not (target / INFO_FILE).is_file():
-            raise CannotWrite(f"{target}: is a folder that holds no model bundle; it is not replaced")
+            raise CannotWrite(f"{target}: is a folder without a model bundle and will not be replaced")
         target.parent.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:

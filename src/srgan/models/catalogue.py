@@ -24,7 +24,7 @@ def user_folder() -> Path:
 
 
 def list_models() -> list[Bundle]:
-    """All models that can be named, shipped ones first, each group by name. Damaged ones are logged and left out."""
+    """All installed models, shipped ones first, each group sorted by name. Damaged ones are logged and left out."""
     bundles = []
     for path in _paths():
         try:
@@ -35,12 +35,12 @@ def list_models() -> list[Bundle]:
 
 
 def find_model(name: str | os.PathLike[str], scale: float | None = None) -> Bundle:
-    """The model that ``name`` means: a model's name (`fast-x2`), a family (`fast`) or a path to a bundle.
+    """Find a model by its name (`fast-x2`), its family (`fast`) or the path of a bundle.
 
-    In a family, ``scale`` picks the member whose own scale is the smallest that reaches it, else the largest; without
-    ``scale`` the x4 member is taken where there is one. A `pathlib.Path` is always a path; a text is one when it has a
-    separator, ends in ``.zip`` or ``model.toml``, or names a bundle in the current folder and no model.
-    Raises `ModelNotFound`, which lists the names there are, and `CorruptModel`.
+    In a family, ``scale`` selects the member with the smallest sufficient scale, else the largest; the default is the
+    x4 member, if there is one. A `pathlib.Path` is always a path; a string is a path if it has a separator, ends in
+    ``.zip`` or ``model.toml``, or names a bundle in the current folder but no model. Raises `ModelNotFound`, which
+    lists the available names, and `CorruptModel`.
     """
     text = os.fspath(name)
     separators = {os.sep, os.altsep or os.sep}
@@ -60,7 +60,7 @@ def find_model(name: str | os.PathLike[str], scale: float | None = None) -> Bund
         if text == path.name.removesuffix(".zip"):
             return Bundle.open(path)  # damaged, which this will say, or known to itself by another name
     if text and Path(text).exists():
-        raise ModelNotFound(f"{text}: is no model, which would be a folder or a .zip file with {INFO_FILE} in it")
+        raise ModelNotFound(f"{text}: is not a model: a model is a folder or .zip file that contains {INFO_FILE}")
     known = sorted({b.info.family or b.info.name for b in bundles} | {b.info.name for b in bundles})
     raise ModelNotFound(
         f"There is no model {text!r}. Models: {', '.join(known) or 'none'}; or give the path of a bundle"
@@ -68,7 +68,7 @@ def find_model(name: str | os.PathLike[str], scale: float | None = None) -> Bund
 
 
 def _paths() -> Iterator[Path]:
-    """Where bundles seem to be, in the order of `list_models`."""
+    """Paths of possible bundles, in the order of `list_models`."""
     for folder in (SHIPPED, user_folder()):
         try:
             inside = sorted(folder.iterdir())

@@ -27,14 +27,14 @@ class Quality(_Record):
     """One measured figure of a model, as `srgan evaluate` reports it."""
 
     dataset: str = Field(description="Name of the folder of reference pictures.")
-    pictures: int = Field(ge=1, description="How many pictures were scored.")
-    psnr: float = Field(description="Mean PSNR in dB: Y channel, `scale` pixels of border left out, rounded to 8 bit.")
+    pictures: int = Field(ge=1, description="Number of pictures scored.")
+    psnr: float = Field(description="Mean PSNR in dB: Y channel, 8 bit, ignoring a border of `scale` pixels.")
     ssim: float = Field(description="Mean SSIM under the same protocol.")
-    baseline_psnr: float | None = Field(default=None, description="The same PSNR of plain bicubic enlargement.")
+    baseline_psnr: float | None = Field(default=None, description="PSNR of bicubic upscaling under the same protocol.")
 
 
 class Provenance(_Record):
-    """Where a model comes from, so that anyone can make it again."""
+    """Origin of a model, so that it can be reproduced."""
 
     corpus: str = Field(default="", description="The training pictures: source, number and licences.")
     recipe: str = Field(default="", description="The training recipe.")
@@ -44,37 +44,41 @@ class Provenance(_Record):
     seed: int | None = Field(default=None, description="Seed of the run.")
     commit: str = Field(default="", description="Commit of srgan that trained the model.")
     trained_on: str = Field(default="", description="Hardware, time and library versions of the run.")
-    parent: str = Field(default="", description="The model whose weights this one started from.")
+    parent: str = Field(default="", description="The model whose weights training started from.")
     loss_features: tuple[str, ...] = Field(
         default=(),
-        description="Feature networks that a training loss looked through, such as `SqueezeNet 1.1 (ImageNet, Caffe "
-        "release)`. Figures with the same features flatter the model.",
+        description="Feature networks of the training losses, such as `SqueezeNet 1.1 (ImageNet, Caffe release)`. "
+        "Metrics with the same features are biased in favour of the model.",
     )
 
 
 class ModelInfo(_Record):
-    """What `model.toml` holds.
+    """Contents of `model.toml`.
 
-    A picture goes in as N x `channels` x H x W in `value_range`, and comes out `scale` times larger.
+    The network takes N x `channels` x H x W in `value_range` and returns pictures `scale` times larger.
     """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, description="Unique name, such as `fast-x4`.")]
-    family: str = Field(default="", description="Models that differ in scale only share a family: `fast`.")
+    family: str = Field(
+        default="", description="Family name, shared by models that differ only in scale, such as `fast`."
+    )
     version: str = Field(default="1.0.0", description="Version of the weights.")
-    description: str = Field(default="", description="One sentence for people who choose.")
+    description: str = Field(default="", description="One-sentence description.")
     network: str = Field(description="Name of the architecture in `srgan.networks`.")
     network_options: dict[str, Any] = Field(
-        default_factory=dict, description="Arguments of the architecture but the scale."
+        default_factory=dict, description="Arguments of the architecture, without the scale."
     )
     outputs: tuple[str, ...] = Field(
         default=(),
-        description="Names of the pictures that the model's graph gives, in its order, the first by default: what "
-        "`--strategy` chooses from. `members` is no picture but those of all members of an ensemble, one after the "
-        "other in channels. Empty for a model that gives one.",
+        description="Names of the outputs of the model's graph, in its order; the first is the default. `--strategy` "
+        "selects one. `members` is the outputs of all members of an ensemble, concatenated along the channels. Empty "
+        "for a model with one output.",
     )
-    scale: int = Field(ge=1, le=16, description="Enlargement of one run.")
-    channels: int = Field(default=3, ge=1, le=4, description="Colour channels in and out.")
-    value_range: tuple[float, float] = Field(default=(0.0, 1.0), description="Range of the pixel values in and out.")
+    scale: int = Field(ge=1, le=16, description="Scale factor.")
+    channels: int = Field(default=3, ge=1, le=4, description="Colour channels of input and output.")
+    value_range: tuple[float, float] = Field(
+        default=(0.0, 1.0), description="Range of the pixel values of input and output."
+    )
     radius: int = Field(ge=0, description="Receptive radius in input pixels: tiles need this much overlap to be exact.")
     multiple: int = Field(default=1, ge=1, description="Height and width of the input must be a multiple of this.")
     minimum: int = Field(default=1, ge=1, description="Smallest height and width of the input.")
@@ -98,7 +102,7 @@ class ModelInfo(_Record):
 
     @property
     def digest(self) -> str:
-        """One SHA-256 for all weights: that of the lines ``name hash`` of all files in the order of their names.
+        """SHA-256 of all weights: of the lines ``name hash`` of all files, sorted by name.
 
         Empty when the bundle lists no files.
         """

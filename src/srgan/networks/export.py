@@ -87,7 +87,7 @@ def _check_description(module: Network, info: Described) -> None:
     for field in ("scale", "channels", "radius", "multiple", "outputs"):
         stated, real = getattr(info, field), getattr(module, field)
         if stated != real:
-            raise UnsupportedModel(f"{info.name}: the description states {field} {stated}, the network has {real}")
+            raise UnsupportedModel(f"{info.name}: model.toml says {field} {stated}, but the network has {real}")
 
 
 def _rounded(module: Network, name: str) -> Network:

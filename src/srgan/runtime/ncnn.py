@@ -217,7 +217,7 @@ class NcnnSession:
 
 
 def _lost(model: str, threads: int) -> Any:
-    raise DeviceUnavailable(f"{model}: Vulkan does not outlive a fork, and this process was forked; {ADVICE}")
+    raise DeviceUnavailable(f"{model}: Vulkan does not survive a fork, and this process was forked; {ADVICE}")
 
 
 def survey() -> Survey:
@@ -266,7 +266,7 @@ def _threads(engine: Any) -> int:
 def _cpu_precision(engine: Any, options: Any, precision: str) -> str:
     options.use_vulkan_compute = False
     if precision == "fp16" and not engine.cpu_support_arm_asimdhp():
-        raise InvalidConfig("ncnn computes in fp32 or bf16 on this processor, not in fp16")
+        raise InvalidConfig("ncnn supports fp32 and bf16 on this processor, not fp16")
     for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic"):
         setattr(options, name, precision == "fp16")
     options.use_bf16_storage = precision == "bf16"
@@ -276,7 +276,7 @@ def _cpu_precision(engine: Any, options: Any, precision: str) -> str:
 def _vulkan_precision(options: Any, precision: str) -> str:
     options.use_vulkan_compute = True
     if precision == "bf16":
-        raise InvalidConfig("ncnn computes in fp32 or fp16 on Vulkan devices, not in bf16")
+        raise InvalidConfig("ncnn supports fp32 and fp16 on Vulkan devices, not bf16")
     options.use_fp16_packed = options.use_fp16_storage = precision != "fp32"
     # Sums in 16 bits would lose what the stored 16 bits keep.
     options.use_fp16_arithmetic = False
@@ -415,7 +415,7 @@ def _vulkan_device(device: str) -> Device:
     if not real:
         raise DeviceUnavailable(
             f"there is no Vulkan GPU, only a software renderer, slower than the CPU itself: {_listing(found)}; "
-            f"ask for {found[0].device} by its number to use it all the same"
+            f"ask for {found[0].device} by its number to use it anyway"
         )
     best = f"vulkan:{_engine().get_default_gpu_index()}"
     return next((entry for entry in real if entry.device == best), real[0])

@@ -67,7 +67,7 @@ def open_onnx(
     kind, _, index = device.partition(":")
     provider = PROVIDERS.get(kind)
     if provider is None:
-        raise InvalidConfig(f"The onnx backend knows no device {device!r}. It knows: {', '.join(PROVIDERS)}")
+        raise InvalidConfig(f"The onnx backend has no device {device!r}. Choose one of: {', '.join(PROVIDERS)}")
     if provider not in engine.get_available_providers():
         raise DeviceUnavailable(_no_provider(kind))
     options, arithmetic = _provider_options(kind, index, precision)
@@ -137,7 +137,7 @@ class OnnxSession:
                 raise closed(self.info)
             if self._session is None:
                 if self.info.device != "cpu":
-                    raise DeviceUnavailable(f"{self.info.model}: {self.info.device} does not outlive a fork; {ADVICE}")
+                    raise DeviceUnavailable(f"{self.info.model}: {self.info.device} does not survive a fork; {ADVICE}")
                 self._session = self._begin()
             return self._session
 
@@ -209,7 +209,7 @@ def _provider_options(kind: str, index: str, precision: str) -> tuple[dict[str, 
     if kind == "tensorrt" and precision == "fp16":
         return {**options, "trt_fp16_enable": "1"}, "fp16"
     if precision not in ("auto", "fp32"):
-        raise InvalidConfig(f"The onnx backend computes in fp32 on {kind}, not in {precision}")
+        raise InvalidConfig(f"The onnx backend supports only fp32 on {kind}, not {precision}")
     if kind == "cuda":
         return {**options, "use_tf32": "1" if precision == "auto" else "0"}, "tf32" if precision == "auto" else "fp32"
     return options, "fp32"

@@ -1,4 +1,4 @@
-"""`open_session`: from a model's name to something that runs, on the best device that is really there."""
+"""`open_session`: from a model's name to a running session on the best available device."""
 
 from __future__ import annotations
 
@@ -85,22 +85,21 @@ def open_session(
     threads: int = 0,
     output: str | Sequence[str] = (),
 ) -> Session:
-    """Open ``model`` for running.
+    """Open ``model`` on a device.
 
-    ``model`` is a name, a path or a bundle (see `srgan.models.find_model`, which ``scale`` is for), or one of
-    `RESIZE_MODELS` for plain enlargement by ``scale`` (rounded up; 4 when None).
+    ``model`` is a name, a path or a bundle (see `srgan.models.find_model`, also for ``scale``), or one of
+    `RESIZE_MODELS` for plain resampling by ``scale`` (rounded up; default 4).
 
     ``device`` is ``auto``, ``cpu``, ``gpu`` (any), ``cuda``, ``vulkan``, ``mps``, ``directml``, ``tensorrt``, ``rocm``,
     ``migraphx``, ``coreml`` or ``openvino``, with ``:N`` for the N-th of its kind. ``backend`` is ``auto`` or a name in
-    `BACKENDS`, ``precision`` ``auto``, ``fp32``, ``fp16`` or ``bf16``. ``auto`` takes the first that works of: CUDA, a
-    real Vulkan GPU, the CPU; never a software imitation of a GPU. ``threads`` of 0 means the physical cores that this
-    process may use.
+    `BACKENDS`, ``precision`` ``auto``, ``fp32``, ``fp16`` or ``bf16``. ``auto`` uses the first available of: CUDA, a
+    Vulkan GPU, the CPU; never a software renderer. ``threads`` 0 means all physical cores that this process may use.
 
-    ``output`` is for a model that gives several pictures, such as an ensemble: a name in `ModelInfo.outputs`, without
-    which it is the first, or several, whose channels then come one after the other. No more is computed than they need.
+    ``output`` is for a model with several outputs, such as an ensemble: a name in `ModelInfo.outputs` (default: the
+    first), or several names, whose channels are concatenated. Only what they need is computed.
 
-    What is asked for by name is taken or refused, never replaced: `DeviceUnavailable`, `MissingDependency`,
-    `UnsupportedModel` or `InvalidConfig` says why. Also raises `ModelNotFound` and `CorruptModel`.
+    A device or backend requested by name is never replaced by another: `DeviceUnavailable`, `MissingDependency`,
+    `UnsupportedModel` or `InvalidConfig` is raised instead. Also raises `ModelNotFound` and `CorruptModel`.
     """
     _check(backend, device, precision, threads)
     wanted = (output,) if isinstance(output, str) and output else tuple(output)
@@ -125,7 +124,9 @@ def _check(backend: str, device: str, precision: str, threads: int) -> None:
     if kind not in _DEVICES:
         raise InvalidConfig(f"There is no device {device!r}. Choose one of: {', '.join(_DEVICES)}")
     if colon and (kind in ("auto", "cpu", "gpu") or not (index.isdigit() or kind == "openvino")):
-        raise InvalidConfig(f"{device!r} is not a device: a kind such as cuda or vulkan, and then :0, :1, ...")
+        raise InvalidConfig(
+            f"{device!r} is not a device name; use a kind such as cuda or vulkan, optionally with :0, :1, ..."
+        )
 
 
 def _check_outputs(name: str, there: tuple[str, ...], wanted: tuple[str, ...]) -> None:
@@ -144,7 +145,7 @@ def _open_kernel(kernel: Kernel, scale: float | None, backend: str, device: str)
     from srgan.runtime.resize import ResizeSession
 
     if backend not in ("auto", "resize"):
-        raise UnsupportedModel(f"{kernel} is plain resampling, not a network: it has no form for the {backend} backend")
+        raise UnsupportedModel(f"{kernel} is plain resampling, not a network, so the {backend} backend cannot run it")
     if device not in ("auto", "cpu"):
         raise DeviceUnavailable(f"{kernel} is plain resampling, which runs on the CPU only, not on {device}")
     factor = 4 if scale is None else max(1, math.ceil(scale))
@@ -173,7 +174,7 @@ def _open(bundle: Bundle, backend: str, device: str, precision: str, threads: in
     kind = kinds.pop() if len(kinds) == 1 else DeviceUnavailable
     if kind is MissingDependency:
         kind = DeviceUnavailable
-    raise kind(f"{name} cannot run as asked: {reasons}")
+    raise kind(f"{name} cannot run as requested: {reasons}")
 
 
 def _candidates(bundle: Bundle, backend: str, device: str) -> list[tuple[str, str]]:
@@ -194,7 +195,7 @@ def _candidates(bundle: Bundle, backend: str, device: str) -> list[tuple[str, st
         pairs = [(name, device) for name, place in _PREFERENCE if place == kind]
     pairs = [pair for pair in pairs if backend in ("auto", pair[0])]
     if not pairs:
-        raise InvalidConfig(f"The {backend} backend knows no device {device!r}")
+        raise InvalidConfig(f"The {backend} backend has no device {device!r}")
     runnable = [pair for pair in pairs if bundle.has(FORMS[pair[0]])]
     if not runnable:
         wanted = " or ".join(sorted({FORMS[name] for name, _ in pairs}))

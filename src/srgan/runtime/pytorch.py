@@ -49,7 +49,7 @@ def open_torch(
     if precision == "auto":
         precision = "fp16" if place.type == "cuda" else "fp32"
     if precision == "fp16" and place.type == "cpu":
-        raise InvalidConfig("torch computes in fp32 or bf16 on the CPU, not in fp16")
+        raise InvalidConfig("torch supports fp32 and bf16 on the CPU, not fp16")
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     crew = Crew(1, "srgan-torch")
     network = crew.do(partial(_placed, bundle, outputs, place, dtype))
@@ -97,7 +97,7 @@ class TorchSession:
         if network is None:
             raise closed(self.info)
         if self._lost:
-            raise DeviceUnavailable(f"{self.info.model}: {self.info.device} does not outlive a fork; {ADVICE}")
+            raise DeviceUnavailable(f"{self.info.model}: {self.info.device} does not survive a fork; {ADVICE}")
         return self._crew.do(partial(self._run, network, batch))
 
     def _run(self, network: torch.nn.Module, batch: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -182,7 +182,7 @@ def _device(device: str) -> torch.device:
             raise DeviceUnavailable("torch finds no Apple GPU (mps) on this machine")
         return torch.device("mps")
     if device != "cpu":
-        raise InvalidConfig(f"The torch backend knows no device {device!r}. It knows: cpu, cuda, mps")
+        raise InvalidConfig(f"The torch backend has no device {device!r}. Choose one of: cpu, cuda, mps")
     return torch.device("cpu")
 
 

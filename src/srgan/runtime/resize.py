@@ -22,11 +22,11 @@ def open_resize(
 ) -> ResizeSession:
     """Bicubic enlargement by ``bundle``'s scale, without its weights: what the model is measured against."""
     if MEMBERS in outputs:
-        raise InvalidConfig("The resize backend runs no network, so there are no members that could disagree")
+        raise InvalidConfig("The resize backend has no ensemble members whose disagreement could be measured")
     if device not in ("auto", "cpu"):
         raise DeviceUnavailable(f"The resize backend runs on the CPU only, not on {device}")
     if precision not in ("auto", "fp32"):
-        raise InvalidConfig(f"The resize backend computes in fp32, not in {precision}")
+        raise InvalidConfig(f"The resize backend supports only fp32, not {precision}")
     return ResizeSession("bicubic", bundle.info.scale)
 
 

@@ -14,27 +14,27 @@ from srgan.models.info import WORKING_BYTES_PER_PIXEL, ModelInfo
 
 @dataclass(frozen=True, kw_only=True)
 class SessionInfo:
-    """What a caller must know to feed a session."""
+    """Properties of a session that its caller needs."""
 
     model: str
     """Name of the model, for messages and provenance."""
     version: str = ""
-    """The model's own version; empty where there is none."""
+    """Version of the model; empty if it has none."""
     sha256: str = ""
-    """What tells the model's weights from others, see `ModelInfo.digest`; empty where there are none."""
+    """Hash of the model's weights, see `ModelInfo.digest`; empty if it has none."""
     scale: int
     """The output is this many times larger in both directions."""
     channels: int = 3
-    """Colour channels that `Session.run` takes and gives."""
+    """Colour channels of input and output."""
     outputs: tuple[str, ...] = ()
-    """What was asked for of a model that gives several pictures, see `srgan.open_session`; empty for other models."""
+    """The selected outputs of a model with several, see `srgan.open_session`; empty for other models."""
     picture: bool = True
-    """Whether what comes out is a picture. A map may be black or flat where the input is not."""
+    """Whether the output is a picture. A map may be black or flat where the input is not."""
     radius: int = 0
     """Receptive radius in input pixels: tiles that overlap by this much join without a seam."""
     margin: int = 0
-    """Input pixels that the picture is continued by on every side, and the result cut by again: a network that sees
-    zeros beyond the border shifts the colours beside it."""
+    """Input pixels of padding to add on every side and to crop from the result: with zero padding, networks shift the
+    colours near the border."""
     multiple: int = 1
     """Height and width of the input must be multiples of this."""
     minimum: int = 1
@@ -46,18 +46,18 @@ class SessionInfo:
     device: str = "cpu"
     """Device as `srgan.open_session` takes it for this backend: `cpu`, `cuda:0`, `vulkan:0`."""
     device_name: str = ""
-    """What the device's maker calls it, where the engine tells and it is not the CPU."""
+    """Product name of the device, if known and not the CPU."""
     precision: str = "fp32"
-    """Arithmetic in use: `fp32`, `tf32`, `fp16`, `bf16`."""
+    """Precision in use: `fp32`, `tf32`, `fp16`, `bf16`."""
 
     @property
     def where(self) -> str:
-        """The device for people: `cpu`, `vulkan:0 (its name)`."""
+        """The device for display: `cpu`, `vulkan:0 (product name)`."""
         return with_name(self.device, self.device_name)
 
 
 def with_name(device: str, name: str) -> str:
-    """A device for people."""
+    """A device for display."""
     return f"{device} ({name})" if name else device
 
 
@@ -92,7 +92,7 @@ def describe(
 
 
 class Session(Protocol):
-    """A model on a device. A session may be used from one thread at a time unless it says otherwise."""
+    """A model on a device. Use a session from one thread at a time unless its class says otherwise."""
 
     @property
     def info(self) -> SessionInfo: ...
@@ -102,20 +102,19 @@ class Session(Protocol):
 
         ``batch`` is float32, N x C x H x W, C = ``info.channels``, values in [0, 1], H and W multiples of
         ``info.multiple`` and at least ``info.minimum``. The result is float32, N x C x (scale*H) x (scale*W); values
-        may leave [0, 1] a little, the caller clips. Of several outputs the channels come one after the other. Raises
+        may slightly exceed [0, 1]; the caller clips. Several outputs are concatenated along the channels. Raises
         `srgan.errors.OutOfMemory` when the engine runs out of memory; the session can be used again afterwards, with a
         smaller batch. Raises `srgan.errors.Closed` after `close`.
         """
         ...
 
     def close(self) -> None:
-        """Give back the model's memory and the engine's, when the runs that have begun have ended. May be called again;
-        ``info`` stays."""
+        """Release the memory of model and engine, after running calls have finished. May be called again."""
         ...
 
 
 class Closing:
-    """``session``, which may have no `close` of its own, as those written before there was one."""
+    """Adds `close` to a ``session`` that has none."""
 
     def __init__(self, session: Session) -> None:
         self._session: Session | None = session

@@ -1,4 +1,4 @@
-"""Training: a job in, a model bundle out. `RECIPES` lists the ways to get there."""
+"""Training: turns a job into a model bundle, by one of the `RECIPES`."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ LIBRARIES = ("torch", "lightning_fabric", "safetensors", "onnx", "onnxruntime", 
 
 
 def train(job: TrainJob | TrainConfig, *, report: Report | None = None, stop: Stop | None = None) -> Bundle:
-    """Train a model as ``job`` says and return its bundle: that in ``output.runs / name / version``, or the copy.
+    """Train a model and return its bundle: that in ``output.runs / name / version``, or the copy at ``job.output``.
 
-    A configuration stands for the job of training as it says. An unfinished run that trains the same is continued, bit
-    for bit on a CPU, unless the job has ``resume`` off. ``report`` is told by `TrainStep`, and ``stop`` asked after
-    each: when it is set, a checkpoint is written and `Cancelled` raised. A run whose numbers stay not finite goes back
-    to its last good checkpoint with lower learning rates, up to `OptimiserSection.recoveries` times.
+    A configuration alone means a job with default options. An unfinished run of the same training is continued, bit for
+    bit on a CPU, unless ``resume`` is off. ``report`` is called with a `TrainStep`, and ``stop`` checked after each
+    step: when it is set, a checkpoint is written and `Cancelled` raised. After persistent NaN or infinite values the
+    run returns to its last good checkpoint with lower learning rates, up to `OptimiserSection.recoveries` times.
 
-    It can be called from any thread, and leaves the process as it was. Several devices are worked by processes that are
-    started here, see `train_apart`; of those that torchrun has started, each takes its part, and all return the bundle.
-    Raises what the recipe raises, and `MissingDependency` without the `train` extra: before the first step, though the
-    last libraries are needed only after the last.
+    It can be called from any thread and leaves the process state unchanged. For several devices it starts processes of
+    its own, see `train_apart`; processes started by torchrun each take their part, and all return the bundle. Raises
+    what the recipe raises, and `MissingDependency` without the `train` extra, before the first step.
     """
     job = job if isinstance(job, TrainJob) else TrainJob(config=job)
     _check_libraries()

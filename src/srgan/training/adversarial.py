@@ -62,7 +62,7 @@ def adversarial(config: AdversarialConfig, *, resume: bool, report: Report, stop
     if perceptual is not None:
         check_patch(perceptual.network, "loss.features", config)
     if not config.network.init_from:
-        log.warning("network.init_from is empty: a GAN that starts from nothing rarely ends well")
+        log.warning("network.init_from is empty: training a GAN from scratch rarely works well")
     for module in (network, discriminator, perceptual):
         if module is not None:
             module.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub
@@ -109,8 +109,7 @@ def make_discriminator(section: DiscriminatorSection) -> nn.Module:
     penalised = section.loss == "wgan-gp" or section.r1
     if penalised and any(isinstance(layer, nn.BatchNorm2d) for layer in discriminator.modules()):
         raise InvalidConfig(
-            "discriminator: a gradient penalty needs a critic without batch norm, which mixes the pictures of a "
-            'batch: set discriminator.options.norm = "none"'
+            'discriminator: the gradient penalty excludes batch norm: set discriminator.options.norm = "none"'
         )
     return discriminator
 

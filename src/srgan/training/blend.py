@@ -35,7 +35,7 @@ def blend(shares: Mapping[str, float], target: Path, *, name: str, family: str =
     """
     total = sum(shares.values())
     if len(shares) < 2 or min(shares.values()) < 0 or not 0 < total < float("inf"):
-        raise InvalidConfig("a blend needs two models or more, with shares from 0 of which one is larger: fast=0.3")
+        raise InvalidConfig("a blend needs at least two models with shares of 0 or more, not all 0, such as fast=0.3")
     bundles = {text: find_model(text) for text in shares}
     first = next(iter(bundles.values())).info
     for text, bundle in bundles.items():
@@ -44,8 +44,8 @@ def blend(shares: Mapping[str, float], target: Path, *, name: str, family: str =
     alike = likeness(states)
     if not alike >= ONE_ANCESTOR:
         raise InvalidConfig(
-            f"{', '.join(shares)}: began apart (likeness {alike:.2f}, at least {ONE_ANCESTOR:g} is needed), so between "
-            "their weights lies nothing of use. Blend models that were trained on from one"
+            f"{', '.join(shares)}: not trained from the same start (similarity {alike:.2f}, at least {ONE_ANCESTOR:g} "
+            "needed), so their weights cannot be averaged"
         )
     parts = [share / total for share in shares.values()]
     network = build(first.network, first.scale, **first.network_options).deploy()
@@ -80,11 +80,13 @@ def blend(shares: Mapping[str, float], target: Path, *, name: str, family: str =
 
 def _check_kind(text: str, info: ModelInfo, first: ModelInfo) -> None:
     if info.outputs:
-        raise InvalidConfig(f"{text}: is an ensemble; blend its members, or take its strategy soup")
+        raise InvalidConfig(f"{text}: is an ensemble; blend its members, or use its strategy soup")
     kinds = [(kind.network, kind.scale, kind.channels, kind.network_options) for kind in (info, first)]
     if kinds[0] != kinds[1]:
         said = [f"{network!r} x{scale} with {options}" for network, scale, _, options in kinds]
-        raise InvalidConfig(f"{text}: is {said[0]}, and {first.name} {said[1]}: only equal networks can be blended")
+        raise InvalidConfig(
+            f"{text}: is {said[0]}, and {first.name} {said[1]}: only identical architectures can be blended"
+        )
     if info.licence != first.licence:
         raise InvalidConfig(f"{text}: has the licence {info.licence!r}, and {first.name} {first.licence!r}")
 

@@ -35,14 +35,14 @@ PositiveInt = Annotated[int, Field(ge=1)]
 def _named(path: Any) -> Any:
     """An empty text would be the current folder, with all that lies in it."""
     if path == "":
-        raise ValueError("must be a path; . is the current folder")
+        raise ValueError("must be a path; use . for the current folder")
     return path
 
 
 def _sound(name: Any) -> Any:
     if isinstance(name, str) and not re.search(NAME_PATTERN, name):
         raise ValueError(
-            "must be of small letters, digits, dots, dashes and underscores, 64 at most, the first a letter or digit"
+            "must be at most 64 lower-case letters, digits, dots, dashes or underscores; first a letter or digit"
         )
     return name
 
@@ -52,20 +52,20 @@ ModelName = Annotated[str, Field(pattern=NAME_PATTERN), BeforeValidator(_sound)]
 
 
 class NetworkSection(Section):
-    """Which network is trained."""
+    """The network to train."""
 
     name: str = Field(
-        default="fast", description="Architecture: srresnet, turbo, fast, balanced, quality or a plug-in's."
+        default="fast", description="Architecture: srresnet, turbo, fast, balanced, quality, or one from a plug-in."
     )
-    scale: int = Field(default=4, ge=1, le=16, description="Enlargement that the network learns.")
+    scale: int = Field(default=4, ge=1, le=16, description="Scale factor of the network.")
     options: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the architecture, such as width = 64."
     )
     init_from: str = Field(
         default="",
-        description="Bundle (name or path) to start from. Weights whose shapes fit are taken; "
-        "a new scale gets a new head; fast grows into quality. Or a .pth file of another program, with params_ema or "
-        "params, whose layers are the same.",
+        description="Bundle (name or path) to start from. Weights with matching shapes are used; a different scale "
+        "gets a new head; fast can be widened to quality. Or a .pth file from another program (params_ema or params) "
+        "with the same layers.",
     )
 
 
@@ -74,35 +74,36 @@ class DataSection(Section):
 
     folders: tuple[GivenPath, ...] = Field(
         min_length=1,
-        description="Folders of high-resolution pictures, searched recursively, and lists of them: text files with a "
-        "path on each line, relative to the list's folder.",
+        description="Folders of high-resolution pictures, searched recursively, or text files that list one picture "
+        "per line, relative to the folder of the list.",
     )
     low_folders: tuple[GivenPath, ...] = Field(
         default=(),
-        description="Low-resolution counterparts, one folder or list for each of folders: the same paths below the "
-        "folder, the same lines of the list. Without any they are made as degradation says.",
+        description="Matching low-resolution pictures: one folder or list for each entry of folders, with the same "
+        "relative paths or the same lines. Default: made from the high-resolution pictures, see degradation.",
     )
-    patch: int = Field(default=32, ge=8, le=512, description="Side of a training patch in low-resolution pixels.")
-    batch: PositiveInt = Field(default=16, description="Patches in a batch, on each device.")
+    patch: int = Field(default=32, ge=8, le=512, description="Patch size in low-resolution pixels.")
+    batch: PositiveInt = Field(default=16, description="Batch size per device.")
     tile: int = Field(
-        default=480, ge=32, description="Pictures are kept as tiles of this side, in high-resolution pixels."
+        default=480, ge=32, description="Pictures are cached as tiles of this size, in high-resolution pixels."
     )
     min_detail: float = Field(
         default=0.0,
         ge=0,
-        description="Patches whose mean gradient, in levels of 255, is below this are mostly drawn again.",
+        description="Patches whose mean gradient (in levels of 255) is below this are usually replaced by another "
+        "random patch.",
     )
-    flat_share: Fraction = Field(default=0.1, description="Chance that a patch below min_detail is used all the same.")
+    flat_share: Fraction = Field(default=0.1, description="Probability of using a patch below min_detail anyway.")
     memory_gib: float = Field(
-        default=4.0, gt=0, description="Memory for decoded pictures. A larger dataset is streamed through it."
+        default=4.0, gt=0, description="Memory for decoded pictures, in GiB. A larger dataset is streamed."
     )
     refresh: PositiveInt = Field(
-        default=200, description="When streaming: steps between exchanges of one tile in sixteen."
+        default=200, description="When streaming: replace one tile in sixteen every so many steps."
     )
-    augment: bool = Field(default=True, description="Random flips and quarter turns.")
-    max_pictures: int | None = Field(default=None, ge=1, description="Use only the first so many pictures.")
+    augment: bool = Field(default=True, description="Random flips and rotations by 90 degrees.")
+    max_pictures: int | None = Field(default=None, ge=1, description="Use only the first N pictures.")
     degradation: DegradationSection = Field(
-        default_factory=DegradationSection, description="How low-resolution pictures are made."
+        default_factory=DegradationSection, description="How the low-resolution pictures are made."
     )
 
     @model_validator(mode="after")
@@ -111,150 +112,153 @@ class DataSection(Section):
             return self
         if len(self.low_folders) != len(self.folders):
             raise ValueError(
-                f"low_folders has {len(self.low_folders)} entries and folders {len(self.folders)}: each needs its own"
+                f"low_folders has {len(self.low_folders)} entries but folders has {len(self.folders)}; they must match"
             )
         if self.degradation.kind != "bicubic":
             raise ValueError(
-                "low_folders and degradation.kind are two ways to low-resolution pictures: leave one of them out"
+                "low_folders and degradation.kind cannot be combined: low-resolution pictures are either given or made"
             )
         return self
 
 
 class LossSection(Section):
-    """What the network is trained to make small."""
+    """Loss terms and their weights."""
 
     pixel: Literal["l1", "charbonnier", "mse"] = Field(default="l1", description="Pixel loss.")
-    pixel_weight: float = Field(default=1.0, ge=0, description="Weight of the pixel loss and its spectral part.")
+    pixel_weight: float = Field(default=1.0, ge=0, description="Weight of the pixel loss, fft included.")
     fft: float = Field(
-        default=0.0, ge=0, description="Weight of the L1 distance between the spectra of output and target."
+        default=0.0, ge=0, description="Weight of the L1 loss between the Fourier spectra of output and target."
     )
     mse_after: Fraction = Field(
-        default=1.0, description="Fraction of the steps after which the pixel loss becomes MSE; 1 is never."
+        default=1.0, description="Fraction of the steps after which the pixel loss switches to MSE; 1 means never."
     )
-    perceptual: float = Field(default=1.0, ge=0, description="Adversarial recipe: weight of the feature distance.")
+    perceptual: float = Field(default=1.0, ge=0, description="Recipe adversarial: weight of the perceptual loss.")
     features: Literal["squeezenet", "vgg16", "vgg19"] = Field(
-        default="squeezenet", description="Network whose features are compared. The VGGs need feature_weights."
+        default="squeezenet",
+        description="Feature network of the perceptual loss. The VGG networks need feature_weights.",
     )
     feature_weights: Path | None = Field(
-        default=None, description="File of torchvision's ImageNet weights of the VGG, such as vgg19-dcbb9e9d.pth."
+        default=None, description="torchvision's ImageNet weights file for the VGG network, such as vgg19-dcbb9e9d.pth."
     )
     feature_layers: dict[str, float] = Field(
         default_factory=dict,
-        description="Layers of the VGG with their weights: conv5_4 before the activation, relu5_4 after it, which is "
-        "the SRGAN paper's VGG54 and the default.",
+        description="VGG layers and their weights, such as conv5_4 (before the activation) or relu5_4 (after it; "
+        "VGG54 of the SRGAN paper). Default: relu5_4, or relu5_3 for vgg16.",
     )
     feature_distance: Literal["unit", "l1", "mse"] = Field(
-        default="unit", description="How features are compared: as LPIPS does, scaled to unit length, or as they are."
+        default="unit",
+        description="Distance between features: of unit-length features as in LPIPS, or L1 or MSE of the raw features.",
     )
-    adversarial: float = Field(default=0.1, ge=0, description="Adversarial recipe: weight of the discriminator.")
+    adversarial: float = Field(default=0.1, ge=0, description="Recipe adversarial: weight of the GAN loss.")
     grid: float = Field(
         default=25.0,
         ge=0,
-        description="Adversarial recipe: weight of patterns that are repeated from one enlarged pixel to the next.",
+        description="Recipe adversarial: weight of the loss against checkerboard patterns with the period of the "
+        "scale.",
     )
-    artefact: float = Field(
-        default=0.0, ge=0, description="Adversarial recipe: weight of an extra L1 where artefacts show (LDL)."
-    )
+    artefact: float = Field(default=0.0, ge=0, description="Recipe adversarial: weight of the artefact loss (LDL).")
 
 
 class OptimiserSection(Section):
-    """How the weights are moved."""
+    """Optimiser and learning-rate schedule."""
 
     kind: Literal["adam", "muon"] = Field(
-        default="adam", description="muon: orthogonalised momentum for the inner kernels, Adam for the rest."
+        default="adam",
+        description="Optimiser. muon: orthogonalised momentum for the inner convolutions, Adam for the rest.",
     )
     learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate of Adam.")
     muon_learning_rate: float = Field(default=7e-3, gt=0, le=1, description="Peak learning rate of Muon.")
-    betas: tuple[Average, Average] = Field(default=(0.9, 0.99), description="Adam's averaging factors.")
-    warmup: int = Field(default=100, ge=0, description="Steps over which the learning rate rises from zero.")
+    betas: tuple[Average, Average] = Field(default=(0.9, 0.99), description="Betas of Adam.")
+    warmup: int = Field(default=100, ge=0, description="Warm-up steps, over which the learning rate rises from zero.")
     flat: Fraction = Field(
-        default=0.0, description="Fraction of the steps at the peak before the cosine descent begins."
+        default=0.0, description="Fraction of the steps at the peak learning rate before the cosine decay."
     )
     final: Fraction = Field(default=1e-3, description="Learning rate at the last step, as a fraction of the peak.")
     schedule: Literal["cosine", "steps"] = Field(
-        default="cosine", description="steps: the rate is multiplied by gamma at each of the milestones instead."
+        default="cosine",
+        description="Learning-rate schedule: cosine decay, or steps: multiplied by gamma at each milestone.",
     )
     milestones: tuple[Fraction, ...] = Field(
-        default=(0.5,), description="Fractions of the steps after which the rate of the schedule steps falls."
+        default=(0.5,), description="Milestones of the schedule steps, as fractions of the steps."
     )
-    gamma: float = Field(default=0.1, gt=0, le=1, description="What it is multiplied by.")
-    clip: float = Field(default=1.0, gt=0, description="Largest norm of the gradient; a longer one is scaled down.")
-    ema: Average = Field(default=0.999, description="Averaging factor of the weights that are kept.")
-    accumulate: PositiveInt = Field(
-        default=1, description="Batches in each optimiser step, one after the other: a larger batch in the same memory."
+    gamma: float = Field(default=0.1, gt=0, le=1, description="Factor of the schedule steps.")
+    clip: float = Field(default=1.0, gt=0, description="Gradient clipping: maximum norm.")
+    ema: Average = Field(
+        default=0.999, description="Decay of the exponential moving average of the weights, which becomes the model."
     )
+    accumulate: PositiveInt = Field(default=1, description="Gradient accumulation: batches per optimiser step.")
     recoveries: int = Field(
         default=3,
         ge=0,
-        description="How often training may go back to its last good checkpoint when numbers stay not finite.",
+        description="How many times training may return to the last good checkpoint after NaN or infinite values.",
     )
     recovery_rate: float = Field(
-        default=0.5, gt=0, le=1, description="What all learning rates are multiplied by each time it goes back."
+        default=0.5, gt=0, le=1, description="Factor for all learning rates at each such return."
     )
 
 
 class ValidationSection(Section):
-    """How progress is judged."""
+    """Validation during training."""
 
     folder: GivenPath | None = Field(
         default=None,
-        description="Folder of high-resolution pictures that training never sees, each run as a whole: "
-        "of moderate size.",
+        description="Folder of high-resolution validation pictures, not used for training. Each is processed as a "
+        "whole, so use moderate sizes.",
     )
     every: PositiveInt = Field(default=1000, description="Steps between validations.")
-    max_pictures: PositiveInt = Field(default=20, description="Use only the first so many pictures.")
+    max_pictures: PositiveInt = Field(default=20, description="Use only the first N pictures.")
     figures: tuple[
         Literal["lpips-unweighted", "dists-squeeze", "stlpips-alex", "fd-squeeze", "kid-squeeze", "grid"], ...
-    ] = Field(default=(), description="Figures besides PSNR and SSIM, as `srgan evaluate` gives them.")
-    best: str = Field(default="psnr", description="The figure that says which checkpoint is the best.")
+    ] = Field(default=(), description="Metrics besides PSNR and SSIM, as in `srgan evaluate`.")
+    best: str = Field(default="psnr", description="Metric that selects the best checkpoint.")
     patience: int | None = Field(
         default=None,
         ge=1,
-        description="Validations in a row without a better best figure after which training ends early.",
+        description="Stop early after this many validations in a row without improvement of best.",
     )
 
 
 class HardwareSection(Section):
-    """Where the work is done."""
+    """Devices, precision and memory."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="Device to train on.")
     devices: PositiveInt = Field(
         default=1,
-        description="How many devices of this machine train together, each with a process and a batch of its own. "
-        "Recipe ensemble: how many members are trained at a time, on a device each.",
+        description="Number of devices of this machine (data parallel), each with its own process and batch. Recipe "
+        "ensemble: number of members trained at the same time, one per device.",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="Arithmetic. auto takes bf16 where the device computes it quickly, else fp32. fp16 is for CUDA "
-        "devices that are not quick at bf16; each network's loss is scaled to its narrow range.",
+        description="Numeric precision. auto: bf16 where the device supports it well, else fp32. fp16: for CUDA "
+        "devices without fast bf16, with automatic loss scaling.",
     )
-    threads: int = Field(default=0, ge=0, description="CPU threads; 0 takes all.")
+    threads: int = Field(default=0, ge=0, description="CPU threads; 0 means all.")
     compile: bool = Field(
         default=False, description="Compile the network with torch.compile: slower to start, faster on a GPU."
     )
     checkpoint_activations: bool = Field(
         default=False,
-        description="Run residual blocks again for the gradient instead of keeping what they computed: less memory, a "
-        "third more time.",
+        description="Recompute the activations of residual blocks in the backward pass: less memory, a third more "
+        "time.",
     )
 
 
 class OutputSection(Section):
-    """What is kept."""
+    """Model name, checkpoints and logs."""
 
     name: ModelName = Field(default="model", description="Name of the run and of the model.")
-    family: str = Field(default="", description="Name that models of different scale share.")
+    family: str = Field(default="", description="Family name, shared by models that differ only in scale.")
     description: str = Field(default="", description="One sentence about the model.")
-    corpus: str = Field(default="", description="What the training pictures are, for the model's provenance.")
+    corpus: str = Field(default="", description="Description of the training pictures, for the model's provenance.")
     licence: str = Field(default="", description="SPDX identifier of the weights' licence.")
-    runs: Path = Field(default=Path("runs"), description="Folder of all runs; each gets NAME/VERSION in it.")
+    runs: Path = Field(default=Path("runs"), description="Folder for all runs; each gets a sub-folder NAME/NUMBER.")
     checkpoint_every: PositiveInt = Field(
-        default=1000, description="Steps between checkpoints. There is also one at each best validation."
+        default=1000, description="Steps between checkpoints. Each best validation also saves one."
     )
-    keep: PositiveInt = Field(default=3, description="Latest checkpoints that are kept, besides the best.")
+    keep: PositiveInt = Field(default=3, description="Number of recent checkpoints to keep, besides the best.")
     take: Literal["last", "best"] = Field(
         default="last",
-        description="Which averaged weights become the model: the last, or those of the best checkpoint.",
+        description="Checkpoint whose averaged weights become the model.",
     )
     unfit: Literal["refuse", "keep"] = Field(
         default="refuse",
@@ -264,10 +268,10 @@ class OutputSection(Section):
     samples: int = Field(
         default=4,
         ge=0,
-        description="Validation pictures of which each validation shows a piece: bicubic, output and original, in "
-        "RUN/samples and for TensorBoard.",
+        description="Number of validation pictures to show as samples (bicubic, output, original) in RUN/samples and "
+        "TensorBoard.",
     )
-    tensorboard: bool = Field(default=True, description="Write curves for TensorBoard.")
+    tensorboard: bool = Field(default=True, description="Write TensorBoard logs.")
 
 
 RECIPES = Table(
@@ -276,7 +280,7 @@ RECIPES = Table(
     {name: f"srgan.training.recipes:{name.upper()}" for name in ("pretrain", "adversarial", "ensemble", "take")},
 )
 """The ways from a training file to a model: each names a `Recipe`."""
-CHOICE = "Training recipe: pretrain, adversarial, ensemble, take or a plug-in's."
+CHOICE = "Training recipe: pretrain, adversarial, ensemble, take, or one from a plug-in."
 
 
 class TrainConfig(Section):
@@ -287,14 +291,16 @@ class TrainConfig(Section):
 
     recipe: str = Field(default="pretrain", description=CHOICE)
     steps: PositiveInt = Field(default=50_000, description="Optimiser steps of the generator.")
-    seed: int = Field(default=0, ge=0, lt=2**63, description="Seed of everything random.")
-    network: NetworkSection = Field(default_factory=NetworkSection, description="Which network is trained.")
+    seed: int = Field(default=0, ge=0, lt=2**63, description="Random seed.")
+    network: NetworkSection = Field(default_factory=NetworkSection, description="The network to train.")
     data: DataSection = Field(description="The training pictures.")
-    loss: LossSection = Field(default_factory=LossSection, description="What the network is trained to make small.")
-    optimiser: OptimiserSection = Field(default_factory=OptimiserSection, description="How the weights are moved.")
-    validation: ValidationSection = Field(default_factory=ValidationSection, description="How progress is judged.")
-    hardware: HardwareSection = Field(default_factory=HardwareSection, description="Where the work is done.")
-    output: OutputSection = Field(default_factory=OutputSection, description="What is kept.")
+    loss: LossSection = Field(default_factory=LossSection, description="Loss terms and their weights.")
+    optimiser: OptimiserSection = Field(
+        default_factory=OptimiserSection, description="Optimiser and learning-rate schedule."
+    )
+    validation: ValidationSection = Field(default_factory=ValidationSection, description="Validation during training.")
+    hardware: HardwareSection = Field(default_factory=HardwareSection, description="Devices, precision and memory.")
+    output: OutputSection = Field(default_factory=OutputSection, description="Model name, checkpoints and logs.")
 
     @classmethod
     def form_of(cls, values: Mapping[str, Any]) -> type[TrainConfig]:
@@ -337,12 +343,12 @@ class TrainConfig(Section):
     def _contradictions(self) -> Iterator[str]:
         known = ("psnr", "ssim", *self.validation.figures)
         if self.validation.best not in known:
-            yield f"validation.best: {self.validation.best!r} is not among {', '.join(known)}"
+            yield f"validation.best: {self.validation.best!r} must be one of {', '.join(known)}"
         if self.validation.folder is None:
             if self.validation.patience is not None:
-                yield "validation.patience: needs validation.folder, the pictures that it is judged by"
+                yield "validation.patience: needs validation.folder"
             if self.output.take == "best":
-                yield "output.take: the best checkpoint is known by validation only; give validation.folder"
+                yield "output.take: best needs validation.folder"
         patch, tile, scale = self.data.patch, self.data.tile, self.network.scale
         if patch * scale > tile:
             yield f"data.patch {patch} times network.scale {scale} is larger than data.tile {tile}"
@@ -378,7 +384,7 @@ def find_recipe(name: str) -> Recipe:
     """The recipe ``name``. Raises `InvalidConfig` when there is none, and when a plug-in's is not a `Recipe`."""
     recipe = RECIPES.load(name)
     if not isinstance(recipe, Recipe):
-        raise InvalidConfig(f"The plug-in for the recipe {name!r} names no Recipe, but a {type(recipe).__name__}")
+        raise InvalidConfig(f"The plug-in for the recipe {name!r} is not a Recipe but a {type(recipe).__name__}")
     return recipe
 
 

@@ -119,7 +119,7 @@ def _mixes(states: list[dict[str, Tensor]]) -> bool:
     if alike >= ONE_ANCESTOR:
         return True
     log.warning(
-        "there is no soup: its members did not start from the same weights (likeness %.2f, at least %.1f is needed); "
+        "no soup: its members did not start from the same weights (similarity %.2f, at least %.1f is needed); "
         "give them one network.init_from, or set ensemble.soup = false",
         alike,
         ONE_ANCESTOR,

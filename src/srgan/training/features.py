@@ -172,8 +172,8 @@ def check_patch(judge: nn.Module, setting: str, config: TrainConfig) -> None:
     except (ValueError, RuntimeError) as error:  # torch has both for sizes
         reason = " ".join(str(error).split())
         raise InvalidConfig(
-            f"data.patch: {patch} x network.scale {scale} = {side} pixels are too few for {setting}, or not a multiple "
-            f"of what it takes ({reason}): take a larger data.patch"
+            f"data.patch: {patch} x network.scale {scale} = {side} pixels are too few, or not a suitable multiple, "
+            f"for {setting} ({reason}): increase data.patch"
         ) from error
     finally:
         judge.train(training)

@@ -145,7 +145,7 @@ def chosen(config: TrainConfig, run: Run, state: State) -> Network:
             state.load(best)
             log.info("%s: the model is that of step %d, the best", run.folder, state.step)
         else:
-            log.warning("%s: the best checkpoint is gone; the model is that of step %d", run.folder, state.step)
+            log.warning("%s: the best checkpoint is missing; the model is that of step %d", run.folder, state.step)
     return averaged(state)
 
 

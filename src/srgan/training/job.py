@@ -1,4 +1,4 @@
-"""A training as a value, and how far it is. Importing this loads no torch."""
+"""Training jobs and their progress. Importing this loads no torch."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from srgan.training.config import TrainConfig, train_schema
 
 @dataclass(frozen=True, slots=True)
 class TrainStep(Step):
-    """How far a training is, with the figures that its note has as text."""
+    """Training progress, with the numbers that its note has as text."""
 
     loss: float = math.nan
-    """Of a batch a few steps ago at most; NaN before the first was looked at."""
+    """Loss of a recent batch; NaN before the first."""
     psnr: float | None = None
-    """Of the last validation in dB, if there was one."""
+    """PSNR of the last validation in dB, if there was one."""
 
 
 class TrainJob(Job):
     """A training: what `srgan.training.train` does.
 
-    Two jobs of one digest train the same weights, up to rounding where they run on different devices. Therefore an
-    unfinished run of the one is gone on with by the other.
+    Two jobs with the same digest train the same weights, up to rounding on different devices, so one can continue an
+    unfinished run of the other.
     """
 
-    kind: Literal["train"] = Field(default="train", description="Kind of work.")
+    kind: Literal["train"] = Field(default="train", description="Kind of job.")
     config: SerializeAsAny[TrainConfig] = Field(description="The training file.")
     resume: bool = Field(
-        default=True, description="Go on with an unfinished run that trains the same, rather than begin a new one."
+        default=True, description="Continue an unfinished run of the same training instead of starting a new one."
     )
     output: Path | None = Field(
         default=None,
-        description="Where a copy of the finished model goes: a new folder, or a file that ends in .zip.",
+        description="Path for a copy of the finished model: a new folder, or a file ending in .zip.",
     )
 
     APART: ClassVar[frozenset[str]] = frozenset(

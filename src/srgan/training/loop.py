@@ -118,7 +118,9 @@ def _load(checkpoint: Path, run: Run, state: State) -> None:
     """Take ``state`` to ``checkpoint``. A best one that has not outlived what came after is forgotten."""
     state.load(checkpoint)
     if state.best_step and not run.checkpoint(state.best_step).exists():
-        log.warning("%s: the best checkpoint, of step %d, is gone; a new best is sought", run.folder, state.best_step)
+        log.warning(
+            "%s: the best checkpoint (step %d) is missing; the next best will replace it", run.folder, state.best_step
+        )
         state.best_step, state.best = 0, None
 
 
@@ -211,7 +213,7 @@ def _said(loss: float, psnr: float | None, speed: float) -> str:
 def _stop(team: Team, said: str) -> NoReturn:
     """Raise `Cancelled`. The command may have had --fresh, also where the run has been opened anew since."""
     team.part()
-    raise Cancelled(f"{said}; the same command, without --fresh, goes on from there")
+    raise Cancelled(f"{said}; the same command without --fresh continues from there")
 
 
 def _save(sitting: Sitting, stepped: Stepped, *, whatever: bool) -> None:

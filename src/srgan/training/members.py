@@ -23,7 +23,7 @@ from srgan.training.runs import finished_run
 
 MEMBER = "member "
 """In front of a number, in `network.init_from`: the member of that number, of the same ensemble."""
-GO_ON = "the members were stopped; the same command, without --fresh, goes on from there"
+GO_ON = "the members were stopped; the same command without --fresh continues from there"
 
 log = logging.getLogger("srgan")
 

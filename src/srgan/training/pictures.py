@@ -50,7 +50,7 @@ def find_pairs(places: Sequence[Path], low_places: Sequence[Path], scale: int) -
     for place, low_place in zip(places, low_places, strict=True):
         high, low = find_pictures([place]), find_pictures([low_place])
         if place.is_file() != low_place.is_file():
-            raise InvalidDataset(f"{low_place}: goes with {place}, so both must be folders or both lists")
+            raise InvalidDataset(f"{low_place}: belongs to {place}, so both must be folders, or both lists")
         if place.is_dir():
             pairs += _matched(place, high, low_place, low, scale)
         elif len(high) != len(low):

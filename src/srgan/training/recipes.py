@@ -1,4 +1,4 @@
-"""The recipes that come with srgan, and the settings that each adds to those that all share. Loads no torch."""
+"""The built-in recipes and the settings that each adds to the common ones. Loads no torch."""
 
 from __future__ import annotations
 
@@ -11,79 +11,90 @@ from srgan.training.config import CHOICE, Average, PositiveInt, Recipe, TrainCon
 
 
 class DiscriminatorSection(Section):
-    """Whom the generator has to convince."""
+    """Discriminator and GAN loss."""
 
-    name: str = Field(default="unet", description="Architecture: srgan, unet, patch or a plug-in's.")
+    name: str = Field(default="unet", description="Architecture: srgan, unet, patch, or one from a plug-in.")
     options: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the architecture, such as width = 32."
     )
     loss: Literal["bce", "ragan", "lsgan", "hinge", "wgan-gp"] = Field(
-        default="bce", description="The game; ragan is the relativistic average of BCE."
+        default="bce", description="GAN loss; ragan is the relativistic average GAN with BCE."
     )
-    label: float = Field(default=1.0, gt=0.5, le=1, description="What real pictures count as; 0.9 smooths the label.")
-    learning_rate: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate of its Adam.")
-    betas: tuple[Average, Average] = Field(default=(0.9, 0.99), description="Its Adam's averaging factors.")
-    gradient_penalty: float = Field(default=10.0, ge=0, description="Weight of the penalty of wgan-gp.")
-    r1: float = Field(default=0.0, ge=0, description="Weight of the R1 penalty on real pictures; 0 is none.")
-    r1_every: PositiveInt = Field(default=16, description="Discriminator steps from one R1 penalty to the next.")
+    label: float = Field(
+        default=1.0, gt=0.5, le=1, description="Label of real pictures; 0.9 is one-sided label smoothing."
+    )
+    learning_rate: float = Field(
+        default=1e-4, gt=0, le=1, description="Peak learning rate of the discriminator (Adam)."
+    )
+    betas: tuple[Average, Average] = Field(default=(0.9, 0.99), description="Betas of the discriminator's Adam.")
+    gradient_penalty: float = Field(default=10.0, ge=0, description="Weight of the gradient penalty of wgan-gp.")
+    r1: float = Field(default=0.0, ge=0, description="Weight of the R1 penalty; 0 disables it.")
+    r1_every: PositiveInt = Field(default=16, description="Apply the R1 penalty every N discriminator steps.")
     head_start: int = Field(
-        default=0, ge=0, description="Generator steps in which it learns but does not yet count for the generator."
+        default=0,
+        ge=0,
+        description="Train the discriminator for this many generator steps before the GAN loss counts for the "
+        "generator.",
     )
 
 
 class UpdatesSection(Section):
-    """How many steps one takes before it is the other's turn, each with a fresh batch."""
+    """Ratio of generator to discriminator steps. Each step uses a new batch."""
 
-    generator: PositiveInt = Field(default=1, description="Steps of the generator in a row.")
-    discriminator: PositiveInt = Field(default=1, description="Steps of the discriminator in front of them.")
+    generator: PositiveInt = Field(default=1, description="Generator steps in a row.")
+    discriminator: PositiveInt = Field(default=1, description="Discriminator steps before them.")
 
 
 class EnsembleSection(Section):
-    """Which networks are trained, and what is made of them."""
+    """Members of the ensemble and how they are combined."""
 
     members: tuple[dict[str, Any], ...] = Field(
         default=(),
-        description="A table for each member with the settings that are its own, such as recipe, seed, "
-        "loss.adversarial or network.init_from; `member 0` there is the first of them.",
+        description="One table per member with the settings that differ from the rest of the file, such as recipe, "
+        "seed, loss.adversarial or network.init_from; `member 0` there means the first member.",
     )
     fidelity: bool = Field(
         default=True,
-        description="Whether the first member is trained for PSNR, by the recipe pretrain, and the others start from "
-        "it, by the recipe adversarial, unless they say otherwise.",
+        description="By default, train the first member for PSNR (recipe pretrain) and start the others from it "
+        "(recipe adversarial).",
     )
     soup: bool = Field(
-        default=True, description="Also make one network whose weights are the mean of the others' than the first."
+        default=True, description="Also make a network with the mean weights of the members, without the PSNR member."
     )
     fusion_steps: int = Field(
-        default=2000, ge=0, description="Steps of the network that weighs the members at each pixel; 0 for none."
+        default=2000,
+        ge=0,
+        description="Training steps of the fusion network, which weights the members per pixel; 0 for no fusion.",
     )
     fusion_perceptual: float = Field(
         default=0.0,
         ge=0,
-        description="Weight of the feature distance beside the L1 that the fusion makes small. With 0 it trusts hardly "
-        "any but the PSNR member.",
+        description="Weight of the perceptual loss, next to L1, for the fusion network. With 0 it mostly selects the "
+        "PSNR member.",
     )
-    fusion_learning_rate: float = Field(default=2e-3, gt=0, le=1, description="Peak learning rate of its Adam.")
+    fusion_learning_rate: float = Field(
+        default=2e-3, gt=0, le=1, description="Peak learning rate of the fusion network (Adam)."
+    )
 
 
 class AdversarialConfig(TrainConfig):
-    """What the recipe `adversarial` reads."""
+    """Settings of the recipe `adversarial`."""
 
     recipe: str = Field(default="adversarial", description=CHOICE)
     discriminator: DiscriminatorSection = Field(
-        default_factory=DiscriminatorSection, description="Whom the generator has to convince."
+        default_factory=DiscriminatorSection, description="Discriminator and GAN loss."
     )
     updates: UpdatesSection = Field(
-        default_factory=UpdatesSection, description="Steps of the one and the other in turn."
+        default_factory=UpdatesSection, description="Ratio of generator to discriminator steps."
     )
 
 
 class EnsembleConfig(AdversarialConfig):
-    """What the recipe `ensemble` reads: also what its members share, those that are trained by `adversarial` too."""
+    """Settings of the recipe `ensemble`, including those of members trained by `adversarial`."""
 
     recipe: str = Field(default="ensemble", description=CHOICE)
     ensemble: EnsembleSection = Field(
-        default_factory=EnsembleSection, description="Which networks are trained, and what is made of them."
+        default_factory=EnsembleSection, description="Members of the ensemble and how they are combined."
     )
 
 

@@ -74,7 +74,9 @@ class Run:
             raise CannotWrite(f"{path}: {error.strerror or error}") from error
         try:
             if not hold(file):
-                raise CannotWrite(f"{self.folder}: another process trains here; wait for it, or give --fresh")
+                raise CannotWrite(
+                    f"{self.folder}: another process is training in this run; wait for it, or use --fresh"
+                )
             yield
         finally:
             os.close(file)
@@ -166,6 +168,7 @@ def new_run(config: TrainConfig) -> Run:
 
 
 def unfinished_run(config: TrainConfig) -> Run | None:
+<<<<<<< HEAD
     """The newest version that can be continued: it has not finished, and ``config`` trains the same weights.
 
     Where there is none, those that have begun and have not finished are warned of: they are passed over.
@@ -185,6 +188,19 @@ def unfinished_run(config: TrainConfig) -> Run | None:
     for said in passed:
         log.warning("%s, so a new run begins", said)
     return None
+=======
+    """The last version, when it can be continued: it has not finished, and ``config`` trains the same weights."""
+    last = _last_run(config)
+    begun_with = None if last is None or last.bundle.exists() else _config_of(last)
+    if last is None or begun_with is None:
+        return None
+    if others := differences(begun_with, config):
+        log.warning(
+            "%s is unfinished but has different settings (%s), so a new run starts", last.folder, ", ".join(others)
+        )
+        return None
+    return last
+>>>>>>> 8cf003fa034e3aee36d918b4a2f4c5eba2bace8e
 
 
 def finished_run(config: TrainConfig) -> Run | None:

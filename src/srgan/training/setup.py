@@ -51,7 +51,7 @@ def make_fabric(hardware: HardwareSection) -> Any:
     if not there:
         raise InvalidConfig(f"hardware.device: this machine or this build of torch has no {device}")
     if count > there:
-        raise InvalidConfig(f"hardware.devices: there are not {count} devices {device} here, but {there}")
+        raise InvalidConfig(f"hardware.devices: {count} {device} devices requested, but there are {there}")
     check_launch(count)
     precision = _precision(hardware.precision, device)
     strategy = DDPStrategy(
@@ -79,9 +79,7 @@ def _precision(wanted: str, device: str) -> Precision:
 
     if wanted == "fp16":
         if device != "cuda":
-            raise InvalidConfig(
-                f"hardware.precision: fp16 is quick on CUDA devices only, and this one is {device}; take bf16 or fp32"
-            )
+            raise InvalidConfig(f"hardware.precision: fp16 is for CUDA devices, not {device}; use bf16 or fp32")
         # A scaler that does nothing: Fabric's would be one for all networks, whose gradients differ by far.
         return MixedPrecision("16-mixed", device, torch.amp.GradScaler(device, enabled=False))
     if wanted == "bf16" or (wanted == "auto" and _quick_bf16(device)):
@@ -137,9 +135,11 @@ def _save_memory(network: Network, *, compiled: bool) -> None:
     """Switch on `Network.recompute`, or raise `InvalidConfig`."""
     parts = [part for part in network.modules() if isinstance(part, Network) and part.recompute is not None]
     if not parts:
-        raise InvalidConfig("hardware.checkpoint_activations: this network has no residual blocks that could run again")
+        raise InvalidConfig("hardware.checkpoint_activations: this network has no residual blocks to recompute")
     if compiled and any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules()):
-        raise InvalidConfig("hardware.checkpoint_activations: with batch norms it does not go with hardware.compile")
+        raise InvalidConfig(
+            "hardware.checkpoint_activations: cannot be combined with hardware.compile for networks with batch norm"
+        )
     for part in parts:
         part.recompute = True
 

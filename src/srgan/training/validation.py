@@ -75,7 +75,9 @@ class Validator:
             raise InvalidDataset(f"validation.folder: {folder}: no picture here can be used")
         learnt = {path.resolve() for path in find_pictures(training)}
         if known := sum(path.resolve() in learnt for path in used):
-            log.warning("%d of %d pictures to judge by are training pictures: the figures flatter", known, len(used))
+            log.warning(
+                "%d of %d validation pictures are training pictures: the metrics will be too good", known, len(used)
+            )
         # The references' patches never change.
         self._patches = self._features(target for _, target in self._pairs)
         if self._over_all and len(self._patches) < 2:

@@ -85,7 +85,9 @@ class Attempts:
             return self._checked(window)
         except (OutOfMemory, MemoryError) as fault:
             if not self._part_shape(window, pixels // 2):
-                raise OutOfMemory(f"{self._here()}: not even tiles of {_by(window)} pixels fit into memory") from fault
+                raise OutOfMemory(
+                    f"{self._here()}: even tiles of {_by(window)} pixels do not fit into memory"
+                ) from fault
             self._most = pixels // 2
             logger.warning("%s: a tile of %s pixels does not fit into memory", self._here(), _by(window))
         except BadTile as fault:
@@ -155,7 +157,7 @@ class Attempts:
                 return
         if isinstance(fault, OutOfMemory):
             raise fault
-        raise UpscaleFailed(f"{given_up}: {_told(fault)}, whatever was tried. No picture was made") from fault
+        raise UpscaleFailed(f"{given_up}: {_told(fault)} in all attempts. No picture was written") from fault
 
     def _here(self) -> str:
         info = self._session.info

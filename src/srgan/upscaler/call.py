@@ -84,27 +84,27 @@ def upscale(
     overwrite: bool = False,
     **options: Unpack[Options],
 ) -> Any:
-    """Enlarge ``x`` with ``model`` and give the same kind back.
+    """Upscale ``x`` with ``model`` and return the same type.
 
     ``x`` is one of:
 
-    - a path: the result is written to ``output``, or else beside it as PNG (``cat.jpg`` becomes ``cat_x4.png``), and
-      its path is returned; an existing file is replaced only with ``overwrite``
-    - the bytes of a picture file, or a file that is open in binary mode, from where it stands: bytes of a file of the
-      same format (PNG where that cannot be written)
-    - a Pillow image: a Pillow image of the same mode (palettes and other colour models become RGB or RGBA)
-    - an array, height x width or height x width x 1..4 (gray, gray and alpha, RGB, RGBA), of uint8 or uint16, or of
-      floats in [0, 1]: an array of the same type and number of axes
-    - a `Picture`: a `Picture`
+    - a path: the result is written to ``output``, by default next to the input as PNG (``cat.jpg`` becomes
+      ``cat_x4.png``), and its path is returned; an existing file is replaced only with ``overwrite``
+    - the bytes of a picture file, or a file opened in binary mode, read from its current position: returns the bytes of
+      a file of the same format (PNG if that format cannot be written)
+    - a Pillow image: returns a Pillow image of the same mode (palettes and other colour models become RGB or RGBA)
+    - an array, height x width or height x width x 1..4 (gray, gray and alpha, RGB, RGBA), of uint8, uint16, or floats
+      in [0, 1]: returns an array of the same type and number of axes
+    - a `Picture`: returns a `Picture`
 
-    ``model`` is all that `Upscaler` takes, or ``auto`` to choose by the kind of picture, or an `Upscaler`, which saves
-    opening the model anew for every call.
+    ``model`` is anything that `Upscaler` takes, ``auto`` to choose by the content of the picture, or an `Upscaler`,
+    which avoids opening the model for every call.
 
     Options: ``scale``, ``width``, ``height``, ``long_side``, ``resample``, ``report`` and ``stop`` as in
     `Upscaler.upscale`; ``backend``, ``device``, ``precision``, ``threads``, ``tile``, ``memory_limit``, ``tta``,
-    ``fix_colour``, ``alpha``, ``strategy`` and ``trust`` as in `Upscaler`, unless ``model`` is one; for files
-    ``limits`` (`Limits`), ``damaged`` as in it (``keep`` takes what is left of a damaged picture), and ``quality``,
-    ``metadata`` and ``provenance`` as in `Saving`. Raises `SrganError`.
+    ``fix_colour``, ``alpha``, ``strategy`` and ``trust`` as in `Upscaler`, unless ``model`` is one; for files also
+    ``limits`` (`Limits`), ``damaged`` as in `Limits` (``keep`` decodes as much as possible of a damaged picture), and
+    ``quality``, ``metadata`` and ``provenance`` as in `Saving`. Raises `SrganError`.
     """
     call = _Call.of(model, options)
     with nullcontext() if isinstance(call.models, Upscaler) else call.models:
@@ -124,7 +124,7 @@ class _Call:
     def of(cls, model: Any, options: Options) -> _Call:
         opening = [name for name in options if name in Opening.__annotations__]
         if opening and isinstance(model, Upscaler):
-            raise InvalidConfig(f"{', '.join(opening)}: the Upscaler given as model is open already")
+            raise InvalidConfig(f"{', '.join(opening)}: cannot be set, as the given Upscaler is already open")
         given = cast("dict[str, Any]", dict(options))
         report, stop = given.pop("report", None), given.pop("stop", None)
         sizes: Any = {name: given[name] for name in Size.__annotations__ if name in given}
@@ -158,7 +158,7 @@ class _Call:
         if pillow is not None and isinstance(x, pillow.Image):
             return self.image(x)
         kinds = "a path, bytes, an open binary file, a Pillow image, an array or a Picture"
-        raise InvalidImage(f"a picture is {kinds}, not {type(x).__name__}")
+        raise InvalidImage(f"a picture must be {kinds}, not {type(x).__name__}")
 
     def file(self, source: Path, output: str | os.PathLike[str] | None, overwrite: bool) -> Path:
         if output is not None:
@@ -200,7 +200,7 @@ class _Call:
     def array(self, values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim not in (2, 3) or not values.size or (values.ndim == 3 and values.shape[2] > 4):
             raise InvalidImage(
-                f"an array is height x width or height x width x 1..4, not of shape {values.shape}"
+                f"an array must be height x width or height x width x 1..4, not {values.shape}"
                 + ("; channels come last" if values.ndim == 3 and values.shape[0] <= 4 else "")
             )
         pixels = _to_float(values if values.ndim == 3 else values[..., None])
@@ -237,11 +237,11 @@ def _to_float(values: NDArray[Any]) -> NDArray[np.float32]:
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:  # of either byte order
         return from_uint16(values)
     if values.dtype.kind != "f":
-        raise InvalidImage(f"an array holds uint8, uint16 or floats in [0, 1], not {values.dtype}")
+        raise InvalidImage(f"an array must be uint8, uint16 or floats in [0, 1], not {values.dtype}")
     with np.errstate(invalid="ignore"):
         low, high = values.min(), values.max()
     if not (low >= -0.5 and high <= 1.5):
-        raise InvalidImage(f"floats are in [0, 1]; these reach from {low:.4g} to {high:.4g}")
+        raise InvalidImage(f"floats must be in [0, 1]; these range from {low:.4g} to {high:.4g}")
     pixels: NDArray[np.float32] = np.clip(values, 0, 1).astype(np.float32)
     return pixels
 

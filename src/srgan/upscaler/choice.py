@@ -59,7 +59,7 @@ def choose_model(picture: Picture, scale: float | None = None) -> str:
     because = f"a {'photograph' if kind == 'photo' else 'drawing'} ({confidence:.0%} sure)"
     if kind == "drawing" and not _reaches(chosen, scale):
         logger.info(
-            "the picture seems to be %s; there is no model %r for it, so %r is taken", because, chosen, MODELS["photo"]
+            "the picture seems to be %s; there is no model %r for it, so %r is used", because, chosen, MODELS["photo"]
         )
         return MODELS["photo"]
     logger.info("the picture seems to be %s: model %r", because, chosen)

@@ -293,7 +293,9 @@ def _enlarge_pages(order: Order, file: Input, target: str | os.PathLike[str], ki
     """Each page with a model of its own, where one is chosen, and all of them by the scale of the first."""
     headers = file.headers
     if kind != "TIFF":
-        raise InvalidConfig(f"{target}: {kind} holds one picture, and the input has {len(headers)} pages; choose .tif")
+        raise InvalidConfig(
+            f"{target}: {kind} can hold only one picture, but the input has {len(headers)} pages; choose .tif"
+        )
     scans = file.scans()
     first = order.begin(next(scans))
     if all(value is None for value in order.size.values()):

@@ -36,19 +36,19 @@ class PixelSize(Section):
     """The size of a result in pixels, instead of an enlargement."""
 
     width: int | None = Field(
-        default=None, ge=1, le=MAX_SIDE, description="Width of the output. Without a height, the shape is kept."
+        default=None, ge=1, le=MAX_SIDE, description="Output width. Without a height, the aspect ratio is kept."
     )
     height: int | None = Field(
-        default=None, ge=1, le=MAX_SIDE, description="Height of the output. Without a width, the shape is kept."
+        default=None, ge=1, le=MAX_SIDE, description="Output height. Without a width, the aspect ratio is kept."
     )
     long_side: int | None = Field(
-        default=None, ge=1, le=MAX_SIDE, description="Longer side of the output; the shape is kept."
+        default=None, ge=1, le=MAX_SIDE, description="Longer side of the output; the aspect ratio is kept."
     )
 
     @model_validator(mode="after")
     def _one_of_them(self) -> PixelSize:
         if self.long_side is not None and (self.width, self.height) != (None, None):
-            raise ValueError("long_side and width or height contradict each other; give one of them")
+            raise ValueError("long_side cannot be combined with width or height")
         return self
 
     def given(self) -> Size:
@@ -62,9 +62,9 @@ class Modelled(Section):
     APART: ClassVar[frozenset[str]] = frozenset({"runtime", "upscale.tile", "upscale.model", "limits"})
     """The model counts by what it is, not by its name: see `identify`."""
 
-    upscale: UpscaleSettings = Field(default_factory=UpscaleSettings, description="What a picture is enlarged with.")
-    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="What the work runs on.")
-    limits: LimitSettings = Field(default_factory=LimitSettings, description="What an input may be.")
+    upscale: UpscaleSettings = Field(default_factory=UpscaleSettings, description="Model, size and output format.")
+    runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="Device, precision and memory.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="Limits for input files.")
 
     def opening(self) -> Opening:
         """How the model is opened, as `Upscaler` takes it."""
@@ -79,7 +79,7 @@ class Modelled(Section):
 class Enlarging(Modelled):
     """What is done to a picture, whichever it is."""
 
-    size: PixelSize = Field(default_factory=PixelSize, description="A size in pixels instead of an enlargement.")
+    size: PixelSize = Field(default_factory=PixelSize, description="Output size in pixels, instead of a scale.")
 
     def models(self, *, disagreement: bool = False) -> Models:
         """What opens the model for each picture, or with ``disagreement`` the maps of an ensemble."""
@@ -108,11 +108,11 @@ class UpscaleJob(Enlarging, Job):
     APART: ClassVar[frozenset[str]] = Enlarging.APART | {"source", "target", "overwrite", "uncertainty"}
 
     kind: Literal["upscale"] = "upscale"
-    source: Path = Field(description="The picture to enlarge; - is standard input, for the command line.")
-    target: Path = Field(description="The file to write; - is standard output, for the command line.")
-    overwrite: bool = Field(default=False, description="Replace the output if it exists.")
+    source: Path = Field(description="Input picture; - is standard input, on the command line only.")
+    target: Path = Field(description="Output file; - is standard output, on the command line only.")
+    overwrite: bool = Field(default=False, description="Replace an existing output.")
     uncertainty: Path | None = Field(
-        default=None, description="Also a picture that shows where the members of an ensemble disagree."
+        default=None, description="Also write a heat map of where the members of an ensemble disagree to this file."
     )
 
 
@@ -175,7 +175,7 @@ def run_upscale(
     began = time.perf_counter()
     to_stream = job.target == STREAM
     if source is None and (job.source == STREAM or to_stream):
-        raise InvalidConfig("- stands for standard input or output, which only the command line has; name a file")
+        raise InvalidConfig("- (standard input or output) works on the command line only; name a file")
     size = job.wanted()
     if not to_stream:
         format_of(job.target, job.upscale.format)  # refuses a suffix that says nothing, before the input is read
@@ -218,7 +218,7 @@ def _doubts(job: UpscaleJob, file: Input, report: Report | None, stop: Stop | No
     from srgan.upscaler.uncertainty import THRESHOLD, write_uncertainty
 
     if os.path.realpath(job.uncertainty) == os.path.realpath(job.target):
-        raise InvalidConfig(f"{job.uncertainty}: is the name of the output; give the map another")
+        raise InvalidConfig(f"{job.uncertainty}: is also the output; choose another name for the map")
     with job.models(disagreement=True) as maps:
         found = write_uncertainty(
             maps,

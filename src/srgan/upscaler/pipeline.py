@@ -70,29 +70,29 @@ _USUAL = {
 
 
 class Upscaler:
-    """A model that is kept open, to enlarge many pictures with.
+    """An open model, for upscaling many pictures.
 
-    ``model`` is a name, a family, the path of a bundle, a `Bundle`, or an open `Session`. ``scale`` is the enlargement
-    when a call names none, and picks the member of a family; without it, it is the model's own. ``backend``,
-    ``device``, ``precision`` and ``threads`` are those of `srgan.open_session`. ``tile`` fixes the side of the tiles in
-    input pixels (raised where the network needs more); without it they are as large as ``memory_limit`` bytes allow,
-    or without that, half of what is free, 640 MiB at most. ``reopen`` opens a given session's model again, for the
-    retries that `upscale` describes.
+    ``model`` is a name, a family, the path of a bundle, a `Bundle`, or an open `Session`. ``scale`` is the default
+    scale factor and selects the member of a family; without it, the model's own is used. ``backend``, ``device``,
+    ``precision`` and ``threads`` are those of `srgan.open_session`. ``tile`` is the tile size in input pixels
+    (increased if the network needs more). Without it, tiles are as large as ``memory_limit`` bytes allow, or half of
+    the free memory, at most 640 MiB. ``reopen`` opens the model of a given session again, for the retries described in
+    `upscale`.
 
-    ``tta`` takes the mean over eight orientations of the picture: a little better, eight times the work. ``fix_colour``
-    keeps the colours of areas as they were, should the model shift them. ``alpha`` says what enlarges transparency: the
-    network, as a gray picture, or the resampler of `upscale`.
+    ``tta`` averages over eight rotations and flips: slightly better, eight times slower. ``fix_colour`` corrects colour
+    shifts of the model by matching low frequencies to the input. ``alpha`` selects how the alpha channel is upscaled:
+    by the network, as a gray picture, or by the resampling filter of `upscale`.
 
-    For an ensemble (a model with `ModelInfo.strategies`) ``strategy`` says what becomes of its members' pictures;
-    without it, the first that the bundle has. ``trust``, 0 to 1, is how far the result leans towards the member trained
-    for PSNR where the members disagree, see `srgan.runtime.disagreement.Trust`. With ``disagreement`` there is no
-    picture but a map, which says how far they do: the standard deviation of their luma, in every channel of colour. It
-    is made at the model's own scale, and resampled from there.
+    For an ensemble (a model with `ModelInfo.strategies`), ``strategy`` selects how its members are combined; the
+    default is the first one of the bundle. ``trust``, 0 to 1, is how strongly to prefer the PSNR-trained member where
+    the members disagree, see `srgan.runtime.disagreement.Trust`. With ``disagreement`` the result is not a picture but
+    a map: the standard deviation of the members' luma, in every colour channel, computed at the model's own scale and
+    resampled.
 
-    An Upscaler may be used from several threads: they take turns at the network, tile by tile. It can be pickled, which
-    opens the same model again elsewhere, unless a session was given. In a forked process it works where the device
-    does: on the CPU. It holds the model's memory until `close`, or the end of a ``with`` block, or until nobody holds
-    the Upscaler any more; a session that was given stays open. Raises `SrganError`.
+    An Upscaler can be used from several threads, which take turns tile by tile. It can be pickled, unless it was made
+    from a session; unpickling opens the same model again. In a forked process it works on the CPU only. It holds the
+    model's memory until `close`, the end of a ``with`` block, or garbage collection; a given session stays open. Raises
+    `SrganError`.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Upscaler:
         how = cast("Opening", {**_USUAL, **opening})
         alpha, threads = how["alpha"], how["threads"]
         if alpha not in get_args(Alpha):
-            raise InvalidConfig(f"alpha is enlarged by one of: {', '.join(get_args(Alpha))}; not by {alpha!r}")
+            raise InvalidConfig(f"alpha must be one of {', '.join(get_args(Alpha))}, not {alpha!r}")
         for name, value in (("tile", how["tile"]), ("memory_limit", how["memory_limit"])):
             if value is not None and value < 1:
                 raise InvalidConfig(f"{name} must be at least 1, not {value}")
@@ -150,7 +150,7 @@ class Upscaler:
         tell_of_fork(self)
 
     def close(self) -> None:
-        """Give back the model's memory, after the tile at work; nothing can be enlarged afterwards. May be called
+        """Release the model's memory, after the current tile; the Upscaler cannot be used afterwards. May be called
         again."""
         self._closed = True  # who waits for a turn gets none
         with self._turn:
@@ -177,23 +177,22 @@ class Upscaler:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What it was made with; without ``model`` for an open session, which has no name to find it by."""
+        """The arguments it was made with, without ``model`` if that was a session."""
         return options_of(**self._given)
 
     @property
     def info(self) -> SessionInfo:
-        """What runs, and where."""
+        """The model, engine and device in use."""
         return self._session.info
 
     @property
     def scale(self) -> float:
-        """The enlargement when a call names none."""
+        """The default scale factor."""
         return self._scale
 
     @property
     def settings(self) -> dict[str, bool | str | float]:
-        """What changes the result beside the model: engine, precision, an ensemble's strategy, and options that are not
-        the usual ones."""
+        """What affects the result besides the model: engine, precision, ensemble strategy, non-default options."""
         info = self.info
         strategy = {"strategy": info.outputs[0]} if info.outputs else {}
         return {"backend": info.backend, "precision": info.precision, **strategy, **self._settings}
@@ -203,7 +202,7 @@ class Upscaler:
         return output_size(size, default_scale=self._scale, **wanted)
 
     def count_runs(self, before: tuple[int, int], after: tuple[int, int]) -> int:
-        """How often in a row the network runs for a picture of size ``before`` (height, width) to become ``after``."""
+        """Number of successive network runs from size ``before`` (height, width) to ``after``."""
         # A map cannot be enlarged as a picture can.
         return count_runs(self.info.scale, needed_scale(before, after)) if self.info.picture else 1
 
@@ -219,19 +218,18 @@ class Upscaler:
         report: Report | None = None,
         stop: Stop | None = None,
     ) -> Picture:
-        """Enlarge ``picture``; what belongs to it (profile, metadata, depth) goes with it.
+        """Upscale ``picture``; profile, metadata and bit depth are kept.
 
-        One of ``scale``, ``width``/``height`` or ``long_side`` says how large; the default is the Upscaler's scale. The
-        network runs until it has enlarged by that, or four times, then ``resample`` makes the exact size in one step. A
-        picture that does not grow is only resampled, unless the model is one that restores without enlarging.
+        The size is given by one of ``scale``, ``width``/``height`` or ``long_side``; the default is the Upscaler's
+        scale. The network runs until this factor, or 4, is reached, then ``resample`` makes the exact size in one step.
+        A picture that does not grow is only resampled, unless the model restores without enlarging.
 
-        ``report`` is told of the work before every run of the network and at the end, in pixels that the network has to
-        look at; ``stop`` is asked there, see `srgan.progress`.
+        ``report`` is called before every run of the network and at the end, with the progress in pixels of network
+        input; ``stop`` is checked at the same points, see `srgan.progress`.
 
-        Every tile is checked. One that the engine could not make, or that came out with NaN, of a wrong shape, black or
-        flat, is made again in fp32, then in smaller tiles, then on the CPU; one that does not fit into memory in
-        smaller tiles, then on the CPU. Raises `UpscaleFailed` or `OutOfMemory` when all that was in vain, and
-        `InvalidConfig` for an impossible size.
+        Every tile is checked. One that fails or comes out with NaN, in a wrong shape, black or flat is computed again
+        in fp32, then in smaller tiles, then on the CPU; one that does not fit into memory in smaller tiles, then on the
+        CPU. Raises `UpscaleFailed` or `OutOfMemory` when all of this fails, and `InvalidConfig` for an impossible size.
         """
         wanted = Size(scale=scale, width=width, height=height, long_side=long_side)
         strips = self.strips(picture.pixels, resample=resample, report=report, stop=stop, **wanted)
@@ -247,12 +245,12 @@ class Upscaler:
         stop: Stop | None = None,
         **wanted: Unpack[Size],
     ) -> Iterator[Pixels]:
-        """`upscale` for pixels alone, as finished strips of rows, top to bottom.
+        """`upscale` for pixels only, as strips of finished rows, top to bottom.
 
         ``source`` is a scan, or pixels: float32, H x W x 1..4, clipped to [0, 1]. Each strip is rows x width x
-        channels, float32, in [0, 1]; together they are the result. Beside ``source`` only the tiles at work and a few
-        strips are in memory, whatever the picture's size. Sizes are checked at once, errors of reading and of the
-        network come with the strip they hit.
+        channels, float32, in [0, 1]; together they are the result. Besides ``source``, only the current tiles and a few
+        strips are in memory, whatever the picture's size. Sizes are checked at once; reading and network errors are
+        raised with the strip they affect.
         """
         if isinstance(source, Scan):
             shape = source.like.pixels.shape
@@ -280,7 +278,7 @@ class Upscaler:
         runs = self.count_runs((height, width), target)
         if runs > 1:
             logger.info(
-                "%s: the network runs %d times, since it enlarges by %d and the picture shall grow %.4g times",
+                "%s: the network runs %d times, since its scale is %d and the requested scale is %.4g",
                 self.info.model, runs, factor, needed_scale((height, width), target),
             )  # fmt: skip
         grown = [(height * factor**run, width * factor**run) for run in range(runs)]

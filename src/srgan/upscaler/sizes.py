@@ -61,7 +61,7 @@ def output_size(
             raise InvalidConfig(f"scale must be a number above 0, not {scale}")
         result = _rounded(high * scale), _rounded(wide * scale)
     if max(result) > MAX_SIDE:
-        raise InvalidConfig(f"The result would be {result[1]} x {result[0]} pixels; a side has at most {MAX_SIDE}")
+        raise InvalidConfig(f"The result would be {result[1]} x {result[0]} pixels; the limit is {MAX_SIDE} per side")
     return result
 
 

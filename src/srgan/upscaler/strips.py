@@ -32,7 +32,7 @@ def ahead(work: Callable[[Job], Made], jobs: Iterator[Job]) -> Iterator[tuple[Jo
 
     def made(future: Future[Made]) -> Made:
         if os.getpid() != process:  # the other thread is not here
-            raise UpscaleFailed("this was begun before the process was forked; begin it anew in the new process")
+            raise UpscaleFailed("this was started before the process forked; start it again in the new process")
         return future.result()
 
     waiting: tuple[Job, Future[Made]] | None = None
@@ -56,7 +56,7 @@ def checked(pixels: Pixels) -> Pixels:
     with np.errstate(invalid="ignore"):
         low, high = float(pixels.min()), float(pixels.max())
     if not (math.isfinite(low) and math.isfinite(high)):
-        raise InvalidImage("the picture holds values that are not numbers")
+        raise InvalidImage("the picture contains NaN or infinite values")
     return pixels if low >= 0 and high <= 1 else np.clip(pixels, 0, 1)
 
 

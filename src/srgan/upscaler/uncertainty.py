@@ -80,7 +80,7 @@ def write_uncertainty(
     with open_input(source, limits=limits) as file:
         check_target(target, overwrite=overwrite, source=file.path)
         if file.count > 1:
-            raise InvalidConfig(f"{file.name}: has {file.count} pictures; a map of uncertainty is made of a single one")
+            raise InvalidConfig(f"{file.name}: has {file.count} pictures; an uncertainty map needs a single picture")
         begun = Order(maps, report=report, stop=stop, size=size).begin(next(file.scans()))
         height, width = begun.after
         check_format(kind, width, height, 3)

@@ -37,7 +37,7 @@ class Wishes:
 
     def __post_init__(self) -> None:
         if not 0 <= self.trust <= 1:
-            raise InvalidConfig(f"trust is a number from 0 to 1, not {self.trust}")
+            raise InvalidConfig(f"trust must be a number from 0 to 1, not {self.trust}")
 
     @property
     def of_an_ensemble(self) -> bool:
@@ -53,14 +53,14 @@ class Wishes:
         if self.strategy is not None and self.strategy not in pictures:
             raise no_strategy(name, there, self.strategy)
         if (self.disagreement or self.trust) and MEMBERS not in there:
-            raise InvalidConfig(f"{name} is one network: only an ensemble can tell where its members disagree")
+            raise InvalidConfig(f"{name} is not an ensemble, so there are no members that could disagree")
         if self.disagreement:
             return (MEMBERS,)
         wanted = self.strategy or pictures[0]
         if not self.trust:
             return (wanted,)
         if "fidelity" not in there:
-            raise InvalidConfig(f"{name} has no member trained for PSNR, which trust could lean towards")
+            raise InvalidConfig(f"{name} has no PSNR-trained member, which trust needs")
         return wanted, MEMBERS
 
     def wrapped(self, session: Session) -> Session:

@@ -147,7 +147,7 @@ def test_a_run_whose_best_checkpoint_is_gone_ends_with_the_last(
     bundle = train(config, report=lose)
 
     assert bundle.info.provenance.steps == 60
-    assert "tiny/001: the best checkpoint is gone; the model is that of step 60" in caplog.text.replace("\\", "/")
+    assert "tiny/001: the best checkpoint is missing; the model is that of step 60" in caplog.text.replace("\\", "/")
 
 
 def test_a_best_step_that_was_left_out_is_kept_all_the_same(

@@ -248,7 +248,7 @@ def test_a_soup_of_members_that_began_apart_is_left_out_with_the_reason(
     apart = train(make(ensemble={"fidelity": False, "members": [{"steps": 2}, {"steps": 2}]}))
 
     assert not apart.info.network_options["soup"]
-    assert "there is no soup: its members did not start from the same weights (likeness" in caplog.text
+    assert "no soup: its members did not start from the same weights (similarity" in caplog.text
     assert "network.init_from, or set ensemble.soup = false" in caplog.text
 
     caplog.clear()

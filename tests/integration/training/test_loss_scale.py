@@ -131,5 +131,5 @@ def test_an_interrupted_run_goes_on_with_its_scales(
 
 
 def test_fp16_is_refused_where_it_is_of_no_use(make_config: Config) -> None:
-    with pytest.raises(InvalidConfig, match=r"hardware\.precision: fp16 is quick on CUDA devices only.*bf16 or fp32"):
+    with pytest.raises(InvalidConfig, match=r"hardware\.precision: fp16 is for CUDA devices, not .*bf16 or fp32"):
         train(make_config(hardware__precision="fp16"))

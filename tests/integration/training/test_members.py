@@ -272,7 +272,7 @@ def test_one_that_fails_is_named_and_ends_the_others(make: Config, tmp_path: Pat
 @pytest.mark.usefixtures("pretenders")
 def test_a_process_that_was_stopped_by_somebody_stops_all(make: Config, tmp_path: Path) -> None:
     configs = member_configs(make(*pretending({"seed": 777}, {})), tmp_path / "members")
-    with pytest.raises(Cancelled, match="the same command, without --fresh, goes on from there"):
+    with pytest.raises(Cancelled, match="the same command without --fresh continues from there"):
         side_by_side(configs)
 
 
@@ -280,5 +280,5 @@ def test_a_process_that_was_stopped_by_somebody_stops_all(make: Config, tmp_path
 def test_the_wish_to_stop_reaches_all(make: Config, tmp_path: Path) -> None:
     configs = member_configs(make(*pretending({"seed": 888}, {})), tmp_path / "members")
     stop = Stop()
-    with pytest.raises(Cancelled, match="the same command, without --fresh, goes on from there"):
+    with pytest.raises(Cancelled, match="the same command without --fresh continues from there"):
         side_by_side(configs, lambda _: stop.set(), stop)

@@ -170,7 +170,7 @@ def test_places_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidDataset, match=r"two\.txt: names 2 pictures, but .*one\.txt, which it goes with, 1"):
         find_pairs([one], [two], 4)
-    with pytest.raises(InvalidDataset, match="so both must be folders or both lists"):
+    with pytest.raises(InvalidDataset, match="so both must be folders, or both lists"):
         find_pairs([folder], [one], 4)
 
 

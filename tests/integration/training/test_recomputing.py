@@ -109,5 +109,5 @@ def test_what_cannot_be_is_refused(make_config: Config) -> None:
     with pytest.raises(InvalidConfig, match="has no residual blocks"):
         train(make_config(**turbo, hardware__checkpoint_activations=True))
     paper = {"network__name": "srresnet", "network__options": {"width": 8, "blocks": 1}}
-    with pytest.raises(InvalidConfig, match=r"batch norms it does not go with hardware\.compile"):
+    with pytest.raises(InvalidConfig, match=r"cannot be combined with hardware\.compile for networks with batch norm"):
         train(make_config(**paper, hardware__checkpoint_activations=True, hardware__compile=True))

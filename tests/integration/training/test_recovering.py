@@ -158,7 +158,7 @@ def test_a_best_checkpoint_that_leads_nowhere_is_forgotten(
     )
     bundle = train(config)
 
-    assert "the best checkpoint, of step 20, is gone; a new best is sought" in caplog.text
+    assert "the best checkpoint (step 20) is missing; the next best will replace it" in caplog.text
     assert plain(checkpoints(config)[80])["recovered_at"] == 30
     assert plain(checkpoints(config)[80])["best_step"] == 60
     assert bundle.info.provenance.steps == 60
@@ -176,7 +176,9 @@ def test_a_wish_to_stop_while_it_goes_back_is_answered(make_config: Config, monk
     wish = Stop()
     monkeypatch.setattr(State, "load", interrupted)
     config = make_config(steps=80, output__checkpoint_every=40)
-    with pytest.raises(Cancelled, match=r"back to step 40, .*; stopped there; the same command, without --fresh, goes"):
+    with pytest.raises(
+        Cancelled, match=r"back to step 40, .*; stopped there; the same command without --fresh continues"
+    ):
         train(config, stop=wish)
 
     assert calls() == 60

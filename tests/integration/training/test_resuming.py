@@ -109,7 +109,7 @@ def test_a_process_that_gets_ctrl_c_saves_and_goes_on_exactly(make_config: Confi
     rest, _ = child.communicate(timeout=300)
 
     assert child.returncode == 130
-    assert "of 200; the same command, without --fresh, goes on from there" in rest
+    assert "of 200; the same command without --fresh continues from there" in rest
     (saved,) = (config.output.runs / "tiny" / "001" / "checkpoints").iterdir()
     assert 20 <= int(saved.stem.removeprefix("step-")) < 200
     train(config)
@@ -208,7 +208,9 @@ def test_one_process_at_a_time_trains_in_a_run(make_config: Config, tmp_path: Pa
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert [child.stdout.readline() for _ in range(2)] == ["0\n", "20\n"]
-        with pytest.raises(CannotWrite, match=r"tiny.001: another process trains here; wait for it, or give --fresh"):
+        with pytest.raises(
+            CannotWrite, match=r"tiny.001: another process is training in this run; wait for it, or use --fresh"
+        ):
             train(config)
         with pytest.raises(Stop):
             train(TrainJob(config=config, resume=False), report=stop_at(20))

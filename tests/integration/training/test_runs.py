@@ -108,7 +108,7 @@ def test_an_unfinished_run_with_other_settings_is_not_passed_over_in_silence(
     run = open_run(make_config(data__batch=5, seed=3), resume=True)
     assert run.folder.name == "002"
     (said,) = caplog.messages
-    assert said.endswith("001 is unfinished but had other settings (seed, data.batch), so a new run begins")
+    assert said.endswith("001 is unfinished but has different settings (seed, data.batch), so a new run starts")
 
     open_run(make_config(data__batch=6), resume=False)
     assert len(caplog.messages) == 1, "who asks for a new run knows"
@@ -131,7 +131,7 @@ def test_what_could_be_continued_is_looked_for_without_beginning_anything(make_c
 
 
 def test_a_run_is_held_by_one_at_a_time(tmp_path: Path) -> None:
-    refused = pytest.raises(CannotWrite, match="another process trains here; wait for it, or give --fresh")
+    refused = pytest.raises(CannotWrite, match="another process is training in this run; wait for it, or use --fresh")
     with Run(tmp_path).held(), refused, Run(tmp_path).held():
         pytest.fail("it was held twice")
     with Run(tmp_path).held():

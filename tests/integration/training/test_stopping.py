@@ -184,6 +184,6 @@ def test_a_command_that_is_signalled_saves_and_says_how_to_go_on(
 
     assert (child.returncode, out) == (code, "")
     assert "srgan: stopping after this step, with a checkpoint; another Ctrl-C stops at once\n" in err
-    assert err.endswith(" of 100000; the same command, without --fresh, goes on from there\n")
+    assert err.endswith(" of 100000; the same command without --fresh continues from there\n")
     assert len(checkpoints(config)) >= 1
     assert max(checkpoints(config)) > 0

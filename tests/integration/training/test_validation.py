@@ -103,7 +103,7 @@ def test_training_pictures_that_judge_are_warned_of(
     judges = make_pictures((64, 64), (64, 80))
     (judges / "linked.png").symlink_to(sorted(pictures.iterdir())[0])
     Validator(ValidationSection(folder=judges), scale=2, training=(pictures,))
-    assert caplog.messages == ["1 of 3 pictures to judge by are training pictures: the figures flatter"]
+    assert caplog.messages == ["1 of 3 validation pictures are training pictures: the metrics will be too good"]
     caplog.clear()
     Validator(ValidationSection(folder=judges, max_pictures=2), scale=2, training=(pictures,))
     assert caplog.messages == []

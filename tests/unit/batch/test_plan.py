@@ -153,8 +153,8 @@ def test_the_size_is_asked_only_when_it_is_named() -> None:
         ("{0}", "{0}"),
         ("{stem.__class__}", "{stem.__class__}"),
         ("{stem[0]}", "{stem[0]}"),
-        ("{stem!r}", "holds {stem!r}"),
-        ("{stem:>999999999}", "holds {stem:>999999999}"),
+        ("{stem!r}", "placeholder {stem!r}"),
+        ("{stem:>999999999}", "placeholder {stem:>999999999}"),
         ("../{stem}", "does not lie in the output folder"),
         ("/tmp/{stem}", "does not lie in the output folder"),
         ("a/./{stem}", "does not lie in the output folder"),
@@ -163,8 +163,8 @@ def test_the_size_is_asked_only_when_it_is_named() -> None:
         (".srgan/{stem}", "does not lie in the output folder"),
         ("{stem}\0", "does not lie in the output folder"),
         ("{stem}" + 300 * "x", "longer than 255 bytes"),
-        ("{stem}.jpg", "says JPEG, but the format shall be PNG"),
-        ("{stem}_x{scale}", "means nothing with a size in pixels"),
+        ("{stem}.jpg", "ends in JPEG, but the format is PNG"),
+        ("{stem}_x{scale}", "cannot be used with a size in pixels"),
     ],
 )
 def test_a_template_that_cannot_be_used_is_refused_before_the_work(template: str, named: str) -> None:

@@ -155,7 +155,7 @@ def test_limits_and_format_limits_are_kept(folder: Any, tmp_path: Path, upscaler
     report = process_folder(source, tmp_path / "out", upscaler, limits=Limits(max_pixels=9000))
 
     assert states(report) == {"a.webp": "failed", "b.png": "done", "c.png": "done", "d.png": "failed"}
-    assert "do not fit into WEBP" in report.outcomes[0].reason
+    assert "too large for WEBP" in report.outcomes[0].reason
     assert "the limit is 9,000" in report.outcomes[3].reason
 
 

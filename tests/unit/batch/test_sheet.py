@@ -96,7 +96,7 @@ def test_only_the_worst_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     page = Page(tmp_path / "sheet.html")
     assert re.findall(r"\bn(\d+)\b", page.text) == ["30", "20"]
-    assert "The 2 least alike of 4 are shown." in page.text
+    assert "The 2 most different of 4 are shown." in page.text
 
 
 def test_thumbnails_are_small_and_show_the_output_itself(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_an_output_that_appears_meanwhile_is_left_as_it_is(
     report = process()
 
     assert [report.count(state) for state in ("done", "failed")] == [11, 1]
-    assert "was made by somebody else meanwhile" in report.outcomes[0].reason
+    assert "was created by another program in the meantime" in report.outcomes[0].reason
     assert (tmp_path / "out/00.png").read_text() == "somebody else's"
     assert process().outcomes[0].reason == "the output exists"
 
@@ -347,5 +347,5 @@ def test_damage_is_a_failure_or_a_reason(source: Path, process: Any) -> None:
     kept = process(limits=Limits(damaged="keep"))
     states = {outcome.source: (outcome.state, outcome.reason) for outcome in kept.outcomes}
     assert states["bad.jpg"][0] == "done"
-    assert states["bad.jpg"][1].endswith("damaged, and kept: its data goes on after the last block")
+    assert states["bad.jpg"][1].endswith("damaged, and kept: data continues after the last block")
     assert states["09.png"][0] == "skipped"

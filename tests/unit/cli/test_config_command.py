@@ -90,7 +90,7 @@ def test_init_to_standard_output_writes_no_file(
         (["init", "--preset", "fast-gan"], 2, "add --kind train"),
         (["init", "--recipe", "take"], 2, "add --kind train"),
         (["init", "--kind", "train", "--recipe", "alchemy"], 2, "Choose one of: pretrain, adversarial"),
-        (["init", "--kind", "train", "--recipe", "take", "--preset", "gan"], 2, "a preset has its recipe"),
+        (["init", "--kind", "train", "--recipe", "take", "--preset", "gan"], 2, "a preset has its own recipe"),
         (["schema", "--kind", "nothing"], 2, "'nothing' is not"),
     ],
 )
@@ -133,7 +133,7 @@ def test_options_of_basicsr_become_a_training_file(srgan: Callable[..., Any], tm
 
     assert (done.code, done.out) == (0, f"{target}\n")
     assert "left out: logger.print_freq" in done.err
-    assert "Other here: network_g" in done.err
+    assert "Different here: network_g" in done.err
     text = target.read_text()
     assert "left out: logger.print_freq" in text
     assert load_config(TrainConfig, target).network.options == {"width": 32, "blocks": 4}

@@ -83,27 +83,27 @@ def test_a_picture_that_cannot_be_scored_is_named_and_gives_exit_code_1(
     ("arguments", "code", "said"),
     [
         (["bicubic", "nothing"], 3, "nothing: cannot be read"),
-        (["bicubic", "reference", "--scale", "2.5"], 2, "whole scale"),
+        (["bicubic", "reference", "--scale", "2.5"], 2, "integer scale"),
         (["none-such", "reference"], 4, "none-such"),
         (["bicubic", "reference", "--record"], 2, "record: "),
-        (["fast", "reference", "--record", "--limit", "1"], 2, "record: the means of a part"),
+        (["fast", "reference", "--record", "--limit", "1"], 2, "record: cannot be combined with a limit"),
         (["fast", "reference", "--record", "--set", "upscale.tta=true"], 2, "upscale.tta"),
-        (["fast", "reference", "--record", "--set", "upscale.strategy=soup"], 2, "upscale.strategy would"),
-        (["fast", "turbo", "reference", "--record"], 2, "record: only one model"),
-        (["fast", "reference", "--record", "--degrade", "jpeg"], 2, "record: only one model"),
-        (["reference"], 2, "name a model, or give the folder of finished pictures"),
+        (["fast", "reference", "--record", "--set", "upscale.strategy=soup"], 2, "upscale.strategy cannot be used"),
+        (["fast", "turbo", "reference", "--record"], 2, "record: needs exactly one model"),
+        (["fast", "reference", "--record", "--degrade", "jpeg"], 2, "record: needs exactly one model"),
+        (["reference"], 2, "name a model, or give a folder of upscaled pictures"),
         (["bicubic", "reference", "--degrade", "rain"], 2, "Choose one of: blur, noise, jpeg, mixed"),
-        (["bicubic", "reference", "--degrade", "jpeg", "--low-dir", "reference"], 2, "contradict each other"),
+        (["bicubic", "reference", "--degrade", "jpeg", "--low-dir", "reference"], 2, "cannot be combined"),
         (["bicubic", "reference", "--low-dir", "nothing"], 3, "nothing: cannot be read"),
         (["reference", "--results", "nothing"], 3, "nothing: cannot be read"),
-        (["bicubic", "reference", "--worst-by", "niqe-photos"], 2, "cannot be ordered by 'niqe-photos'"),
-        (["bicubic", "reference", "--scale", "0.5", "--save-inputs", "low"], 2, "whole scale"),
-        (["reference", "--results", "original=reference"], 2, "original: comparisons have a line of this name"),
-        (["reference", "--results", "bicubic=reference"], 2, "bicubic: comparisons have a line of this name"),
+        (["bicubic", "reference", "--worst-by", "niqe-photos"], 2, "cannot sort the pictures by 'niqe-photos'"),
+        (["bicubic", "reference", "--scale", "0.5", "--save-inputs", "low"], 2, "integer scale"),
+        (["reference", "--results", "original=reference"], 2, "original: this label is reserved"),
+        (["reference", "--results", "bicubic=reference"], 2, "bicubic: this label is reserved"),
         (["bicubic", "reference", "--html", "nothing/a.html"], 7, "the folder nothing does not exist"),
         (["bicubic", "reference", "--csv", "nothing/a.csv"], 7, "the folder nothing does not exist"),
-        (["bicubic", "bicubic", "reference"], 2, "two of those to score are called bicubic"),
-        (["fast-x4", "fast-x2", "reference"], 2, "at one scale, not fast-x4 x4, fast-x2 x2; give --scale 2"),
+        (["bicubic", "bicubic", "reference"], 2, "the label bicubic is used twice"),
+        (["fast-x4", "fast-x2", "reference"], 2, "at the same scale, not fast-x4 x4, fast-x2 x2; give --scale 2"),
     ],
 )
 def test_what_cannot_be_scored_is_one_line(
@@ -166,7 +166,7 @@ def test_files_of_several_models(srgan: Callable[..., Any], folder: Path, tmp_pa
     assert sorted(str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.png")) == [
         "bicubic/a_x2.png", "bicubic/b_x2.png", "nearest/a_x2.png", "nearest/b_x2.png",
     ]  # fmt: skip
-    assert "nearest is worst by ssim" in (tmp_path / "page.html").read_text("utf-8")
+    assert "sorted by ssim of nearest, worst first" in (tmp_path / "page.html").read_text("utf-8")
     assert done.err.splitlines()[-1] == f"{tmp_path / 'page.html'}: written"
     assert done.err.count("srgan: error: nearest: ") == done.err.count("srgan: error: bicubic: ") == 1
 
@@ -225,7 +225,7 @@ def test_finished_results_are_never_replaced(
     arguments = ("bicubic", folder, "--scale", "2", "--results", f"mine={results}")
     done = srgan("evaluate", *arguments, kept.format(tmp_path / "peer"))
     assert (done.code, done.out) == (7, "")
-    assert f"{results}: pictures are read from this folder" in done.err
+    assert f"{results}: this is an input folder" in done.err
     assert {path: path.read_bytes() for path in (tmp_path / "peer").rglob("*.png")} == before
 
 
@@ -251,7 +251,7 @@ def test_a_model_that_only_calls_itself_bicubic_goes_by_its_path(
     assert [line.split()[0] for line in done.out.splitlines()[2:4]] == ["runs/1/bundle", "bicubic"]
     done = srgan("evaluate", "original", folder, "--scale", "2")
     assert (done.code, done.out) == (2, "")
-    assert "original: comparisons have a line of this name already; name the model by its path" in done.err
+    assert "original: this label is reserved; name the model by its path" in done.err
 
 
 def test_two_models_of_one_name_are_told_apart_by_their_paths(
@@ -306,16 +306,19 @@ def test_a_figure_that_was_a_loss_is_warned_of_by_what_the_bundle_says(
     done = srgan("evaluate", "mine-x4", folder, *metrics)
     assert done.code == 0
     assert done.err == (
-        f"warning: lpips-unweighted: {features} was a loss in this model's training, so this figure flatters it\n"
+        f"warning: lpips-unweighted: {features} was a loss in this model's training, "
+        "so this score is biased in its favour\n"
     )
     quiet = srgan("evaluate", "mine-x4", folder, *metrics, "--quiet")
     assert quiet.err == ""
-    assert f"computed with {features}, a loss in the training of nearest: it flatters\n" in quiet.out, "even so"
+    assert f"computed with {features}, a training loss of nearest: the score is biased in its favour\n" in quiet.out, (
+        "even so"
+    )
     unaware = srgan("evaluate", "mine-x2", folder, *metrics)
-    assert (unaware.err, "flatters" in unaware.out) == ("", False)
+    assert (unaware.err, "biased" in unaware.out) == ("", False)
     both = srgan("evaluate", "mine-x4", "bicubic", folder, "--scale", "4", *metrics)
     assert both.err.startswith("warning: mine-x4: lpips-unweighted: "), "of whom"
-    assert "a loss in the training of mine-x4: it flatters" in both.out
+    assert "a training loss of mine-x4: the score is biased in its favour" in both.out
 
 
 def test_a_figure_without_reference_is_shown_for_the_originals_too(

@@ -128,7 +128,7 @@ def test_shares_reach_the_library_and_the_new_model_is_named(
         (["fast", "photo-fast=1", "-o", "new"], 2, "fast: must have the form MODEL=SHARE"),
         (["fast=much", "photo-fast=1", "-o", "new"], 2, "fast=much: must have the form MODEL=SHARE"),
         (["=1", "photo-fast=1", "-o", "new"], 2, "=1: must have the form MODEL=SHARE"),
-        (["fast=1", "fast=2", "-o", "new"], 2, "given twice"),
+        (["fast=1", "fast=2", "-o", "new"], 2, "given more than once"),
         (["fast=1", "photo-fast=1", "-o", "there"], 7, "there: exists already"),
         (["fast=1", "photo-fast=1"], 2, "--output"),
     ],

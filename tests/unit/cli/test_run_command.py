@@ -124,15 +124,15 @@ def test_the_picture_cannot_come_from_where_the_job_came(
     done = srgan("run", "-")
 
     assert (done.code, done.out) == (2, "")
-    assert "standard input holds the job" in done.err
+    assert "standard input cannot provide both the job" in done.err
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (None, "nothing.json: cannot be read: No such file"),
-        (b"not json", "job.json: is not JSON"),
-        (b"\xff\xfe", "job.json: is not JSON"),
+        (b"not json", "job.json: is not valid JSON"),
+        (b"\xff\xfe", "job.json: is not valid JSON"),
         (b'{"kind": "upscale", "sorce": "a"}', "job.json: sorce: unknown key"),
         (b'{"kind": "paint"}', "There is no kind of job 'paint'"),
         (b" " * (16 << 20) + b"{}", "job.json: is larger than 16 MiB"),
@@ -153,7 +153,7 @@ def test_a_kind_without_a_command_says_so() -> None:
     class Odd(Job):
         kind: str = "odd"
 
-    with pytest.raises(InvalidConfig, match="no command makes jobs of the kind odd"):
+    with pytest.raises(InvalidConfig, match="no command corresponds to jobs of kind odd"):
         command_of(Odd())
 
 

@@ -99,7 +99,7 @@ def test_the_map_never_replaces_the_input(
     done = srgan("upscale", picture, target, "-m", several, "--uncertainty", map_file, "--overwrite")
 
     assert done.code != 0
-    assert "is the input itself" in done.err
+    assert "is also the input" in done.err
     assert picture.read_bytes() == before
     assert not target.exists()
 
@@ -113,7 +113,7 @@ def test_the_map_and_the_output_are_two_files_behind_links_too(
 
     done = srgan("upscale", picture, target, "-m", several, "--uncertainty", map_file, "--overwrite")
 
-    assert "is the name of the output" in done.err
+    assert "is also the output" in done.err
     assert target.read_bytes() == b"older"
 
 
@@ -134,8 +134,8 @@ def test_standard_input_is_read_once_for_both(
         (["--strategy", "mode"], "three has no strategy 'mode'. Choose one of: mean, median, fidelity"),
         (["--trust", "2"], "upscale.trust: must be less than or equal to 1"),
         (["-m", "fast", "--strategy", "mean"], "fast-x4 has no strategy 'mean'"),
-        (["-m", "fast", "--uncertainty", "map.png"], "only an ensemble can tell where its members disagree"),
-        (["--uncertainty", "OUT"], "is the name of the output; give the map another"),
+        (["-m", "fast", "--uncertainty", "map.png"], "no members that could disagree"),
+        (["--uncertainty", "OUT"], "is also the output; choose another name for the map"),
         (["--uncertainty", "map.xyz"], "xyz"),
     ],
 )

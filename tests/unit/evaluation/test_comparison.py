@@ -88,7 +88,7 @@ def test_means_are_over_the_pictures_that_all_were_scored_on() -> None:
         "not every model could be scored on y.png: the means leave them out",
         "kid-squeeze: left out where other pictures are among those compared",
     ]
-    with pytest.raises(InvalidDataset, match="no picture that all of a, d could be scored on"):
+    with pytest.raises(InvalidDataset, match="no picture could be scored for all of a, d"):
         Comparison({"a": A, "d": report("d", {"w.png": 1.0})})
 
 
@@ -97,7 +97,7 @@ def test_means_are_over_the_pictures_that_all_were_scored_on() -> None:
 )
 def test_what_is_about_something_else_is_not_compared(changes: dict[str, Any]) -> None:
     other = report("b", {"x.png": 31.0}, **changes)
-    with pytest.raises(InvalidConfig, match="same pictures, at one scale"):
+    with pytest.raises(InvalidConfig, match="same pictures and at the same scale"):
         Comparison({"a": A, "b": other})
 
 
@@ -108,7 +108,7 @@ def test_warnings_say_of_whom_where_there_are_several() -> None:
 
 
 def test_no_model_is_called_what_the_references_are_called() -> None:
-    with pytest.raises(InvalidConfig, match="the references are called original"):
+    with pytest.raises(InvalidConfig, match="the label original is reserved"):
         Comparison({"a": A, "original": B})
 
 
@@ -122,7 +122,9 @@ def test_the_worst_come_first_whichever_way_is_better(figure: str, order: str) -
 
 def test_a_figure_over_all_pictures_or_none_at_all_orders_nothing() -> None:
     for figure in ("kid-squeeze", "beauty", "stlpips-alex"):
-        with pytest.raises(InvalidConfig, match=r"cannot be ordered by .* psnr, ssim, lpips-unweighted, niqe-photos$"):
+        with pytest.raises(
+            InvalidConfig, match=r"cannot sort the pictures by .* psnr, ssim, lpips-unweighted, niqe-photos$"
+        ):
             check_order(figure, METRICS)
     check_order("niqe-photos", METRICS)
 
@@ -176,5 +178,5 @@ def test_bicubic_is_scored_once_for_all_models(folder: Path, monkeypatch: pytest
 
 def test_degraded_inputs_are_not_compared_with_clean_ones(folder: Path) -> None:
     clean, spoilt = (evaluate(NearestSession(2), folder, inputs=inputs) for inputs in (None, Degraded("noise")))
-    with pytest.raises(InvalidConfig, match="only models on the same pictures"):
+    with pytest.raises(InvalidConfig, match="models can only be compared on the same pictures"):
         Comparison({"clean": clean, "spoilt": spoilt})

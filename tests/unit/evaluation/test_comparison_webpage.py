@@ -155,7 +155,7 @@ def test_failures_and_warnings_are_told(folder: Path, tmp_path: Path) -> None:
     text = comparison_page(Comparison(reports), trial, results | {"two": tmp_path / "again"})
     assert "3 failed" in text
     assert "not every model could be scored on b.png" in text
-    with pytest.raises(InvalidConfig, match="cannot be ordered by 'beauty'"):
+    with pytest.raises(InvalidConfig, match="cannot sort the pictures by 'beauty'"):
         comparison_page(Comparison(reports), trial, results, worst_by="beauty")
 
 

@@ -131,13 +131,13 @@ def test_inputs_that_do_not_belong_are_failures_with_a_reason(folder: Path, tmp_
     report = evaluate(NearestSession(2), folder, inputs=LowFolder(inputs))
     reasons = {failure.name: failure.reason for failure in report.failures}
     assert set(reasons) == {"a.png", "b.png"}
-    assert "nothing belongs to a.png: one of a, ax2, a_x2 is wanted" in reasons["a.png"]
-    assert "b.png: 20 x 20 pixels, where" in reasons["b.png"]
+    assert "nothing matches a.png; expected one of a, ax2, a_x2" in reasons["a.png"]
+    assert "b.png: 20 x 20 pixels, but b.png at x2 needs" in reasons["b.png"]
 
     write_picture(read_picture(inputs / "c.png"), inputs / "c_x2.png")
     (folder / "a.png").unlink()
     (folder / "b.png").unlink()
-    with pytest.raises(InvalidDataset, match=r"c\.png and c_x2\.png belong to c\.png"):
+    with pytest.raises(InvalidDataset, match=r"c\.png and c_x2\.png match c\.png"):
         evaluate(NearestSession(2), folder, inputs=LowFolder(inputs))
 
 

@@ -92,7 +92,7 @@ def test_an_upscaler_is_scored_at_its_own_scale(folder: Path) -> None:
 
 @pytest.mark.parametrize("scale", [1, 2.5])
 def test_other_scales_are_refused(scale: float, folder: Path) -> None:
-    with pytest.raises(InvalidConfig, match=f"not at {scale:g}"):
+    with pytest.raises(InvalidConfig, match=f"not {scale:g}"):
         evaluate(Upscaler(NearestSession(4), scale=scale), folder)
 
 
@@ -383,7 +383,10 @@ def test_a_figure_that_was_a_loss_is_warned_of(folder: Path) -> None:
     features = evaluate(NearestSession(2), folder, metrics=names).features["lpips-unweighted"]
     assert evaluate(NearestSession(2), folder, metrics=names, trained_with=["VGG19"]).warnings == ()
     (warning,) = evaluate(NearestSession(2), folder, metrics=names, trained_with=[features]).warnings
-    assert warning == f"lpips-unweighted: {features} was a loss in this model's training, so this figure flatters it"
+    assert (
+        warning
+        == f"lpips-unweighted: {features} was a loss in this model's training, so this score is biased in its favour"
+    )
     report = evaluate(NearestSession(2), folder, metrics=[*names, "dists-squeeze"], trained_with=["VGG19", features])
     assert report.flattering == ["lpips-unweighted", "dists-squeeze"]
     assert json.loads(report.to_json())["trained_with"] == ["VGG19", features]
@@ -391,7 +394,7 @@ def test_a_figure_that_was_a_loss_is_warned_of(folder: Path) -> None:
 
 def test_pictures_too_small_for_a_figure_fail_with_a_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srgan.evaluation.scoring.open_collector", lambda: lambda pixels: np.zeros((2, 3), np.float32))
-    with pytest.raises(InvalidDataset, match="too few for kid-squeeze at x2: it takes 64 each way"):
+    with pytest.raises(InvalidDataset, match="too few for kid-squeeze at x2, which needs at least 64 per side"):
         evaluate(NearestSession(2), folder, metrics=["kid-squeeze"])
 
 
@@ -402,7 +405,7 @@ def test_figures_over_all_pictures_are_not_left_out_silently(folder: Path, monke
     report = trial.score(NearestSession(2))
     assert report.sets == {}
     assert report.warnings == tuple(
-        f"{name}: left out, there are fewer than two patches: it takes larger or more pictures"
+        f"{name}: left out, as there are fewer than two patches: use larger or more pictures"
         for name in ("kid-squeeze", "fd-squeeze")
     )
     assert list(evaluate(NearestSession(2), folder, metrics=["kid-squeeze"]).sets) == ["kid-squeeze"]

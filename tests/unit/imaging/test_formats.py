@@ -147,14 +147,14 @@ def test_a_format_is_read_and_written_by_its_row_alone(channels: int, tmp_path: 
     srgan.upscale(source, upscaler, output=tmp_path / "large.made")
     np.testing.assert_array_equal(to_uint8(read_picture(tmp_path / "large.made").pixels), large)
     assert srgan.upscale(source.read_bytes(), upscaler) == (tmp_path / "large.made").read_bytes()
-    with pytest.raises(LimitExceeded, match="the limit is 5 a side"):
+    with pytest.raises(LimitExceeded, match="the limit is 5 per side"):
         read_picture(source, limits=Limits(max_side=5))
-    with pytest.raises(LimitExceeded, match="do not fit into MADE"):
+    with pytest.raises(LimitExceeded, match="too large for MADE"):
         check_format("made", 2**16, 1, 3)
 
 
 def test_without_its_row_a_format_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InvalidConfig, match="says no format"):
+    with pytest.raises(InvalidConfig, match="is not a format"):
         format_of(tmp_path / "a.made")
     with pytest.raises(InvalidImage, match="not a picture that can be read"):
         probe_picture(b"MADE" + bytes(100))

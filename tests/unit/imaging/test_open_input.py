@@ -286,7 +286,7 @@ def test_limits_hold_whatever_is_asked_for(kind: str) -> None:
         with open_input(data, limits=Limits(max_side=10)) as file:
             if question == "animation" and file.frames == 1:
                 continue
-            with pytest.raises(LimitExceeded, match="the limit is 10 a side"):
+            with pytest.raises(LimitExceeded, match="the limit is 10 per side"):
                 answers(file, question)
 
 

@@ -375,9 +375,9 @@ def test_limits_stop_before_the_pixels(monkeypatch: pytest.MonkeyPatch, tmp_path
     data = encoded(scene(), "PNG")
     path = tmp_path / "big.png"
     path.write_bytes(data)
-    with pytest.raises(LimitExceeded, match=r"big.png: 40 x 30 pixels, the limit is 1,199 in all"):
+    with pytest.raises(LimitExceeded, match=r"big.png: 40 x 30 pixels, the limit is 1,199 in total"):
         read_picture(path, limits=Limits(max_pixels=1199))
-    with pytest.raises(LimitExceeded, match=r"big.png: 40 x 30 pixels, the limit is 39 a side"):
+    with pytest.raises(LimitExceeded, match=r"big.png: 40 x 30 pixels, the limit is 39 per side"):
         read_picture(path, limits=Limits(max_side=39))
     with pytest.raises(LimitExceeded, match=r"big.png: larger than the limit of 100 bytes"):
         read_picture(path, limits=Limits(max_bytes=100))
@@ -397,7 +397,7 @@ def test_a_bomb_is_refused_by_its_header_alone() -> None:
     bomb = b"\x89PNG\r\n\x1a\n"
     for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(10**7), 9)), (b"IEND", b"")):
         bomb += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    with pytest.raises(LimitExceeded, match="50000 x 40000 pixels, the limit is 250,000,000 in all"):
+    with pytest.raises(LimitExceeded, match="50000 x 40000 pixels, the limit is 250,000,000 in total"):
         read_picture(bomb)
 
 

@@ -239,7 +239,7 @@ def test_the_size_of_jpeg_xl_is_known_before_it_is_decoded(
     monkeypatch.setattr("srgan.imaging.decoders.modern._plug_in", lambda *_: pytest.fail("the decoder was asked"))
     header = probe_picture(buffer.getvalue())
     assert (header.width, header.height) == size
-    with pytest.raises(LimitExceeded, match="the limit is 1 a side"):
+    with pytest.raises(LimitExceeded, match="the limit is 1 per side"):
         read_picture(buffer.getvalue(), limits=Limits(max_side=1))
 
 

@@ -134,7 +134,7 @@ def test_a_tampered_file(tmp_path: Path, make_bundle: Make, change: Callable[[by
     file.write_bytes(change(file.read_bytes()))
 
     assert made.read("model.onnx")
-    with pytest.raises(CorruptModel, match=r"weights\.safetensors does not have the SHA-256 that model\.toml states"):
+    with pytest.raises(CorruptModel, match=r"weights\.safetensors does not match its SHA-256 in model\.toml"):
         made.read("weights.safetensors")
 
 
@@ -298,7 +298,7 @@ def test_a_folder_of_other_things_is_not_replaced(tmp_path: Path, make_bundle: M
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_bytes(b"the only one")
 
-    with pytest.raises(CannotWrite, match="photos: is a folder that holds no model bundle"):
+    with pytest.raises(CannotWrite, match="photos: is a folder without a model bundle"):
         make_bundle(tmp_path / "photos")
 
     assert (tmp_path / "photos" / "cat.jpg").read_bytes() == b"the only one"

@@ -234,5 +234,5 @@ def test_what_is_there_but_no_bundle_is_said_to_be_none(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir() if kind == "folder" else (tmp_path / "photos").write_bytes(b"x")
-    with pytest.raises(ModelNotFound, match=r"^photos: is no model, which would be a folder or a \.zip file"):
+    with pytest.raises(ModelNotFound, match=r"^photos: is not a model: a model is a folder or \.zip file"):
         find_model("photos")

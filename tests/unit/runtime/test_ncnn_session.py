@@ -255,7 +255,7 @@ def test_fp16_needs_a_processor_that_has_it(make: Make, monkeypatch: pytest.Monk
     import ncnn
 
     monkeypatch.setattr(ncnn, "cpu_support_arm_asimdhp", lambda: 0)
-    with pytest.raises(InvalidConfig, match="not in fp16"):
+    with pytest.raises(InvalidConfig, match="not fp16"):
         opened(make(), precision="fp16")
     monkeypatch.setattr(ncnn, "cpu_support_arm_asimdhp", lambda: 1)
     assert opened(make(), precision="fp16").info.precision == "fp16"

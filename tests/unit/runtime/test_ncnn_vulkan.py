@@ -85,7 +85,7 @@ def test_a_vulkan_device_that_is_not_there(gpus: list[FakeGpu], tiny_bundle: Bun
 def test_vulkan_has_no_bf16(gpus: list[FakeGpu], tiny_bundle: Bundle) -> None:
     gpus.append(FakeGpu("large", DISCRETE))
 
-    with pytest.raises(InvalidConfig, match="fp32 or fp16"):
+    with pytest.raises(InvalidConfig, match="fp32 and fp16"):
         open_ncnn(tiny_bundle, device="vulkan", precision="bf16", threads=1)
 
 

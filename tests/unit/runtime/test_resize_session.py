@@ -90,7 +90,7 @@ def test_stands_in_for_a_model(tmp_path: Any) -> None:
     assert (info.model, info.scale, info.multiple, info.radius) == ("bicubic", 3, 1, 2)
     with pytest.raises(DeviceUnavailable, match="not on cuda"):
         open_resize(bundle, device="cuda", precision="auto", threads=0)
-    with pytest.raises(InvalidConfig, match="not in fp16"):
+    with pytest.raises(InvalidConfig, match="not fp16"):
         open_resize(bundle, device="cpu", precision="fp16", threads=0)
 
 

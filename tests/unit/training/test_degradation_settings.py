@@ -21,20 +21,20 @@ def test_videos_are_off_until_they_are_asked_for() -> None:
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
-        ({"webp": 0.5, "avif": 0.3, "video": {"chance": 0.3}}, "together they are at most 1"),
-        ({"webp": 0.6, "avif": 0.5}, "together they are at most 1"),
-        ({"video": {"mpeg2": 0, "mpeg4": 0, "h264": 0}}, "to leave them out, set chance to 0"),
-        ({"video": {"quantiser": [5, 4]}}, "the smaller number comes first"),
+        ({"webp": 0.5, "avif": 0.3, "video": {"chance": 0.3}}, "together they must be at most 1"),
+        ({"webp": 0.6, "avif": 0.5}, "together they must be at most 1"),
+        ({"video": {"mpeg2": 0, "mpeg4": 0, "h264": 0}}, "to disable video artefacts, set chance to 0"),
+        ({"video": {"quantiser": [5, 4]}}, "put the smaller number first"),
         ({"video": {"quantiser": [0, 4]}}, "greater than or equal to 1"),
         ({"video": {"quantiser_h264": [20, 52]}}, "less than or equal to 51"),
         ({"video": {"frames": [0, 1]}}, "greater than or equal to 1"),
         ({"video": {"motion": 3}}, "less than or equal to 2"),
         ({"video": {"codec": "vp9"}}, "Extra inputs are not permitted"),
-        ({"first": {"resize": [1.1, 1.5]}}, "resize must contain 1"),
-        ({"second": {"up": 0, "down": 0, "keep": 0}}, "to leave resizing out, set keep to 1"),
+        ({"first": {"resize": [1.1, 1.5]}}, "resize must include 1"),
+        ({"second": {"up": 0, "down": 0, "keep": 0}}, "to disable resizing, set keep to 1"),
         ({"first": {"jpeg_quality": [90, 30]}}, "the range from 90 to 30 is empty"),
         ({"first": {"blur": 1.5}}, "less than or equal to 1"),
-        ({"resizers": {"area": 0, "bilinear": 0, "bicubic": 0}}, "all shares of resizers are 0"),
+        ({"resizers": {"area": 0, "bilinear": 0, "bicubic": 0}}, "all shares of resizing methods are 0"),
     ],
 )
 def test_what_contradicts_itself_is_refused(values: dict[str, Any], complaint: str) -> None:

@@ -195,7 +195,7 @@ def test_it_is_given_its_settings(plugin: Any, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("plain", "names no Recipe, but a function"), ("ghost", "cannot be loaded: No module named")]
+    ("name", "said"), [("plain", "is not a Recipe but a function"), ("ghost", "cannot be loaded: No module named")]
 )
 def test_one_that_is_none_is_refused_by_name(name: str, said: str, plugin: Any) -> None:
     with pytest.raises(ValidationError, match=rf"The plug-in for the recipe '{name}' {said}"):

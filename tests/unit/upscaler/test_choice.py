@@ -205,7 +205,7 @@ def test_the_log_says_what_was_chosen_and_why(
     choose_model(picture(photo()), 4)
 
     sure = f"{kind_of(picture(drawing()))[1]:.0%} sure"
-    assert f"a drawing ({sure}); there is no model 'artwork' for it, so 'fast' is taken" in caplog.messages[0]
+    assert f"a drawing ({sure}); there is no model 'artwork' for it, so 'fast' is used" in caplog.messages[0]
     assert "a photograph (" in caplog.messages[1]
     assert caplog.messages[1].endswith("model 'fast'")
 

@@ -88,7 +88,7 @@ def test_a_size_holds_for_each_page(scan: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif"])
 def test_a_format_of_one_picture_is_refused(scan: Path, tmp_path: Path, suffix: str) -> None:
-    with pytest.raises(InvalidConfig, match=r"holds one picture, and the input has 3 pages; choose \.tif"):
+    with pytest.raises(InvalidConfig, match=r"can hold only one picture, but the input has 3 pages; choose \.tif"):
         enlarge_file(nearest(), scan, tmp_path / f"out.{suffix}")
     with pytest.raises(InvalidConfig, match="3 pages"):
         enlarge_bytes(nearest(), scan, saving=Saving(format=suffix))

@@ -59,7 +59,7 @@ def test_halves_are_rounded_up() -> None:
     ],
 )
 def test_sizes_that_make_no_sense_are_refused(wanted: Any) -> None:
-    with pytest.raises(InvalidConfig, match=r"Give only one|must be|at most"):
+    with pytest.raises(InvalidConfig, match=r"Give only one|must be|limit"):
         output_size((300, 100), **wanted)
 
 

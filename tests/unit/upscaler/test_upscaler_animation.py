@@ -211,7 +211,7 @@ def test_what_cannot_work_is_refused_before_any_work(tmp_path: Path) -> None:
 
     with pytest.raises(CannotWrite, match="exists already"):
         enlarge_animation(upscaler, source, tmp_path / "there.gif")
-    with pytest.raises(LimitExceeded, match="do not fit into WEBP"):
+    with pytest.raises(LimitExceeded, match="too large for WEBP"):
         enlarge_animation(upscaler, source, tmp_path / "a.webp", width=20_000)
     with pytest.raises(LimitExceeded, match="more than the limit of 5 frames"):
         enlarge_animation(upscaler, source, tmp_path / "a.gif", limits=Limits(max_frames=5))

@@ -158,5 +158,5 @@ def test_a_picture_that_was_begun_before_a_fork_ends_with_a_sentence(tmp_path: P
             os._exit(0)
     os.waitpid(child, 0)
 
-    assert "begun before the process was forked" in (tmp_path / "said").read_text()
+    assert "started before the process forked" in (tmp_path / "said").read_text()
     assert sum(len(strip) for strip in strips) == 72

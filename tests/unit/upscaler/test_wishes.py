@@ -97,11 +97,11 @@ def test_no_more_outputs_are_asked_for_than_needed(
         (ALL, {"strategy": "mode"}, "three has no strategy 'mode'. Choose one of: mean, median, soup, fidelity$"),
         (ALL, {"strategy": "members"}, "three has no strategy 'members'. Choose one of: mean"),
         ((), {"strategy": "mean"}, "three has no strategy 'mean'. It is no ensemble: there is nothing to choose"),
-        ((), {"trust": 0.1}, "three is one network: only an ensemble can tell where its members disagree"),
-        ((), {"disagreement": True}, "three is one network: only an ensemble"),
-        (("mean", "members"), {"trust": 0.1}, "three has no member trained for PSNR, which trust could lean towards"),
-        (ALL, {"trust": 1.5}, "trust is a number from 0 to 1, not 1.5"),
-        (ALL, {"trust": float("nan")}, "trust is a number from 0 to 1, not nan"),
+        ((), {"trust": 0.1}, "three is not an ensemble, so there are no members that could disagree"),
+        ((), {"disagreement": True}, "three is not an ensemble"),
+        (("mean", "members"), {"trust": 0.1}, "three has no PSNR-trained member, which trust needs"),
+        (ALL, {"trust": 1.5}, "trust must be a number from 0 to 1, not 1.5"),
+        (ALL, {"trust": float("nan")}, "trust must be a number from 0 to 1, not nan"),
     ],
 )
 def test_what_a_bundle_cannot_do_is_said(
@@ -222,6 +222,6 @@ def test_an_animation_has_no_map(maps: Callable[..., Models], tmp_path: Path) ->
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
 
-    with pytest.raises(InvalidConfig, match=r"two.gif: has 2 pictures; a map of uncertainty is made of a single one"):
+    with pytest.raises(InvalidConfig, match=r"two.gif: has 2 pictures; an uncertainty map needs a single picture"):
         write_uncertainty(maps(), tmp_path / "two.gif", tmp_path / "map.png", limits=Limits())
     assert not (tmp_path / "map.png").exists()

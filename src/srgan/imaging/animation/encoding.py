@@ -38,8 +38,10 @@ def animated_format_of(target: str | os.PathLike[str] | None, format: str | None
     if found := _SUFFIXES.get(f".{text.lower().lstrip('.')}"):
         return found
     where = "" if target is None else f"{target}: "
-    what = f"{text.lstrip('.').upper()} does not hold an animation" if text else "a missing suffix names no format"
-    raise InvalidConfig(f"{where}{what}; choose .gif, .png or .webp, or save the first frame as a picture of its own")
+    what = f"{text.lstrip('.').upper()} cannot hold an animation" if text else "no suffix, so no format"
+    raise InvalidConfig(
+        f"{where}{what}; choose .gif, .png or .webp, or save the first frame as a separate picture first"
+    )
 
 
 def encode_frames(
@@ -54,9 +56,9 @@ def encode_frames(
 ) -> int:
     """Write ``frames`` to an empty, seekable ``stream``, as `srgan.imaging.write_animation` says, and count them."""
     if loop < 0:
-        raise InvalidConfig(f"an animation is played once or more often, or 0 for ever, not {loop} times")
+        raise InvalidConfig(f"the number of plays must be 0 (for ever) or more, not {loop}")
     if quality is not None and not 1 <= quality <= 100:
-        raise InvalidConfig(f"the quality is 1 to 100, not {quality}")
+        raise InvalidConfig(f"quality must be 1 to 100, not {quality}")
     height, width = size
     shape = (height, width, like.pixels.shape[2])
     check_format(format, width, height, shape[2])
@@ -70,7 +72,7 @@ def encode_frames(
         add(frame.picture.pixels, frame.duration)
         count += 1
     if not count:
-        raise InvalidConfig("an animation has one frame or more; none came")
+        raise InvalidConfig("an animation needs at least one frame")
     finish()
     return count
 

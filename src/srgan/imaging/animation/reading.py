@@ -114,9 +114,9 @@ def _check(index: Index, limits: Limits) -> None:
     if width < 1 or height < 1:
         raise InvalidImage(f"has no pixels ({width} x {height})")
     if max(width, height) > limits.max_side:
-        raise LimitExceeded(f"{width} x {height} pixels, the limit is {limits.max_side:,} a side")
+        raise LimitExceeded(f"{width} x {height} pixels, the limit is {limits.max_side:,} per side")
     if width * height > limits.max_pixels:
-        raise LimitExceeded(f"{width} x {height} pixels, the limit is {limits.max_pixels:,} in all")
+        raise LimitExceeded(f"{width} x {height} pixels, the limit is {limits.max_pixels:,} in total")
     if width * height * count > limits.max_pixels * _TIMES_MAX_PIXELS:
         allowed = limits.max_pixels * _TIMES_MAX_PIXELS
         raise LimitExceeded(f"{count:,} frames of {width} x {height} pixels, the limit is {allowed:,} for all frames")

@@ -99,7 +99,7 @@ def _check_end(stream: BinaryIO, structure: _Structure, faults: Faults) -> None:
         for _ in rows_of(_opened(stream, shorter, keep=True), _CHECK_ROWS, missed):
             pass
     if not missed.found:
-        faults.report("its data goes on after the last block")
+        faults.report("data continues after the last block")
 
 
 def _structure(data: Any) -> _Structure:

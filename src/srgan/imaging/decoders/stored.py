@@ -60,7 +60,7 @@ class Faults:
     def report(self, fault: str) -> None:
         """Note ``fault``. Raises `InvalidImage` unless damage is kept."""
         if not self.keep:
-            raise InvalidImage(f"damaged or truncated {self.kind}: {fault}; --damaged keep reads what is left of it")
+            raise InvalidImage(f"damaged or truncated {self.kind}: {fault}; use --damaged keep to decode what remains")
         if fault not in self.found:
             self.found.append(fault)
 

@@ -52,7 +52,7 @@ def finished(like: Picture, size: tuple[int, int], provenance: Provenance | None
     xmp = like.xmp and resized_xmp(like.xmp, size, before)
     if xmp and parse(xmp) is None:
         lack = "" if provenance is None else "no record of the model was written: "
-        logger.warning("%s: %sthe XMP packet cannot be read and is kept as it is", name, lack)
+        logger.warning("%s: %sthe XMP packet cannot be parsed and is kept unchanged", name, lack)
     elif provenance is not None:
         xmp = with_provenance(xmp or None, provenance)
     density = like.density and _density(like.density, across, down, ratio=like.format != "TIFF")
@@ -131,7 +131,7 @@ def sorted_texts(pairs: Iterable[tuple[str, str]]) -> Texts:
             left -= size
             text.append((name, value))
     if lost:
-        logger.warning("%d texts of the picture are beyond the limits and left out, the first: %s", len(lost), lost[0])
+        logger.warning("%d texts of the picture exceed the limits and are left out, the first: %s", len(lost), lost[0])
     return Texts(text=tuple(text), lost=lost[:8], **found)
 
 

@@ -13,7 +13,7 @@ _Number = TypeVar("_Number", int, float)
 
 def _rising(bounds: tuple[_Number, _Number]) -> tuple[_Number, _Number]:
     if bounds[0] > bounds[1]:
-        raise ValueError(f"the range from {bounds[0]:g} to {bounds[1]:g} is empty: the smaller number comes first")
+        raise ValueError(f"the range from {bounds[0]:g} to {bounds[1]:g} is empty: put the smaller number first")
     return bounds
 
 
@@ -40,21 +40,21 @@ Frames = Annotated[tuple[_Frames, _Frames], AfterValidator(_rising)]
 
 
 class KernelSection(Section):
-    """Which blur kernels there are. The shares need not add up to 1."""
+    """Blur kernels. The shares are relative and need not add up to 1."""
 
-    isotropic: Share = Field(default=0.45, description="Share of round Gaussian kernels.")
-    anisotropic: Share = Field(default=0.25, description="Share of oblong Gaussian kernels.")
-    generalised_isotropic: Share = Field(default=0.12, description="Share of round generalised Gaussian kernels.")
-    generalised_anisotropic: Share = Field(default=0.03, description="Share of oblong generalised Gaussian kernels.")
-    plateau_isotropic: Share = Field(default=0.12, description="Share of round plateau-shaped kernels.")
-    plateau_anisotropic: Share = Field(default=0.03, description="Share of oblong plateau-shaped kernels.")
+    isotropic: Share = Field(default=0.45, description="Share of isotropic Gaussian kernels.")
+    anisotropic: Share = Field(default=0.25, description="Share of anisotropic Gaussian kernels.")
+    generalised_isotropic: Share = Field(default=0.12, description="Share of isotropic generalised Gaussian kernels.")
+    generalised_anisotropic: Share = Field(
+        default=0.03, description="Share of anisotropic generalised Gaussian kernels."
+    )
+    plateau_isotropic: Share = Field(default=0.12, description="Share of isotropic plateau-shaped kernels.")
+    plateau_anisotropic: Share = Field(default=0.03, description="Share of anisotropic plateau-shaped kernels.")
     generalised_exponent: Exponents = Field(
-        default=(0.5, 4.0), description="Exponent of generalised Gaussian kernels; 1 is a plain one."
+        default=(0.5, 4.0), description="Shape exponent of generalised Gaussian kernels; 1 is a plain Gaussian."
     )
-    plateau_exponent: Exponents = Field(default=(1.0, 2.0), description="Exponent of plateau-shaped kernels.")
-    side: Sides = Field(
-        default=(7, 21), description="Side of all kernels, in pixels; an even one is made odd by one more pixel."
-    )
+    plateau_exponent: Exponents = Field(default=(1.0, 2.0), description="Shape exponent of plateau-shaped kernels.")
+    side: Sides = Field(default=(7, 21), description="Kernel size in pixels; even sizes are increased by one.")
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -71,20 +71,20 @@ class KernelSection(Section):
     @model_validator(mode="after")
     def _some_share(self) -> KernelSection:
         if not sum(self.shares):
-            raise ValueError("all shares of kernels are 0; to leave the blur out, set first.blur and second.blur to 0")
+            raise ValueError("all kernel shares are 0; to disable blur, set first.blur and second.blur to 0")
         return self
 
 
 class ResizerSection(Section):
-    """How pictures are resized on their way. The shares need not add up to 1."""
+    """Resizing methods. The shares are relative and need not add up to 1."""
 
-    area: Share = Field(default=1.0, description="Share of resizing by area.")
+    area: Share = Field(default=1.0, description="Share of area resizing.")
     bilinear: Share = Field(default=1.0, description="Share of bilinear resizing.")
     bicubic: Share = Field(default=1.0, description="Share of bicubic resizing.")
     antialias: Chance = Field(
         default=0.5,
-        description="Chance that a bilinear or bicubic reduction takes all pixels into account, as Pillow does, "
-        "rather than the nearest 2 or 4, as OpenCV does.",
+        description="Probability of antialiased bilinear or bicubic downscaling (as Pillow), rather than without "
+        "antialiasing (as OpenCV).",
     )
 
     @property
@@ -95,87 +95,93 @@ class ResizerSection(Section):
     @model_validator(mode="after")
     def _some_share(self) -> ResizerSection:
         if not sum(self.shares):
-            raise ValueError("all shares of resizers are 0; one must be more")
+            raise ValueError("all shares of resizing methods are 0; one must be larger")
         return self
 
 
 class PassSection(Section):
-    """The first round of wear: blur, resizing, noise, JPEG."""
+    """First degradation round: blur, resizing, noise, JPEG."""
 
-    blur: Chance = Field(default=1.0, description="Chance of a blur.")
-    blur_sigma: Sigmas = Field(default=(0.2, 3.0), description="Standard deviation of the blur along each axis.")
-    sinc: Chance = Field(default=0.1, description="Chance that the blur is a sinc filter, which rings.")
-    up: Share = Field(default=0.2, description="Share of enlargements.")
-    down: Share = Field(default=0.7, description="Share of reductions.")
+    blur: Chance = Field(default=1.0, description="Probability of blur.")
+    blur_sigma: Sigmas = Field(
+        default=(0.2, 3.0), description="Standard deviation of the blur along each axis, in pixels."
+    )
+    sinc: Chance = Field(default=0.1, description="Probability that the blur is a sinc filter, which causes ringing.")
+    up: Share = Field(default=0.2, description="Share of upscaling.")
+    down: Share = Field(default=0.7, description="Share of downscaling.")
     keep: Share = Field(default=0.1, description="Share of pictures that keep their size.")
     resize: Factors = Field(
-        default=(0.15, 1.5), description="Factor of the resizing, of the high-resolution patch; contains 1."
+        default=(0.15, 1.5),
+        description="Range of the resize factor, relative to the high-resolution patch; must include 1.",
     )
-    noise: Chance = Field(default=1.0, description="Chance of noise.")
-    gaussian: Chance = Field(
-        default=0.5, description="Chance that the noise is Gaussian; otherwise it is Poisson noise."
-    )
+    noise: Chance = Field(default=1.0, description="Probability of noise.")
+    gaussian: Chance = Field(default=0.5, description="Probability that the noise is Gaussian rather than Poisson.")
     gaussian_sigma: Strengths = Field(
         default=(1.0, 30.0), description="Standard deviation of Gaussian noise, in levels of 255."
     )
     poisson_scale: Strengths = Field(
-        default=(0.05, 3.0), description="Strength of Poisson noise; 1 is that of 256 photons in a white pixel."
+        default=(0.05, 3.0), description="Strength of Poisson noise; 1 corresponds to 256 photons in a white pixel."
     )
-    gray: Chance = Field(default=0.4, description="Chance that the noise is the same in all three channels.")
-    jpeg: Chance = Field(default=1.0, description="Chance of JPEG compression.")
-    jpeg_quality: Qualities = Field(default=(30, 95), description="Quality of JPEG.")
+    gray: Chance = Field(default=0.4, description="Probability that the noise is the same in all three channels.")
+    jpeg: Chance = Field(default=1.0, description="Probability of JPEG compression.")
+    jpeg_quality: Qualities = Field(default=(30, 95), description="JPEG quality.")
 
     @model_validator(mode="after")
     def _can_be_resized(self) -> PassSection:
         if not self.up + self.down + self.keep:
-            raise ValueError("up, down and keep are all 0; to leave resizing out, set keep to 1")
+            raise ValueError("up, down and keep are all 0; to disable resizing, set keep to 1")
         if not self.resize[0] <= 1 <= self.resize[1]:
-            raise ValueError("resize must contain 1: it goes from the smallest reduction to the largest enlargement")
+            raise ValueError(
+                "resize must include 1: it ranges from the strongest downscaling to the strongest upscaling"
+            )
         return self
 
 
 class SecondPassSection(PassSection):
-    """The second round, milder; its resizing starts from the final size."""
+    """Second degradation round, milder by default; its resize factor is relative to the final size."""
 
-    blur: Chance = Field(default=0.8, description="Chance of a blur.")
-    blur_sigma: Sigmas = Field(default=(0.2, 1.5), description="Standard deviation of the blur along each axis.")
-    up: Share = Field(default=0.3, description="Share of enlargements.")
-    down: Share = Field(default=0.4, description="Share of reductions.")
-    keep: Share = Field(default=0.3, description="Share of pictures that are brought to their final size at once.")
+    blur: Chance = Field(default=0.8, description="Probability of blur.")
+    blur_sigma: Sigmas = Field(
+        default=(0.2, 1.5), description="Standard deviation of the blur along each axis, in pixels."
+    )
+    up: Share = Field(default=0.3, description="Share of upscaling.")
+    down: Share = Field(default=0.4, description="Share of downscaling.")
+    keep: Share = Field(default=0.3, description="Share of pictures resized directly to the final size.")
     resize: Factors = Field(
-        default=(0.3, 1.2), description="Factor of the resizing, of the final low-resolution patch; contains 1."
+        default=(0.3, 1.2),
+        description="Range of the resize factor, relative to the final low-resolution patch; must include 1.",
     )
     gaussian_sigma: Strengths = Field(
         default=(1.0, 25.0), description="Standard deviation of Gaussian noise, in levels of 255."
     )
     poisson_scale: Strengths = Field(
-        default=(0.05, 2.5), description="Strength of Poisson noise; 1 is that of 256 photons in a white pixel."
+        default=(0.05, 2.5), description="Strength of Poisson noise; 1 corresponds to 256 photons in a white pixel."
     )
 
 
 class VideoSection(Section):
-    """Artefacts of video codecs, made on the CPU; they need the extra `video`. The shares need not add up to 1."""
+    """Video compression artefacts, computed on the CPU; needs the extra `video`. The shares are relative."""
 
     chance: Chance = Field(
-        default=0.0, description="Chance that a video codec at the end takes the place of the second JPEG."
+        default=0.0, description="Probability that a video codec replaces the second JPEG compression."
     )
     mpeg2: Share = Field(default=1.0, description="Share of MPEG-2, as on DVDs.")
     mpeg4: Share = Field(default=1.0, description="Share of MPEG-4 part 2, as in DivX and Xvid files.")
     h264: Share = Field(default=1.0, description="Share of H.264.")
     quantiser: Quantisers = Field(
-        default=(2, 12), description="Quantiser of MPEG-2 and MPEG-4: 1 is the finest, 31 the coarsest."
+        default=(2, 12), description="Quantiser of MPEG-2 and MPEG-4: 1 (finest) to 31 (coarsest)."
     )
     quantiser_h264: QuantisersH264 = Field(
-        default=(18, 38), description="Quantiser of H.264: 0 is without loss, 51 the coarsest."
+        default=(18, 38), description="Quantiser of H.264: 0 (lossless) to 51 (coarsest)."
     )
     frames: Frames = Field(
-        default=(1, 3), description="Length of the video whose last frame is taken; 1 is a key frame alone."
+        default=(1, 3), description="Number of frames to encode, of which the last is used; 1 is a key frame only."
     )
     motion: int = Field(
         default=2,
         ge=0,
         le=2,
-        description="Most pixels by which the picture moves from frame to frame, along each axis.",
+        description="Maximum motion between frames along each axis, in pixels.",
     )
 
     @property
@@ -186,51 +192,50 @@ class VideoSection(Section):
     @model_validator(mode="after")
     def _some_share(self) -> VideoSection:
         if not sum(self.shares):
-            raise ValueError("all shares of video codecs are 0; to leave them out, set chance to 0")
+            raise ValueError("all codec shares are 0; to disable video artefacts, set chance to 0")
         return self
 
 
 class DegradationSection(Section):
-    """How low-resolution pictures are made from the training pictures."""
+    """How the low-resolution pictures are made."""
 
     kind: Literal["bicubic", "second-order"] = Field(
         default="bicubic",
-        description="bicubic: exact reduction of clean pictures. second-order: two rounds of blur, resizing, noise and "
-        "JPEG, a different one for each patch. The other keys of this section belong to second-order.",
+        description="bicubic: plain bicubic downscaling. second-order: two random rounds of blur, resizing, noise and "
+        "JPEG for each patch, as in Real-ESRGAN. All other keys of this section are for second-order.",
     )
     clean: Chance = Field(
-        default=0.0, description="Chance that a patch is spared: reduced by exact bicubic, with no wear at all."
+        default=0.0, description="Probability that a patch is not degraded, only downscaled (bicubic)."
     )
-    first: PassSection = Field(default_factory=PassSection, description="The first round of wear.")
-    second: SecondPassSection = Field(default_factory=SecondPassSection, description="The second round.")
-    kernels: KernelSection = Field(default_factory=KernelSection, description="Which blur kernels there are.")
-    resizers: ResizerSection = Field(default_factory=ResizerSection, description="How pictures are resized.")
+    first: PassSection = Field(default_factory=PassSection, description="First degradation round.")
+    second: SecondPassSection = Field(default_factory=SecondPassSection, description="Second degradation round.")
+    kernels: KernelSection = Field(default_factory=KernelSection, description="Blur kernels.")
+    resizers: ResizerSection = Field(default_factory=ResizerSection, description="Resizing methods.")
     shuffle: Chance = Field(
-        default=0.1, description="Chance that the steps of a round come in random order; drawn for each round."
+        default=0.1, description="Probability, for each round, that its steps are applied in random order."
     )
-    final_sinc: Chance = Field(default=0.8, description="Chance of a sinc filter at the final size.")
+    final_sinc: Chance = Field(default=0.8, description="Probability of a final sinc filter.")
     jpeg_last: Chance = Field(
         default=0.5,
-        description="Chance that the second JPEG compression comes after the resizing to the final size, not before.",
+        description="Probability that the second JPEG compression comes after the resizing to the final size, not "
+        "before.",
     )
     full_colour: Chance = Field(
-        default=0.2, description="Chance that JPEG keeps the full resolution of colour (4:4:4) instead of half (4:2:0)."
+        default=0.2, description="Probability that JPEG uses 4:4:4 instead of 4:2:0 chroma subsampling."
     )
     webp: Chance = Field(
-        default=0.05, description="Chance that WebP at the end takes the place of the second JPEG; made on the CPU."
+        default=0.05, description="Probability that WebP replaces the second JPEG compression; computed on the CPU."
     )
-    webp_quality: Qualities = Field(default=(30, 95), description="Quality of WebP.")
+    webp_quality: Qualities = Field(default=(30, 95), description="WebP quality.")
     avif: Chance = Field(
-        default=0.03, description="Chance that AVIF at the end takes the place of the second JPEG; made on the CPU."
+        default=0.03, description="Probability that AVIF replaces the second JPEG compression; computed on the CPU."
     )
-    avif_quality: Qualities = Field(default=(30, 90), description="Quality of AVIF.")
+    avif_quality: Qualities = Field(default=(30, 90), description="AVIF quality.")
 
-    video: VideoSection = Field(default_factory=VideoSection, description="Artefacts of video codecs.")
+    video: VideoSection = Field(default_factory=VideoSection, description="Video compression artefacts.")
 
     @model_validator(mode="after")
     def _one_file(self) -> DegradationSection:
         if self.webp + self.avif + self.video.chance > 1:
-            raise ValueError(
-                "webp, avif and video.chance are chances of which one comes true: together they are at most 1"
-            )
+            raise ValueError("webp, avif and video.chance are exclusive alternatives: together they must be at most 1")
         return self

@@ -61,7 +61,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_a_damaged_scan_is_refused_and_kept_only_when_asked(kind: str, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(InvalidImage, match=r"the input: damaged or truncated JPEG: .*; --damaged keep reads"):
+    with pytest.raises(InvalidImage, match=r"the input: damaged or truncated JPEG: .*; use --damaged keep"):
         read_picture(DAMAGED[kind])
     assert not caplog.records
     with open_scan(DAMAGED[kind], limits=KEEP) as scan:
@@ -69,7 +69,7 @@ def test_a_damaged_scan_is_refused_and_kept_only_when_asked(kind: str, caplog: p
     assert shape == (120, 160, 1 if kind == "gray" else 3)
     assert len(scan.damage) == 1
     assert [record.getMessage() for record in caplog.records] == [
-        f"the input: damaged, and what is left of it was taken: {scan.damage[0]}."
+        f"the input: damaged, decoded as far as possible: {scan.damage[0]}."
     ]
 
 

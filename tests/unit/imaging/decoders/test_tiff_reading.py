@@ -146,19 +146,19 @@ def test_signed_and_long_integers_become_floating_point(dtype: str) -> None:
 def test_what_is_no_number_is_refused(evil: float, channel: int) -> None:
     values = ramp("f4", 4)
     values[20, 20, channel] = evil
-    with pytest.raises(InvalidImage, match="the input: holds values that are no numbers"):
+    with pytest.raises(InvalidImage, match="the input: contains NaN or infinite values"):
         read_picture(written(values, photometric="rgb", extrasamples=["unassalpha"]))
 
 
 def test_values_beyond_what_32_bits_hold_are_refused() -> None:
-    with pytest.raises(InvalidImage, match="no numbers"):
+    with pytest.raises(InvalidImage, match="NaN or infinite"):
         read_picture(written(np.full((4, 4), 1e300), photometric="minisblack"))
 
 
 def test_values_whose_distance_is_beyond_32_bits_are_refused() -> None:
     values = np.full((4, 4), 3e38, np.float32)
     values[0] *= -1
-    with pytest.raises(InvalidImage, match=r"too far apart \(-3e\+38 to 3e\+38\)"):
+    with pytest.raises(InvalidImage, match=r"too large \(-3e\+38 to 3e\+38\)"):
         read_picture(written(values, photometric="minisblack"))
 
 
@@ -172,7 +172,7 @@ def test_one_large_value_everywhere_is_black_and_comes_back(value: float) -> Non
 
 def test_a_number_that_signals_is_refused_without_a_warning() -> None:
     values = np.full((4, 4), 0x7FF0000000000001, np.uint64).view(np.float64)
-    with pytest.raises(InvalidImage, match="no numbers"):
+    with pytest.raises(InvalidImage, match="NaN or infinite"):
         read_picture(written(values, photometric="minisblack"))
 
 
@@ -320,7 +320,7 @@ def test_tags_that_lie_are_refused(changes: dict[str, int], message: str) -> Non
 
 def test_the_size_is_checked_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("srgan.imaging.decoders.tiff.open_vips", lambda *_, **__: pytest.fail("libvips was asked"))
-    with pytest.raises(LimitExceeded, match="the input: 100000 x 100000 pixels, the limit is 250,000,000 in all"):
+    with pytest.raises(LimitExceeded, match="the input: 100000 x 100000 pixels, the limit is 250,000,000 in total"):
         read_picture(plain(100_000, 100_000, bytes(64)))
     assert probe_picture(plain(8, 8, bytes(64))).width == 8
 
