@@ -168,7 +168,6 @@ def new_run(config: TrainConfig) -> Run:
 
 
 def unfinished_run(config: TrainConfig) -> Run | None:
-<<<<<<< HEAD
     """The newest version that can be continued: it has not finished, and ``config`` trains the same weights.
 
     Where there is none, those that have begun and have not finished are warned of: they are passed over.
@@ -182,25 +181,12 @@ def unfinished_run(config: TrainConfig) -> Run | None:
             if run.checkpoints():
                 passed.append(f"{run.folder} is unfinished, but its config.json cannot be read")
         elif others := differences(begun_with, config):
-            passed.append(f"{run.folder} is unfinished but had other settings ({', '.join(others)})")
+            passed.append(f"{run.folder} is unfinished but has different settings ({', '.join(others)})")
         else:
             return run
     for said in passed:
-        log.warning("%s, so a new run begins", said)
+        log.warning("%s, so a new run starts", said)
     return None
-=======
-    """The last version, when it can be continued: it has not finished, and ``config`` trains the same weights."""
-    last = _last_run(config)
-    begun_with = None if last is None or last.bundle.exists() else _config_of(last)
-    if last is None or begun_with is None:
-        return None
-    if others := differences(begun_with, config):
-        log.warning(
-            "%s is unfinished but has different settings (%s), so a new run starts", last.folder, ", ".join(others)
-        )
-        return None
-    return last
->>>>>>> 8cf003fa034e3aee36d918b4a2f4c5eba2bace8e
 
 
 def finished_run(config: TrainConfig) -> Run | None:

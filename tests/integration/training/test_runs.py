@@ -87,9 +87,9 @@ def test_all_runs_that_are_passed_over_are_told_of(make_config: Config, caplog: 
     assert open_run(make_config(seed=1), resume=True).folder.name == "005"
     said = [message.partition("tiny")[2][1:] for message in caplog.messages]
     assert said == [
-        "003 is unfinished, but its config.json cannot be read, so a new run begins",
-        "002 is unfinished but had other settings (seed, data.batch), so a new run begins",
-        "001 is unfinished but had other settings (seed, data.batch), so a new run begins",
+        "003 is unfinished, but its config.json cannot be read, so a new run starts",
+        "002 is unfinished but has different settings (seed, data.batch), so a new run starts",
+        "001 is unfinished but has different settings (seed, data.batch), so a new run starts",
     ]
 
 
