@@ -21,6 +21,7 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -139,8 +140,8 @@ def _parse(text: str, path: Path) -> Any:
             raise InvalidConfig(f"{path}: not valid TOML: {error}") from error
     if kind == ".json":
         try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
+            return parse_json(text)
+        except (ValueError, RecursionError) as error:
             raise InvalidConfig(f"{path}: not valid JSON: {error}") from error
     if kind in (".yaml", ".yml"):
         import yaml
@@ -150,6 +151,19 @@ def _parse(text: str, path: Path) -> Any:
         except yaml.YAMLError as error:
             raise InvalidConfig(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     raise InvalidConfig(f"{path}: the suffix must be .toml, .yaml, .yml or .json")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON text says. Raises ValueError, also for a key that stands twice, and RecursionError."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            keys = [key for key, _ in pairs]
+            raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+        return values
+
+    return json.loads(text, object_pairs_hook=once)
 
 
 def _from_environment(environment: Mapping[str, str], prefix: str) -> Iterator[_Given]:
@@ -175,7 +189,7 @@ def _from_sets(sets: Sequence[str], mistakes: list[str]) -> Iterator[_Given]:
 
 
 def _from_text(text: str) -> Any:
-    """The value a short text means: lists, tables and quoted strings as in YAML, ``null``; all else the text itself.
+    """The value a short text means: lists, tables and quoted strings as in JSON or YAML, ``null``; else the text.
 
     Numbers and truth values stay text here: only the model knows whether ``4`` is a number or a name, and `_typed`
     where no model does.
@@ -183,6 +197,8 @@ def _from_text(text: str) -> Any:
     if text == "null":
         return None
     if text[:1] in ("[", "{", '"', "'"):
+        with suppress(ValueError, RecursionError):
+            return json.loads(text)  # unlike YAML it takes any character as it is
         import yaml
 
         try:
@@ -291,6 +307,8 @@ def _complaint(
         return 'must be a list, such as ["this", "that"]', f", not {_short(fault['input'])}"
     if fault["type"] == "too_short" and not fault["input"]:
         return "must not be empty", ""
+    if fault["type"] == "path_type":
+        return "must be a path", f", not {_short(fault['input'])}"
     message = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
     message = re.split(", unable to |, got ", message)[0]
     if isinstance(fault["input"], dict) and fault["type"] in ("value_error", "assertion_error"):

@@ -9,12 +9,11 @@ another package adds one by an entry point in the group ``srgan.jobs``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from srgan.config import checked
+from srgan.config import checked, parse_json
 from srgan.errors import InvalidConfig
 from srgan.plugins import Table
 from srgan.progress import Report, Stop
@@ -73,7 +72,10 @@ def load(data: str | bytes | Mapping[str, Any], *, name: str = "job") -> Job:
     kind = values["kind"]
     if not isinstance(kind, str):
         raise InvalidConfig(f"{name}: kind must be a name such as upscale, not {kind!r}")
-    model = KINDS.load(kind).load_model()
+    try:
+        model = KINDS.load(kind).load_model()
+    except InvalidConfig as error:
+        raise InvalidConfig(f"{name}: {error}") from error
     known = model.model_fields["version"].default
     if (version := values.get("version", known)) != known:
         raise InvalidConfig(f"{name}: has version {version} of {kind}; this srgan supports version {known}")
@@ -96,7 +98,7 @@ def run(job: Job, *, report: Report | None = None, stop: Stop | None = None) -> 
 
 def _parsed(text: str | bytes, name: str) -> Mapping[str, Any]:
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise InvalidConfig(f"{name}: is not valid JSON: {error}") from error
     if not isinstance(values, dict):

@@ -141,6 +141,7 @@ def test_a_job_that_is_stopped_leaves_nothing(picture: Path, tmp_path: Path) -> 
             '{"kind": "batch", "source": "a", "target": "b", "size": {"width": 3, "long_side": 4}}',
             "long_side cannot be combined with width or height",
         ),
+        ('{"kind": "evaluate", "folder": "a", "metrics": ["psnr,ssim"]}', "no figure is called 'psnr,ssim'"),
         ('{"kind": "evaluate", "folder": "a", "degrade": "jpeg", "low_dir": "b"}', "low_dir cannot be combined"),
     ],
 )

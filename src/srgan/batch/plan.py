@@ -91,10 +91,17 @@ class Selection:
             )
             for file in files:
                 path = relative / file
-                if file[0] != "." and self._wants(path) and not _matches(path, self.exclude):
+                if self._wants(path):
                     yield path.as_posix()
 
+    def takes(self, top: Path, path: Path) -> bool:
+        """Whether the file at ``path``, without links in it, is an input when ``top`` is the folder."""
+        real = Path(os.path.realpath(top))
+        return path.is_file() and path.is_relative_to(real) and self._wants(path.relative_to(real))
+
     def _wants(self, path: Path) -> bool:
+        if path.name[0] == "." or _matches(path, self.exclude):
+            return False
         if self.include:
             return _matches(path, self.include)
         return path.suffix.lower() in self.suffixes

@@ -87,9 +87,17 @@ class _Accounts:
         sheet = None if contact_sheet is None else Sheet()
         return cls(reports=reports, sheet=sheet, sheet_path=contact_sheet or Path())
 
-    def check(self) -> None:
+    def check(self, source: Path, selection: Selection) -> None:
+        """Refuse what cannot be written, and what would replace a picture or another account. Raises `CannotWrite`."""
+        taken: set[str] = set()
         for path in (*self.reports, *([self.sheet_path] if self.sheet else [])):
             check_target(path, overwrite=True)
+            real = os.path.realpath(path)
+            if Path(real).suffix.lower() in selection.suffixes or selection.takes(source, Path(real)):
+                raise CannotWrite(f"{path}: is called like an input, which it could replace; choose another name")
+            if real in taken:
+                raise CannotWrite(f"{path}: is asked for twice; give each report and sheet a name of its own")
+            taken.add(real)
 
     def write(self, result: BatchReport) -> None:
         for path in self.reports:
@@ -127,7 +135,7 @@ class _Batch:
         """Hold the output folder, do all there is, and write the accounts, whatever happens."""
         began = time.perf_counter()
         _prepare(self.source, self.target)
-        accounts.check()
+        accounts.check(self.source, self.selection)
         identity = self.make.identity
         work = Work(os.path.realpath(self.source), identity.model, identity.settings)
         with Journal(self.target) as journal:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from srgan.cli.options import share_freed_memory
-from srgan.cli.output import emit, emit_json
+from srgan.cli.output import emit, emit_bytes, emit_json
 
 if TYPE_CHECKING:
     from srgan.settings import Job
@@ -27,7 +28,7 @@ def conclude(job: Job, *, as_json: bool, print_job: bool = False, print_command:
     elif print_command:
         from srgan.cli.commandline import command_of
 
-        emit(command_of(job))
+        emit_bytes(os.fsencode(f"{command_of(job)}\n"))  # the very bytes of names that are not Unicode
     else:
         share_freed_memory()
         _carrier(job.kind)(job, as_json=as_json)

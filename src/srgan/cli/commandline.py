@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -45,11 +46,24 @@ _COMMANDS = {
 def command_of(job: Job) -> str:
     """The command line that makes ``job`` where no settings file and no variable of the environment says otherwise.
 
-    Raises `InvalidConfig` for a kind that no command makes.
+    Names that are not Unicode have surrogates in it, as everywhere in Python: `os.fsencode` makes the bytes. Raises
+    `InvalidConfig` for a kind that no command makes, and for a text that no argument of a program can be.
     """
     if job.kind not in _COMMANDS:
         raise InvalidConfig(f"no command corresponds to jobs of kind {job.kind}; use srgan run")
-    return shlex.join(["srgan", *_words(job, _COMMANDS[job.kind])])
+    words = ["srgan", *_words(job, _COMMANDS[job.kind])]
+    for word in words:
+        if not _can_be_said(word):
+            raise InvalidConfig(f"no command line can hold {word!r}; use srgan run")
+    return shlex.join(words)
+
+
+def _can_be_said(word: str) -> bool:
+    """Whether a program can be called with ``word``."""
+    try:
+        return b"\0" not in os.fsencode(word)
+    except UnicodeEncodeError:  # half a character
+        return False
 
 
 def _words(job: Job, command: _Command) -> Iterator[str]:
@@ -65,12 +79,14 @@ def _words(job: Job, command: _Command) -> Iterator[str]:
             usual[key] = known.get_default(call_default_factory=True)
     for key in ("kind", "version"):
         del said[key]
+    # Beside a size in pixels the option would contradict, while the scale of a settings file only chooses the model.
+    sized = any(said.get(key) is not None for key in _SIZE.values())
     made: Any = typer.main.get_command(app)
     yield command.name
     arguments: list[str] = []
     for parameter in made.commands[command.name].params:
         key = key_of(parameter) or command.keys.get(parameter.name, parameter.name)
-        if key not in said:
+        if key not in said or (key == "upscale.scale" and sized):
             continue
         value = said.pop(key)
         if parameter.param_type_name == "argument":

@@ -136,7 +136,7 @@ def evaluate(
     """
     from srgan.evaluation.job import EvaluateJob
 
-    job = options.read_job(ctx, EvaluateJob, metrics=metrics.split(","))
+    job = options.read_job(ctx, EvaluateJob, metrics=metrics.split(",") if metrics else ())
     conclude(job, as_json=as_json, print_job=print_job, print_command=print_command)
 
 

@@ -52,6 +52,7 @@ def run(
     if len(data) > MOST_BYTES:
         raise InvalidConfig(f"{name}: is larger than {MOST_BYTES >> 20} MiB, too large for a job file")
     job = load(data, name=name)
-    if file == "-" and str(getattr(job, "source", "")) == "-" and not (print_job or print_command):
+    streamed = job.kind == "upscale" and str(getattr(job, "source", "")) == "-"
+    if file == "-" and streamed and not (print_job or print_command):
         raise InvalidConfig("standard input cannot provide both the job and the picture: put one of them in a file")
     conclude(job, as_json=as_json, print_job=print_job, print_command=print_command)

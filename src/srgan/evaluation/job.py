@@ -62,6 +62,8 @@ class EvaluateJob(Modelled, Job):
 
     @model_validator(mode="after")
     def _fits_together(self) -> EvaluateJob:
+        if strange := [name for name in self.metrics if not name or "," in name]:
+            raise ValueError(f"metrics: no figure is called {strange[0]!r}")
         if self.degrade is not None and self.low_dir is not None:
             raise ValueError("degrade and low_dir cannot be combined")
         if self.record:

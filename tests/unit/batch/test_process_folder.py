@@ -460,3 +460,40 @@ def test_reading_and_writing_go_on_while_the_network_works(folder: Any, tmp_path
     monkeypatch.setattr(files, "open_input", reading)
 
     assert process_folder(folder("a.png", "b.png"), tmp_path / "out", Upscaler(Meeting()), workers=2).ok
+
+
+@pytest.mark.parametrize(
+    ("accounts", "said"),
+    [
+        ({"reports": "in/a.png"}, "in/a.png: is called like an input"),
+        ({"reports": ["in/b.dat"], "include": ["*.dat"]}, "in/b.dat: is called like an input"),
+        ({"reports": ["link.json"], "include": ["*.dat"]}, "link.json: is called like an input"),
+        ({"contact_sheet": "out/a.PNG"}, "out/a.PNG: is called like an input"),
+        ({"reports": ["r.html"], "contact_sheet": "in/../r.html"}, "r.html: is asked for twice"),
+    ],
+)
+def test_no_account_replaces_a_picture_or_another(
+    accounts: dict[str, Any],
+    said: str,
+    folder: Callable[..., Path],
+    tmp_path: Path,
+    upscaler: Upscaler,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = folder("a.png", "b.dat")
+    (tmp_path / "link.json").symlink_to(source / "b.dat")
+    before = {path: path.read_bytes() for path in source.iterdir()}
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(CannotWrite, match=said):
+        process_folder(source, tmp_path / "out", upscaler, **accounts)
+    assert {path: path.read_bytes() for path in source.iterdir()} == before
+
+
+def test_a_report_may_lie_among_the_inputs_and_be_replaced(
+    folder: Callable[..., Path], tmp_path: Path, upscaler: Upscaler
+) -> None:
+    source = folder("a.png")
+    for options in ({}, {"include": ["*"], "exclude": ["*.json"]}):
+        process_folder(source, tmp_path / "out", upscaler, reports=source / "report.json", **options)
+        assert json.loads((source / "report.json").read_text())["ok"]

@@ -7,17 +7,20 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from types import SimpleNamespace, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from srgan import jobs
+from srgan import cli, jobs
 from srgan.cli.commandline import command_of
 from srgan.errors import InvalidConfig
-from srgan.settings import Job
+from srgan.settings import Job, Section
 
 Srgan = Callable[..., Any]
 
@@ -26,6 +29,7 @@ COMMANDS = [
     "upscale a.png - --model bicubic --width 30 --height 20 --resample nearest",
     "upscale -- -a.png -b.png",
     "upscale a.png b.tif --long-side 600 --no-provenance --tta --trust 0.25 --strategy soup --overwrite",
+    "upscale a.png b.png --set upscale.scale=2 --width 30",
     "upscale a.png b.png --set limits.max_pixels=100 --set runtime.memory_limit=2000000 --uncertainty 'a map.png'",
     "batch-process in out",
     "batch-process in out --scale 2 --name '{stem}_x{scale}' --existing rename --workers 3 --no-recursive",
@@ -34,6 +38,7 @@ COMMANDS = [
     "evaluate fast turbo Set5 --metrics psnr,ssim,grid --limit 3 --seed 4 --degrade jpeg",
     "train --set 'data.folders=[photos, \"more photos\"]' --fresh --output model.zip",
     "train --set data.folders=[a] --set recipe=adversarial --set discriminator.name=patch --set optimiser.clip=2",
+    'train --set \'data.folders=["a\x7f", "\U0001f600"]\'',
     "train --set data.folders=[a] --set 'network.options={width: 32}' --set output.description='say \"it\"'",
     "evaluate Set5 --results 'mine=my results' --results other --html a.html --worst-by ssim --scale 2",
 ]
@@ -134,7 +139,9 @@ def test_the_picture_cannot_come_from_where_the_job_came(
         (b"not json", "job.json: is not valid JSON"),
         (b"\xff\xfe", "job.json: is not valid JSON"),
         (b'{"kind": "upscale", "sorce": "a"}', "job.json: sorce: unknown key"),
-        (b'{"kind": "paint"}', "There is no kind of job 'paint'"),
+        (b'{"kind": "paint"}', "job.json: There is no kind of job 'paint'"),
+        (b'{"kind": "upscale", "source": "a", "source": "b", "target": "c"}', "the key 'source' is there twice"),
+        (b'{"kind": "upscale", "source": 5, "target": "c"}', "job.json: source: must be a path, not 5"),
         (b" " * (16 << 20) + b"{}", "job.json: is larger than 16 MiB"),
     ],
 )
@@ -147,6 +154,84 @@ def test_what_is_no_job_is_refused(content: bytes | None, said: str, srgan: Srga
 
     assert (done.code, done.out) == (2, "")
     assert said in done.err
+
+
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=6) | st.sampled_from(
+    ["-", "--", "-x", "null", "true", "1", "[a]", "{b: 1}", "'q'", '"', "a,b", "a=b", " x ", "a\nb", "~", "\udcff", "%"]
+)
+
+
+def values_of(annotation: Any, bounds: Any = ()) -> st.SearchStrategy[Any]:
+    """Values, as JSON has them, for a field that is annotated so; nothing for one that has a form of its own."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    least = next((bound.ge for bound in bounds if hasattr(bound, "ge")), 1)
+    most = next((bound.le for bound in bounds if hasattr(bound, "le")), None)
+    if origin in (Union, UnionType):
+        return st.one_of([values_of(one, bounds) for one in inner])
+    if origin is Annotated:
+        return values_of(inner[0], (*bounds, *inner[1:]))
+    if origin is Literal:
+        return st.sampled_from(inner)
+    if origin is tuple and inner[1:] == (...,):
+        return st.lists(values_of(inner[0]), max_size=3)
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return fields_of(annotation)
+    plain: dict[Any, st.SearchStrategy[Any]] = {
+        type(None): st.none(),
+        bool: st.booleans(),
+        int: st.integers(least, most),
+        float: st.floats(least, most, allow_nan=False, allow_infinity=False),
+        str: TEXTS,
+        Path: TEXTS,
+    }
+    return plain.get(annotation, st.nothing())
+
+
+@cache
+def fields_of(model: type[Section]) -> st.SearchStrategy[dict[str, Any]]:
+    fields = {name: known for name, known in model.model_fields.items() if name not in ("kind", "version")}
+    values = {name: values_of(known.annotation, known.metadata) for name, known in fields.items()}
+    needed = {name for name, known in fields.items() if known.is_required()}
+    return st.fixed_dictionaries(
+        {name: values[name] for name in needed},
+        optional={name: value for name, value in values.items() if name not in needed and not value.is_empty},
+    )
+
+
+@pytest.mark.parametrize("kind", jobs.KINDS.builtin)
+@given(data=st.data())
+@settings(suppress_health_check=list(HealthCheck))
+def test_any_job_is_that_of_its_command(kind: str, data: st.DataObject, srgan: Srgan) -> None:
+    try:
+        job = jobs.load({"kind": kind, **data.draw(fields_of(jobs.KINDS.load(kind).load_model()))})
+    except InvalidConfig:  # settings that contradict each other
+        reject()
+    command, *words = shlex.split(command_of(job))[1:]
+
+    made = srgan(command, "--print-job", *words)
+
+    assert made.code == 0, made.err
+    assert jobs.load(made.out) == jobs.load(job.to_json()) == job
+
+
+def test_the_command_has_the_bytes_of_names_that_are_not_unicode(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert cli.run(["upscale", "\udcff.png", "\udcfe b.png", "--print-command"]) == 0
+    assert capsysbinary.readouterr().out == b"srgan upscale '\xff.png' '\xfe b.png'\n"
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "\ud800.png"])
+def test_what_no_program_can_be_called_with_is_refused(name: str) -> None:
+    with pytest.raises(InvalidConfig, match="no command line can hold"):
+        command_of(jobs.load({"kind": "upscale", "source": name, "target": "b.png"}))
+
+
+def test_only_the_picture_is_taken_from_standard_input(
+    srgan: Srgan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = json.dumps({"kind": "batch", "source": "-", "target": str(tmp_path / "out")})
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
+
+    assert "-: no such folder" in srgan("run", "-").err
 
 
 def test_a_kind_without_a_command_says_so() -> None:
