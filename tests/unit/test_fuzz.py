@@ -38,7 +38,9 @@ def quiet() -> Iterator[None]:
 def test_its_pictures_are_sound_and_small(readers: ModuleType) -> None:
     sound = readers.seeds()
     assert len(sound) > 50
-    assert max(map(len, sound)) < 10_000
+    sizes = sorted(map(len, sound))
+    assert sizes[-2] < 10_000
+    assert sizes[-1] < 160_000  # extended XMP begins where a segment of JPEG ends
     formats = {read_picture(data).format for data in sound}
     assert formats >= {"PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "PFM", "AVIF"}
 
