@@ -59,8 +59,11 @@ class PixelSize(Section):
 class Modelled(Section):
     """A model as it is to be opened and used."""
 
-    APART: ClassVar[frozenset[str]] = frozenset({"runtime", "upscale.tile", "upscale.model", "limits"})
-    """The model counts by what it is, not by its name: see `identify`."""
+    APART: ClassVar[frozenset[str]] = frozenset(
+        {"runtime", "upscale.tile", "upscale.model"}
+        | {f"limits.{name}" for name in LimitSettings.model_fields if name != "damaged"}
+    )
+    """The model counts by what it is, not by its name: see `identify`. Limits refuse a picture or do not."""
 
     upscale: UpscaleSettings = Field(default_factory=UpscaleSettings, description="Model, size and output format.")
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="Device, precision and memory.")
