@@ -26,9 +26,10 @@ def train(job: TrainJob | TrainConfig, *, report: Report | None = None, stop: St
     """Train a model as ``job`` says and return its bundle: that in ``output.runs / name / version``, or the copy.
 
     A configuration stands for the job of training as it says. An unfinished run that trains the same is continued, bit
-    for bit on a CPU, unless the job has ``resume`` off. ``report`` is told by `TrainStep`, and ``stop`` asked after
-    each: when it is set, a checkpoint is written and `Cancelled` raised. A run whose numbers stay not finite goes back
-    to its last good checkpoint with lower learning rates, up to `OptimiserSection.recoveries` times.
+    for bit on a CPU, unless the job has ``resume`` off; with ``start`` training goes on from there, under settings that
+    may be others. ``report`` is told by `TrainStep`, and ``stop`` asked after each: when it is set, a checkpoint is
+    written and `Cancelled` raised. A run whose numbers stay not finite, or which blows up, goes back to its last good
+    checkpoint with lower learning rates, up to `OptimiserSection.recoveries` times.
 
     It can be called from any thread, and leaves the process as it was. Several devices are worked by processes that are
     started here, see `train_apart`; of those that torchrun has started, each takes its part, and all return the bundle.
@@ -51,15 +52,22 @@ def train(job: TrainJob | TrainConfig, *, report: Report | None = None, stop: St
 
 def _train(job: TrainJob, report: Report, stop: Stop) -> Bundle:
     """Call the recipe, again where it went back."""
+
+    from srgan.training.launch import follows
     from srgan.training.loop import WentBack
 
-    recipe, resume = find_recipe(job.config.recipe), job.resume
+    recipe = find_recipe(job.config.recipe)
+    resume: bool | Path = job.resume
+    if job.start is not None and not follows():
+        from srgan.training.resuming import begin_from
+
+        resume = begin_from(job.config, job.start).folder
     while True:
         try:
             return recipe(job.config, resume=resume, report=report, stop=stop)
         except WentBack as back:
             log.warning("%s", back)
-            resume = True
+            resume = resume or True
 
 
 def _copied(bundle: Bundle, job: TrainJob) -> Bundle:

@@ -362,7 +362,8 @@ class Recipe:
     work: str
     """``module:function`` of what trains, which is imported when it is called: what it may load is heavy.
 
-    It takes the configuration, ``resume``, ``report`` and ``stop``, and gives the bundle.
+    It takes the configuration, ``resume``, ``report`` and ``stop``, and gives the bundle. ``resume`` is what
+    `srgan.training.runs.begun_run` takes: whether to go on with an unfinished run, or the folder of that run.
     """
     together: bool = True
     """Whether ``hardware.devices`` is the number of processes that are to do this work together, by `Team`."""
