@@ -85,7 +85,10 @@ class DataSection(Section):
     patch: int = Field(default=32, ge=8, le=512, description="Side of a training patch in low-resolution pixels.")
     batch: PositiveInt = Field(default=16, description="Patches in a batch, on each device.")
     tile: int = Field(
-        default=480, ge=32, description="Pictures are kept as tiles of this side, in high-resolution pixels."
+        default=480,
+        ge=32,
+        description="Pictures are kept as tiles of this side, in high-resolution pixels; up to a quarter larger where "
+        "that saves much memory, as with pictures of 512 pixels.",
     )
     min_detail: float = Field(
         default=0.0,
