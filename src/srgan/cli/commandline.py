@@ -38,7 +38,7 @@ _SIZE = {name: f"size.{name}" for name in ("width", "height", "long_side")}
 _COMMANDS = {
     "upscale": _Command("upscale", _SIZE),
     "batch": _Command("batch-process", {**_SIZE, "report": "reports"}),
-    "train": _Command("train", prefix="config.", always=frozenset({"config.recipe"})),
+    "train": _Command("train", {"fresh": "resume"}, prefix="config.", always=frozenset({"config.recipe"})),
     "evaluate": _Command("evaluate", joined=frozenset({"metrics"})),
 }
 
@@ -104,7 +104,8 @@ def _words(job: Job, command: _Command) -> Iterator[str]:
 def _option(parameter: Any, value: Any, *, joined: bool) -> Iterator[str]:
     name = max(parameter.opts, key=len)
     if isinstance(value, bool):
-        yield name if value else max(parameter.secondary_opts, key=len)
+        # A flag without a counterpart stands for whatever is not usual.
+        yield name if value or not parameter.secondary_opts else max(parameter.secondary_opts, key=len)
     elif joined:
         yield f"{name}={','.join(value)}"
     else:

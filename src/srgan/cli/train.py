@@ -12,6 +12,7 @@ from srgan.cli import options
 from srgan.cli.carrying import conclude
 from srgan.cli.interrupts import stopping
 from srgan.cli.output import Progress, emit, emit_json, say
+from srgan.errors import InvalidConfig
 
 if TYPE_CHECKING:
     from srgan.training import TrainJob
@@ -21,6 +22,7 @@ Examples:
   srgan config init mine.toml --kind train
   srgan train --config mine.toml
   srgan train --config mine.toml --set steps=500 --set data.batch=8 --fresh
+  srgan train --config mine.toml --resume runs/mine/001 --set steps=4000
   srgan train --config mine.toml --preview-degradation samples.png
 """
 
@@ -36,12 +38,16 @@ TrainSets = Annotated[
         help="Any key of the training file, such as optimiser.learning_rate=5e-4; repeatable.",
     ),
 ]
-Resume = Annotated[
-    bool,
+Start = Annotated[
+    Path | None,
     typer.Option(
-        "--resume/--fresh", help="Continue an unfinished run with the same configuration, or start a new one."
+        "--resume",
+        metavar="PATH",
+        help="Go on from here, under settings that may be others, such as more steps: the folder of a run, or one of "
+        "its checkpoints. Default: from an unfinished run of the same settings, if there is one.",
     ),
 ]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Begin a new run, though there may be an unfinished one.")]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -65,7 +71,8 @@ Preview = Annotated[
 def train(
     config: TrainFile = None,
     sets: TrainSets = None,
-    resume: Resume = True,
+    start: Start = None,
+    fresh: Fresh = False,
     output: Output = None,
     preview: Preview = None,
     as_json: options.Json = False,
@@ -96,7 +103,9 @@ def train(
         return
     from srgan.training import TrainJob
 
-    job = TrainJob(config=settings, resume=resume, output=output)
+    if start is not None and fresh:
+        raise InvalidConfig("--resume and --fresh contradict each other; give one of them")
+    job = TrainJob(config=settings, resume=not fresh, start=start, output=output)
     conclude(job, as_json=as_json, print_job=print_job, print_command=print_command)
 
 

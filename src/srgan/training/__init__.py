@@ -25,10 +25,11 @@ LIBRARIES = ("torch", "lightning_fabric", "safetensors", "onnx", "onnxruntime", 
 def train(job: TrainJob | TrainConfig, *, report: Report | None = None, stop: Stop | None = None) -> Bundle:
     """Train a model and return its bundle: that in ``output.runs / name / version``, or the copy at ``job.output``.
 
-    A configuration alone means a job with default options. An unfinished run of the same training is continued, bit for
-    bit on a CPU, unless ``resume`` is off. ``report`` is called with a `TrainStep`, and ``stop`` checked after each
-    step: when it is set, a checkpoint is written and `Cancelled` raised. After persistent NaN or infinite values the
-    run returns to its last good checkpoint with lower learning rates, up to `OptimiserSection.recoveries` times.
+    A configuration stands for the job of training as it says. An unfinished run that trains the same is continued, bit
+    for bit on a CPU, unless the job has ``resume`` off; with ``start`` training goes on from there, under settings that
+    may be others. ``report`` is told by `TrainStep`, and ``stop`` asked after each: when it is set, a checkpoint is
+    written and `Cancelled` raised. A run whose numbers stay not finite, or which blows up, goes back to its last good
+    checkpoint with lower learning rates, up to `OptimiserSection.recoveries` times.
 
     It can be called from any thread and leaves the process state unchanged. For several devices it starts processes of
     its own, see `train_apart`; processes started by torchrun each take their part, and all return the bundle. Raises
@@ -50,15 +51,22 @@ def train(job: TrainJob | TrainConfig, *, report: Report | None = None, stop: St
 
 def _train(job: TrainJob, report: Report, stop: Stop) -> Bundle:
     """Call the recipe, again where it went back."""
+
+    from srgan.training.launch import follows
     from srgan.training.loop import WentBack
 
-    recipe, resume = find_recipe(job.config.recipe), job.resume
+    recipe = find_recipe(job.config.recipe)
+    resume: bool | Path = job.resume
+    if job.start is not None and not follows():
+        from srgan.training.resuming import begin_from
+
+        resume = begin_from(job.config, job.start).folder
     while True:
         try:
             return recipe(job.config, resume=resume, report=report, stop=stop)
         except WentBack as back:
             log.warning("%s", back)
-            resume = True
+            resume = resume or True
 
 
 def _copied(bundle: Bundle, job: TrainJob) -> Bundle:

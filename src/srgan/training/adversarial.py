@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ from srgan.training.loop import Sitting, open_sitting, work_through
 from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
 from srgan.training.recipes import AdversarialConfig, DiscriminatorSection
-from srgan.training.runs import unfinished_run
+from srgan.training.runs import begun_run
 from srgan.training.setup import make_fabric, make_network
 from srgan.training.state import MAIN, State
 from srgan.training.team import make_team
@@ -45,7 +46,7 @@ RIVAL = "discriminator"
 log = logging.getLogger("srgan")
 
 
-def adversarial(config: AdversarialConfig, *, resume: bool, report: Report, stop: Stop) -> Bundle:
+def adversarial(config: AdversarialConfig, *, resume: bool | Path, report: Report, stop: Stop) -> Bundle:
     """Train ``config.network`` against ``config.discriminator`` and return the finished bundle.
 
     Ending early, resuming and errors are those of `pretrain`; mistakes in the configuration show before anything is
@@ -54,7 +55,7 @@ def adversarial(config: AdversarialConfig, *, resume: bool, report: Report, stop
     fabric = make_fabric(config.hardware)
     team = make_team(fabric)
     torch.manual_seed(config.seed)
-    begun = team.tell(unfinished_run(config) if resume else None)
+    begun = team.tell(begun_run(config, resume))
     network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
     discriminator = make_discriminator(config.discriminator)
     perceptual = PerceptualLoss(config.loss) if config.loss.perceptual else None

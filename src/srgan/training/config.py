@@ -85,7 +85,10 @@ class DataSection(Section):
     patch: int = Field(default=32, ge=8, le=512, description="Patch size in low-resolution pixels.")
     batch: PositiveInt = Field(default=16, description="Batch size per device.")
     tile: int = Field(
-        default=480, ge=32, description="Pictures are cached as tiles of this size, in high-resolution pixels."
+        default=480,
+        ge=32,
+        description="Pictures are kept as tiles of this side, in high-resolution pixels; up to a quarter larger where "
+        "that saves much memory, as with pictures of 512 pixels.",
     )
     min_detail: float = Field(
         default=0.0,
@@ -368,7 +371,8 @@ class Recipe:
     work: str
     """``module:function`` of what trains, which is imported when it is called: what it may load is heavy.
 
-    It takes the configuration, ``resume``, ``report`` and ``stop``, and gives the bundle.
+    It takes the configuration, ``resume``, ``report`` and ``stop``, and gives the bundle. ``resume`` is what
+    `srgan.training.runs.begun_run` takes: whether to go on with an unfinished run, or the folder of that run.
     """
     together: bool = True
     """Whether ``hardware.devices`` is the number of processes that are to do this work together, by `Team`."""

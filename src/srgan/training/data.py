@@ -32,6 +32,10 @@ CANDIDATES = 8
 """How often a flat patch is drawn again before it is taken."""
 DECODED_AHEAD = 4
 """Pictures in the hands of worker threads at a time."""
+LARGER = 1.25
+"""How many times `DataSection.tile` tiles may be where that saves memory."""
+WORTHWHILE = 0.75
+"""What is left of the memory then, at most."""
 SMALLEST_WINDOW = 16
 """Tiles that a streamed store holds at least, however little memory it was given."""
 
@@ -50,11 +54,15 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Tile:
-    """Pixels of one tile, uint8 H x W x 3, padded at the bottom and right; ``extent`` of ``lr`` is real."""
+    """Pixels of one tile, uint8 H x W x 3, padded at the bottom and right; ``extent`` of ``lr`` is real.
+
+    ``weight`` is its share of the pixels of its picture, which tiles may have in common.
+    """
 
     hr: Tensor
     lr: Tensor
     extent: tuple[int, int]
+    weight: float
 
 
 class TileStore:
@@ -71,14 +79,16 @@ class TileStore:
     ) -> None:
         self._rank, self._processes = share
         self._data, self._scale, self._seed, self._device = data, scale, seed, device
-        self._side = data.tile // scale
         self.generator = torch.Generator().manual_seed(seed)
         self._degrade = SecondOrder(data.degradation, scale) if data.degradation.kind == "second-order" else None
         pairs = find_pairs(data.folders, data.low_folders, scale)[: data.max_pictures]
         self._reported: set[Path] = set()
         self._decoders = ThreadPoolExecutor(max_workers=max(2, torch.get_num_threads()), thread_name_prefix="decode")
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode-ahead")
-        self._sources = self._scan(pairs)
+        found = self._scan(pairs)
+        self._tile = fitting_tile([size for _, size in found], data.tile, scale)
+        self._side = self._tile // scale
+        self._sources = [_Source(pair, *size, _corners(size, self._tile)) for pair, size in found]
         if not self._sources:
             self.close()
             needed = f"they must be at least {data.patch * scale} pixels in each direction"
@@ -87,17 +97,19 @@ class TileStore:
         self.pictures = len(self._sources)
         self.tiles = sum(len(s.corners) for s in self._sources)
         self.megapixels = sum(s.height * s.width for s in self._sources) / 1e6
-        per_tile = 3 * (data.tile**2 + self._side**2)
+        per_tile = 3 * (self._tile**2 + self._side**2)
         self._capacity = min(self.tiles, max(SMALLEST_WINDOW, int(data.memory_gib * 2**30 / per_tile)))
         self._exchange = max(1, self._capacity // 16)
         self.streaming = self._capacity < self.tiles
-        slots, side, tile = self._capacity, self._side, data.tile
+        slots, side, tile = self._capacity, self._side, self._tile
         self._hr = torch.zeros(slots, tile, tile, 3, dtype=torch.uint8, device=device)
         self._lr = torch.zeros(slots, side, side, 3, dtype=torch.uint8, device=device)
         self._extent = torch.zeros(slots, 2, dtype=torch.long)
         cells = (side - data.patch) // DETAIL_CELL + 1
         self._detail = torch.zeros(slots, cells, cells)
+        self._weight = torch.zeros(slots, dtype=torch.float64)
         self._filled = torch.zeros(0, dtype=torch.long)
+        self._ends = torch.zeros(0, dtype=torch.float64)
         self._round = 0
         self._sequence: Iterator[_Tile | None] = iter(())
         self._next: Future[list[_Tile | None]] | None = None
@@ -165,9 +177,13 @@ class TileStore:
         return low
 
     def _draw(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Slots, rows and columns of ``n`` patches, in low-resolution pixels; few flat ones where that is asked for."""
+        """Slots, rows and columns of ``n`` patches, in low-resolution pixels; few flat ones where that is asked for.
+
+        A picture comes up as often as its area says, into however many tiles it is cut.
+        """
         tries = CANDIDATES if self._data.min_detail > 0 else 1
-        slot = self._filled[torch.randint(len(self._filled), (n, tries), generator=self.generator)]
+        drawn = torch.rand(n, tries, dtype=torch.float64, generator=self.generator) * self._ends[-1]
+        slot = self._filled[torch.searchsorted(self._ends, drawn, right=True).clamp(max=len(self._filled) - 1)]
         room = self._extent[slot] - self._data.patch + 1
         at = (torch.rand(n, tries, 2, generator=self.generator) * room).long()
         row, column = at.unbind(-1)
@@ -179,8 +195,8 @@ class TileStore:
         first = keep.int().argmax(dim=1, keepdim=True)
         return slot.gather(1, first)[:, 0], row.gather(1, first)[:, 0], column.gather(1, first)[:, 0]
 
-    def _scan(self, pairs: Sequence[Pair]) -> list[_Source]:
-        """Read the headers of all pictures. Those that are unreadable, too small or without a pair are left out."""
+    def _scan(self, pairs: Sequence[Pair]) -> list[tuple[Pair, tuple[int, int]]]:
+        """The sizes of all pictures, by their headers. Those unreadable, too small or without a pair are left out."""
         smallest = self._data.patch * self._scale
         sources = []
         for pair, size in zip(pairs, self._decoders.map(self._probe, pairs), strict=True):
@@ -191,8 +207,7 @@ class TileStore:
             if min(height, width) < smallest:
                 self._leave_out(pair.high, f"{pair.high}: smaller than a patch of {smallest} pixels")
                 continue
-            rows, columns = _starts(height, self._data.tile), _starts(width, self._data.tile)
-            sources.append(_Source(pair, height, width, tuple((y, x) for y in rows for x in columns)))
+            sources.append((pair, size))
         return sources
 
     def _probe(self, pair: Pair) -> tuple[int, int] | SrganError:
@@ -219,8 +234,10 @@ class TileStore:
                 self._hr[slot].copy_(tile.hr)
                 self._lr[slot].copy_(tile.lr)
                 self._extent[slot] = torch.tensor(tile.extent)
+                self._weight[slot] = tile.weight
                 self._detail[slot] = _detail_map(tile.lr, self._data.patch)
         self._filled = self._extent[:, 0].nonzero()[:, 0]
+        self._ends = self._weight[self._filled].cumsum(0)
         if not len(self._filled):
             raise InvalidDataset(f"{self._data.folders[0]}: none of the pictures could be decoded")
 
@@ -273,7 +290,8 @@ class TileStore:
             hr, lr = hr.transpose(0, 1), lr.transpose(0, 1)
         if hr.shape[:2] != (source.height, source.width):
             return InvalidDataset(f"{source.pair.high}: does not have the size that its header states")
-        tile, side, scale = self._data.tile, self._side, self._scale
+        tile, side, scale = self._tile, self._side, self._scale
+        weight = source.height * source.width / len(source.corners)
         tiles = []
         for y, x in source.corners[skip:]:
             cut = hr[y : y + tile, x : x + tile]
@@ -282,8 +300,28 @@ class TileStore:
             if extent != (side, side):
                 cut = functional.pad(cut, (0, 0, 0, tile - cut.shape[1], 0, tile - cut.shape[0]))
                 low = functional.pad(low, (0, 0, 0, side - low.shape[1], 0, side - low.shape[0]))
-            tiles.append(_Tile(cut, low, extent))
+            tiles.append(_Tile(cut, low, extent, weight))
         return tiles
+
+
+def fitting_tile(sizes: Sequence[tuple[int, int]], tile: int, scale: int) -> int:
+    """The side of tiles for pictures of these ``sizes``: ``tile``, or up to a quarter more where that saves much.
+
+    Pictures a little larger than ``tile`` would take up to four times the memory, for tiles that are almost the same.
+    A multiple of ``scale``, as ``tile`` is one.
+    """
+    if not sizes:
+        return tile
+    lengths = np.array(sizes)
+    parts = np.unique(-(-lengths // np.maximum(1, lengths // tile)))
+    choices = {int(-(-part // scale) * scale) for part in parts if tile < part <= LARGER * tile}
+    memory = {side: int((-(-lengths // side)).prod(axis=1).sum()) * side**2 for side in (tile, *sorted(choices))}
+    best = min(memory, key=lambda side: memory[side])
+    return best if memory[best] <= WORTHWHILE * memory[tile] else tile
+
+
+def _corners(size: tuple[int, int], tile: int) -> tuple[tuple[int, int], ...]:
+    return tuple((y, x) for y in _starts(size[0], tile) for x in _starts(size[1], tile))
 
 
 def _starts(length: int, tile: int) -> list[int]:

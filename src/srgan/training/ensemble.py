@@ -6,6 +6,7 @@ import csv
 import logging
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,7 +38,7 @@ JUDGED_BY = "lpips-unweighted"
 log = logging.getLogger("srgan")
 
 
-def ensemble(config: EnsembleConfig, *, resume: bool, report: Report, stop: Stop) -> Bundle:
+def ensemble(config: EnsembleConfig, *, resume: bool | Path, report: Report, stop: Stop) -> Bundle:
     """Train the members that ``config.ensemble`` lists, fit what combines them, and return the one bundle.
 
     Members go to RUN/members/NUMBER and are resumed one by one; a finished one is not trained again. Then the weights

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, model_validator
 
 from srgan.progress import Report, Step, Stop
 from srgan.settings import Job, Outcome
 from srgan.training.config import TrainConfig, train_schema
+
+LOOKING_ON = ("pretrain", "adversarial")
+"""Recipes that use the pictures of the validation for nothing but to judge."""
+PLACES = ("data.folders", "data.low_folders", "validation.folder", "loss.feature_weights")
+"""Keys of paths: the same place may be written in several ways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,11 @@ class TrainJob(Job):
     resume: bool = Field(
         default=True, description="Continue an unfinished run of the same training instead of starting a new one."
     )
+    start: Path | None = Field(
+        default=None,
+        description="Where to go on from, under settings that may be others: the folder of a run, finished or not, or "
+        "one of its checkpoints.",
+    )
     output: Path | None = Field(
         default=None,
         description="Path for a copy of the finished model: a new folder, or a file ending in .zip.",
@@ -49,8 +59,8 @@ class TrainJob(Job):
             "config.hardware.threads",
             "config.hardware.compile",
             "config.hardware.checkpoint_activations",
-            # Where it is kept, and how much of it. output.take is not here, as it chooses among weights; nor is
-            # validation, which may choose, end training or fit an ensemble, and whose figures are a curve's columns.
+            # Where it is kept, and how much of it. output.take is not here, as it chooses among weights. For
+            # validation see `identity`.
             "config.output.runs",
             "config.output.checkpoint_every",
             "config.output.keep",
@@ -69,6 +79,25 @@ class TrainJob(Job):
             "output",
         }
     )
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> TrainJob:
+        if self.start is not None and not self.resume:
+            raise ValueError(
+                "resume and start contradict each other: with a checkpoint to go on from, none begins anew"
+            )
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """As of every job, without the validation where that only looks on.
+
+        It decides about weights where it ends training or chooses among checkpoints, and with recipes that learn from
+        it.
+        """
+        content = super().identity()
+        if _looks_on(self.config):
+            del content["config"]["validation"]
+        return content
 
     @classmethod
     def model_json_schema(cls, *args: Any, **settings: Any) -> dict[str, Any]:
@@ -91,8 +120,16 @@ def run_train(job: TrainJob, *, report: Report | None = None, stop: Stop | None 
 
 def differences(one: TrainConfig, other: TrainConfig) -> list[str]:
     """The dotted names of the settings by which two configurations train different weights."""
-    contents = [TrainJob(config=config).identity()["config"] for config in (one, other)]
+    contents = [Job.identity(TrainJob(config=config))["config"] for config in (one, other)]
+    if _looks_on(one) and _looks_on(other):
+        for content in contents:
+            del content["validation"]
     return _different(*contents)
+
+
+def _looks_on(config: TrainConfig) -> bool:
+    """Whether the validation decides about no weight."""
+    return config.recipe in LOOKING_ON and config.validation.patience is None and config.output.take == "last"
 
 
 def _different(one: dict[str, Any], other: dict[str, Any], before: str = "") -> list[str]:
@@ -101,6 +138,11 @@ def _different(one: dict[str, Any], other: dict[str, Any], before: str = "") -> 
         mine, theirs = one.get(name), other.get(name)
         if isinstance(mine, dict) and isinstance(theirs, dict):
             found += _different(mine, theirs, f"{before}{name}.")
-        elif mine != theirs:
+        elif mine != theirs and not (f"{before}{name}" in PLACES and _places(mine) == _places(theirs)):
             found.append(f"{before}{name}")
     return found
+
+
+def _places(paths: str | list[str] | None) -> list[Path]:
+    """One path or several, without links and dots."""
+    return [Path(path).resolve() for path in ([paths] if isinstance(paths, str) else paths or [])]

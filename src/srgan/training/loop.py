@@ -95,7 +95,10 @@ def open_sitting(
                 raise TrainingFailed(
                     f"{checkpoints[-1]}: has numbers that are not finite; delete it to go on from the one before"
                 )
+            _judge_alike(config, state)
             log.info("%s: going on from step %d", run.folder, state.step)
+        else:
+            _judge_alike(config, state)
         if state.parent is None:
             state.parent, state.parent_features = origin(config.network.init_from)
         if team.leads:
@@ -122,6 +125,18 @@ def _load(checkpoint: Path, run: Run, state: State) -> None:
             "%s: the best checkpoint (step %d) is missing; the next best will replace it", run.folder, state.best_step
         )
         state.best_step, state.best = 0, None
+
+
+def _judge_alike(config: TrainConfig, state: State) -> None:
+    """Forget the best checkpoint where it was found by another figure, or on other pictures."""
+    section = config.validation
+    if section.folder is None:
+        return
+    judged_by = f"{section.best} of {section.max_pictures} pictures of {section.folder.resolve()}"
+    if state.judged_by and state.judged_by != judged_by and state.best is not None:
+        log.info("the best checkpoint was that by %s; a new best is sought, by %s", state.judged_by, judged_by)
+        state.best_step, state.best, state.waited = 0, None, 0
+    state.judged_by = judged_by
 
 
 def work_through(sitting: Sitting, store: TileStore, step: Callable[[], Stepped]) -> None:

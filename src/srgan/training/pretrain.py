@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from srgan.training.learner import Learner, Stepped
 from srgan.training.loop import Sitting, open_sitting, work_through
 from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
-from srgan.training.runs import unfinished_run
+from srgan.training.runs import begun_run
 from srgan.training.setup import make_fabric, make_network
 from srgan.training.state import MAIN, State
 from srgan.training.team import make_team
@@ -27,7 +28,7 @@ from srgan.training.validation import Validator
 log = logging.getLogger("srgan")
 
 
-def pretrain(config: TrainConfig, *, resume: bool, report: Report, stop: Stop) -> Bundle:
+def pretrain(config: TrainConfig, *, resume: bool | Path, report: Report, stop: Stop) -> Bundle:
     """Train ``config.network`` with a pixel loss and return the finished bundle.
 
     An interrupted run (same configuration) is continued where it stopped. Raises `Cancelled` when ``stop`` was set,
@@ -39,7 +40,7 @@ def pretrain(config: TrainConfig, *, resume: bool, report: Report, stop: Stop) -
     fabric = make_fabric(config.hardware)
     team = make_team(fabric)
     torch.manual_seed(config.seed)
-    begun = team.tell(unfinished_run(config) if resume else None)
+    begun = team.tell(begun_run(config, resume))
     network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     validates = config.validation.folder is not None and team.leads

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import io
 import json
 import logging
 import os
@@ -108,17 +109,39 @@ class Run:
                 path.unlink(missing_ok=True)
 
     def note(self, row: dict[str, float]) -> None:
-        """Append a line to the learning curve; the keys of ``row`` are its columns. Raises `CannotWrite`."""
+        """Append a line to the learning curve; the keys of ``row`` are its columns, new ones among them.
+
+        Raises `CannotWrite`.
+        """
         path = self.folder / "curve.csv"
         try:
-            fresh = not path.exists() or not path.stat().st_size
+            columns = self._widened(path, row)
             with path.open("a", newline="") as file:
-                writer = csv.DictWriter(file, row, lineterminator="\n")
-                if fresh:
+                writer = csv.DictWriter(file, columns, lineterminator="\n")
+                if not path.stat().st_size:
                     writer.writeheader()
                 writer.writerow(row)
         except OSError as error:
             raise CannotWrite(f"{path}: {error.strerror or error}") from error
+
+    @staticmethod
+    def _widened(path: Path, row: dict[str, float]) -> list[str]:
+        """The columns of the curve at ``path``, which it is given those of ``row`` that it lacks."""
+        if not path.exists() or not path.stat().st_size:
+            return list(row)
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            known = list(reader.fieldnames or ())
+            if row.keys() <= {*known}:
+                return known
+            rows = list(reader)
+        columns = [*known, *(name for name in row if name not in known)]
+        content = io.StringIO()
+        writer = csv.DictWriter(content, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_whole(path, content.getvalue().encode())
+        return columns
 
     def rewind(self, step: int) -> None:
         """Drop the lines of the learning curve after ``step``, which are about to be made again.
@@ -146,17 +169,21 @@ def _is_row(line: bytes, commas: int, last: int) -> bool:
     return line.endswith(b"\n") and line.count(b",") == commas and step.isdigit() and int(step) <= last
 
 
-def open_run(config: TrainConfig, *, resume: bool) -> Run:
-    """The run to work in: if ``resume`` is set the newest that can be continued, else a new one.
+def open_run(config: TrainConfig, *, resume: bool | Path) -> Run:
+    """The run to work in: that of `begun_run`, else a new one. Raises `CannotWrite`."""
+    return begun_run(config, resume) or new_run(config)
 
-    Raises `CannotWrite`.
-    """
-    return (unfinished_run(config) if resume else None) or new_run(config)
+
+def begun_run(config: TrainConfig, resume: bool | Path) -> Run | None:
+    """The run to go on with: the one whose folder ``resume`` is, the newest that can be where it is True, else none."""
+    if isinstance(resume, Path):
+        return Run(resume)
+    return unfinished_run(config) if resume else None
 
 
 def new_run(config: TrainConfig) -> Run:
     """A new version. Raises `CannotWrite`."""
-    last = next(_versions(config), None)
+    last = next(versions(config), None)
     folder = config.output.runs / config.output.name / f"{int(last.folder.name) + 1 if last else 1:03d}"
     try:
         (folder / "checkpoints").mkdir(parents=True)
@@ -173,10 +200,10 @@ def unfinished_run(config: TrainConfig) -> Run | None:
     Where there is none, those that have begun and have not finished are warned of: they are passed over.
     """
     passed: list[str] = []
-    for run in _versions(config):
+    for run in versions(config):
         if run.bundle.exists():
             continue
-        begun_with = _config_of(run)
+        begun_with = config_of(run)
         if begun_with is None:
             if run.checkpoints():
                 passed.append(f"{run.folder} is unfinished, but its config.json cannot be read")
@@ -185,27 +212,27 @@ def unfinished_run(config: TrainConfig) -> Run | None:
         else:
             return run
     for said in passed:
-        log.warning("%s, so a new run starts", said)
+        log.warning("%s, so a new run starts; --resume RUN goes on with any run under new settings", said)
     return None
 
 
 def finished_run(config: TrainConfig) -> Run | None:
     """The newest version that has finished, and where ``config`` trains the same weights."""
-    for run in _versions(config):
-        begun_with = _config_of(run) if run.bundle.exists() else None
+    for run in versions(config):
+        begun_with = config_of(run) if run.bundle.exists() else None
         if begun_with is not None and not differences(begun_with, config):
             return run
     return None
 
 
-def _versions(config: TrainConfig) -> Iterator[Run]:
+def versions(config: TrainConfig) -> Iterator[Run]:
     """All versions, the newest first."""
     root = config.output.runs / config.output.name
     folders = [path for path in root.glob("*") if re.fullmatch("[0-9]+", path.name) and path.is_dir()]
     yield from map(Run, sorted(folders, key=lambda path: int(path.name), reverse=True))
 
 
-def _config_of(run: Run) -> TrainConfig | None:
+def config_of(run: Run) -> TrainConfig | None:
     """The configuration that ``run`` was begun with, if it is there and still valid."""
     try:
         values = json.loads((run.folder / "config.json").read_bytes())

@@ -36,6 +36,7 @@ PLAIN = (
     "last_loss",
     "best_step",
     "best",
+    "judged_by",
     "waited",
     "recoveries",
     "recovered_at",
@@ -75,6 +76,8 @@ class State:
     best_step: int = 0
     best: float | None = None
     """The best value so far of the figure `ValidationSection.best`, that of ``best_step``."""
+    judged_by: str = ""
+    """What that is a figure of, in words; empty in a checkpoint of an earlier version of srgan."""
     waited: int = 0
     """Validations since then."""
     recoveries: int = 0
@@ -159,7 +162,8 @@ class State:
                 entries = _below(tensors, f"optimisers/{name}/{number}/")
                 optimiser.load_state_dict(_optimiser_state(optimiser, entries, plain["groups"][f"{name}/{number}"]))
             for name, scale in self.loss_scales.items():
-                scale.copy_(tensors[f"loss_scales/{name}"])
+                if f"loss_scales/{name}" in tensors:  # not when it was made in another precision
+                    scale.copy_(tensors[f"loss_scales/{name}"])
             torch.set_rng_state(tensors["random/torch"])
             self.random.set_state(tensors["random/data"])
             for name in PLAIN:
@@ -196,10 +200,43 @@ class State:
         return {**plain, "groups": groups, "turns": turns}, renamed
 
 
+def plain_of(path: Path) -> dict[str, Any]:
+    """The plain values in the header of the checkpoint at ``path``. Raises `ValueError` for any other file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            plain: dict[str, Any] = json.loads((file.metadata() or {})["state"])
+            return {"step": int(plain["step"]), "best_step": 0, **plain}
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def shapes_of(path: Path, network: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of the weights of ``network`` in the checkpoint at ``path``, by their names."""
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        names = list(file.keys())
+        prefix = f"networks/{network}/"
+        if not any(name.startswith(prefix) for name in names):
+            prefix = "network/"  # the first form
+        return {
+            name.removeprefix(prefix): tuple(file.get_slice(name).get_shape())
+            for name in names
+            if name.startswith(prefix)
+        }
+
+
 def _optimiser_state(
     optimiser: torch.optim.Optimizer, entries: dict[str, Tensor], groups: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """What `Optimizer.load_state_dict` takes, from the ``entries`` and ``groups`` of a checkpoint."""
+    # What was set for it, such as its peak rate, may be other than it was then; only the weights must be the same.
+    own = optimiser.state_dict()["param_groups"]
+    if [group["params"] for group in own] != [group["params"] for group in groups]:
+        raise ValueError("its optimisers move other weights")
+    groups = [{**mine, "lr": theirs["lr"]} for mine, theirs in zip(own, groups, strict=True)]
     weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in entries.items():

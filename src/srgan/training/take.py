@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from srgan.errors import InvalidConfig
 from srgan.models import Bundle, find_model, write_bundle
@@ -13,7 +14,7 @@ from srgan.training.runs import open_run
 log = logging.getLogger("srgan")
 
 
-def take(config: TrainConfig, *, resume: bool, report: Report, stop: Stop) -> Bundle:
+def take(config: TrainConfig, *, resume: bool | Path, report: Report, stop: Stop) -> Bundle:
     """Copy the model that ``config.network.init_from`` names into the run's folder, and return the copy.
 
     Raises `InvalidConfig` when it is not the network that ``config.network`` describes, `CannotWrite`, and

@@ -85,7 +85,7 @@ def test_all_runs_that_are_passed_over_are_told_of(make_config: Config, caplog: 
     empty = open_run(make_config(), resume=False)
     (empty.folder / "config.json").unlink()
     assert open_run(make_config(seed=1), resume=True).folder.name == "005"
-    said = [message.partition("tiny")[2][1:] for message in caplog.messages]
+    said = [message.partition("tiny")[2][1:].partition("; --resume RUN")[0] for message in caplog.messages]
     assert said == [
         "003 is unfinished, but its config.json cannot be read, so a new run starts",
         "002 is unfinished but has different settings (seed, data.batch), so a new run starts",
@@ -108,7 +108,7 @@ def test_an_unfinished_run_with_other_settings_is_not_passed_over_in_silence(
     run = open_run(make_config(data__batch=5, seed=3), resume=True)
     assert run.folder.name == "002"
     (said,) = caplog.messages
-    assert said.endswith("001 is unfinished but has different settings (seed, data.batch), so a new run starts")
+    assert "001 is unfinished but has different settings (seed, data.batch), so a new run starts; --resume RUN" in said
 
     open_run(make_config(data__batch=6), resume=False)
     assert len(caplog.messages) == 1, "who asks for a new run knows"

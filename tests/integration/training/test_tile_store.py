@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 
 from srgan.errors import InvalidDataset  # noqa: E402 (torch first: without it nothing here can run)
 from srgan.training.config import DataSection  # noqa: E402
-from srgan.training.data import TileStore  # noqa: E402
+from srgan.training.data import TileStore, fitting_tile  # noqa: E402
 from srgan.training.degradation.bicubic import bicubic_down  # noqa: E402
 from srgan.training.pictures import find_pictures, read_rgb  # noqa: E402
 
@@ -129,6 +129,58 @@ def test_the_last_tiles_end_with_the_picture(open_store: Store, make_pictures: C
     assert source.corners == tuple((y, x) for y in (0, 64, 84) for x in (0, 36))
     assert (store.pictures, store.tiles, store.streaming) == (1, 6, False)
     assert store.megapixels == pytest.approx(0.0148)
+
+
+@pytest.mark.parametrize(
+    "sizes", [[(64, 64), (68, 68), (128, 128)], [(64, 64), (60, 130), (40, 40)], [(68, 68), (64, 200)]]
+)
+def test_a_picture_comes_up_as_often_as_its_area_says(
+    sizes: list[tuple[int, int]], open_store: Store, tmp_path: Path
+) -> None:
+    """Each picture is of one colour, which says where a patch is from."""
+    folder = tmp_path / "areas"
+    folder.mkdir()
+    for number, (height, width) in enumerate(sizes):
+        Image.new("RGB", (width, height), (80 * number, 0, 0)).save(folder / f"{number}.png")
+    store = open_store(folders=[folder], tile=64, patch=8, batch=500)
+    reds = torch.cat([store.batch()[1][:, 0, 0, 0] for _ in range(8)]).mul(255 / 80).round()
+    areas = torch.tensor([float(height * width) for height, width in sizes])
+    shares = torch.stack([(reds == number).float().mean() for number in range(len(sizes))])
+    assert torch.allclose(shares, areas / areas.sum(), atol=0.03)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tile", "side"),
+    [
+        ([(480, 480)], 480, 480),
+        ([(484, 484)], 480, 484),
+        ([(512, 512)], 480, 512),
+        ([(1024, 1024)], 480, 512),
+        ([(485, 2000)], 480, 500),
+        ([(960, 960)], 480, 480),
+        ([(600, 600)], 480, 600),
+        ([(640, 640)], 480, 480),
+        ([(700, 900), (1200, 800)], 480, 480),
+        ([(512, 512)] * 9 + [(2000, 3000)], 480, 512),
+        ([(512, 512)] + [(2400, 3360)] * 3, 480, 480),
+        ([(100, 100)], 480, 480),
+        ([], 480, 480),
+    ],
+)
+def test_tiles_are_larger_where_pictures_are_a_little_too_large(
+    sizes: list[tuple[int, int]], tile: int, side: int
+) -> None:
+    assert fitting_tile(sizes, tile, 4) == side
+
+
+def test_pictures_a_little_larger_than_a_tile_take_one_each(
+    open_store: Store, make_pictures: Callable[..., Path]
+) -> None:
+    store = open_store(folders=[make_pictures((68, 68), (64, 72), (70, 66))], tile=64)
+    assert store.tiles == 3
+    assert store._hr.shape[1:3] == (72, 72)
+    low, high = store.batch()
+    assert (low.shape[-1], high.shape[-1]) == (8, 32)
 
 
 def test_the_same_seed_gives_the_same_batches(open_store: Store) -> None:

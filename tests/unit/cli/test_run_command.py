@@ -37,6 +37,7 @@ COMMANDS = [
     "batch-process in out --watch --settle 0.5 --retry-failed --contact-sheet page.html --overwrite",
     "evaluate fast turbo Set5 --metrics psnr,ssim,grid --limit 3 --seed 4 --degrade jpeg",
     "train --set 'data.folders=[photos, \"more photos\"]' --fresh --output model.zip",
+    "train --set data.folders=[photos] --resume runs/a/001 --set steps=70",
     "train --set data.folders=[a] --set recipe=adversarial --set discriminator.name=patch --set optimiser.clip=2",
     'train --set \'data.folders=["a\x7f", "\U0001f600"]\'',
     "train --set data.folders=[a] --set 'network.options={width: 32}' --set output.description='say \"it\"'",

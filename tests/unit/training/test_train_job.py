@@ -54,10 +54,44 @@ PART: list[tuple[str, Any]] = [
     ("optimiser.recoveries", 0),
     ("discriminator.r1", 1.0),
     ("updates.generator", 2),
-    ("validation.every", 5),
     ("validation.patience", 3),
     ("output.take", "best"),
 ]
+
+
+JUDGING: list[tuple[str, Any]] = [
+    ("validation.every", 5),
+    ("validation.folder", "other"),
+    ("validation.max_pictures", 3),
+    ("validation.figures", ["grid"]),
+    ("validation.best", "ssim"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), JUDGING, ids=lambda value: str(value))
+def test_validation_makes_another_job_only_where_it_decides(key: str, value: Any) -> None:
+    assert job({key: value}).digest() == job().digest()
+    for deciding in ({"validation.patience": 3}, {"output.take": "best"}):
+        assert job({**deciding, key: value}).digest() != job(deciding).digest()
+    fitted = {"recipe": "ensemble", "network.name": "fast"}
+    assert job({**fitted, key: value}).digest() != job(fitted).digest(), "an ensemble is fitted on these pictures"
+
+
+def test_one_place_may_be_written_in_two_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    one = job().config
+    for other in ("./photos", str(tmp_path / "photos"), "link", "photos/../photos"):
+        assert differences(one, job({"data.folders": [other]}).config) == []
+    assert differences(one, job({"data.folders": ["other"]}).config) == ["data.folders"]
+    assert differences(one, job({"data.folders": ["photos", "photos"]}).config) == ["data.folders"]
+
+
+def test_to_begin_anew_and_from_somewhere_contradict_each_other() -> None:
+    with pytest.raises(ValidationError, match="contradict"):
+        job(start=Path("runs/a/001"), resume=False)
+    assert job(start=Path("runs/a/001")).digest() != job().digest()
 
 
 @pytest.mark.parametrize(("key", "value"), APART, ids=lambda value: str(value))
@@ -91,7 +125,7 @@ def test_whether_it_begins_anew_and_where_a_copy_goes_makes_no_other() -> None:
 def test_differences_are_named() -> None:
     one, other = job({"seed": 3, "data.batch": 2}).config, TrainConfig.model_validate({"data": {"folders": ["photos"]}})
     assert set(differences(one, other)) == {
-        "recipe", "seed", "data.batch", "validation.folder", "discriminator", "updates"
+        "recipe", "seed", "data.batch", "discriminator", "updates"
     }  # fmt: skip
 
 
@@ -119,7 +153,7 @@ def test_its_schema_knows_the_files_of_all_recipes() -> None:
     assert {"pretrain", "adversarial", "ensemble", "take"} <= set(choices)
     assert "discriminator" in choices["adversarial"]
     assert "discriminator" not in choices["pretrain"]
-    assert set(schema["properties"]) == {"kind", "version", "config", "resume", "output"}
+    assert set(schema["properties"]) == {"kind", "version", "config", "resume", "start", "output"}
 
 
 def test_mistakes_in_its_file_are_told_in_the_words_of_the_recipe() -> None:
