@@ -51,10 +51,11 @@ def adversarial(config: AdversarialConfig, *, resume: bool, report: Report, stop
     Ending early, resuming and errors are those of `pretrain`; mistakes in the configuration show before anything is
     decoded.
     """
-    fabric = make_fabric(config.hardware)
+    begun = unfinished_run(config) if resume else None
+    fabric = make_fabric(config.hardware, begun)
     team = make_team(fabric)
     torch.manual_seed(config.seed)
-    begun = team.tell(unfinished_run(config) if resume else None)
+    begun = team.tell(begun)
     network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
     discriminator = make_discriminator(config.discriminator)
     perceptual = PerceptualLoss(config.loss) if config.loss.perceptual else None
@@ -80,6 +81,7 @@ def adversarial(config: AdversarialConfig, *, resume: bool, report: Report, stop
         {MAIN: make_optimisers(network, config.optimiser), RIVAL: [_make_optimiser(discriminator, config)]},
         store.generator,
         turns={RIVAL: 0},
+        arithmetic=fabric.strategy.precision.precision,
     )
     scaled = config.hardware.precision == "fp16"
     seen = (perceptual.name,) if perceptual else ()

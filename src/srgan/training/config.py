@@ -229,7 +229,8 @@ class HardwareSection(Section):
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="Numeric precision. auto: bf16 where the device supports it well, else fp32. fp16: for CUDA "
+        description="Numeric precision. auto: bf16 where the device supports it well (on a CPU by a short measurement), "
+        "else fp32. fp16: for CUDA "
         "devices without fast bf16, with automatic loss scaling.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 means all.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from srgan.errors import InvalidConfig, TrainingFailed
+from srgan.errors import InvalidConfig
 from srgan.models import Bundle, Provenance
 from srgan.networks import build
 from srgan.training.config import TrainConfig
@@ -20,20 +18,12 @@ from srgan.training.features import looked_through
 from srgan.training.finishing import write_model
 from srgan.training.recipes import AdversarialConfig
 from srgan.training.runs import Run, config_hash, config_of
-from srgan.training.state import MAIN
+from srgan.training.state import MAIN, plain_of
 
 log = logging.getLogger("srgan")
 
 _AVERAGES = (f"averages/{MAIN}/", "average/")
 """What the names of averaged weights begin with, in today's checkpoints and in those of the first form."""
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What a checkpoint says, its optimisers and raw weights left out."""
-
-    weights: dict[str, Tensor]
-    plain: dict[str, Any]
 
 
 def export_checkpoint(run: Run, target: Path, *, step: int | None = None, best: bool = False) -> Bundle:
@@ -47,11 +37,12 @@ def export_checkpoint(run: Run, target: Path, *, step: int | None = None, best: 
     config = config_of(run)
     if config is None:
         raise InvalidConfig(f"{run.folder}: is no run of a training that this srgan knows: it has no valid config.json")
-    kept = _load(run, _pick(run, step, best))
+    checkpoint = _pick(run, step, best)
+    plain, weights = plain_of(checkpoint), _weights(checkpoint)
     options = {name: value for name, value in config.network.options.items() if name != "expanded"}
     network = build(config.network.name, config.network.scale, **config.network.options)
     try:
-        network.load_state_dict(kept.weights)
+        network.load_state_dict(weights)
     except RuntimeError as error:
         raise InvalidConfig(f"{run.folder}: its checkpoints hold another network than its config.json names") from error
     bundle = write_model(
@@ -63,9 +54,9 @@ def export_checkpoint(run: Run, target: Path, *, step: int | None = None, best: 
         network=config.network.name,
         network_options=options,
         licence=config.output.licence,
-        provenance=_provenance(config, run, kept.plain),
+        provenance=_provenance(config, run, plain),
     )
-    log.info("%s: the averaged weights of step %d", bundle.path, kept.plain["step"])
+    log.info("%s: the averaged weights of step %d", bundle.path, plain["step"])
     return bundle
 
 
@@ -80,28 +71,23 @@ def _pick(run: Run, step: int | None, best: bool) -> Path:
             raise InvalidConfig(f"{run.folder}: has no checkpoint of step {step}; it has those of {steps}")
         return run.checkpoint(step)
     if best:
-        found = run.checkpoint(_load(run, there[-1]).plain.get("best_step", 0))
+        found = run.checkpoint(plain_of(there[-1]).get("best_step", 0))
         if found in there:
             return found
         log.warning("%s: the best checkpoint is gone; the model is that of the last", run.folder)
     return there[-1]
 
 
-def _load(run: Run, checkpoint: Path) -> _Kept:
-    """The averaged weights and the plain values of ``checkpoint``. Raises `TrainingFailed`."""
-    from safetensors import SafetensorError, safe_open
+def _weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The averaged weights of the one network in ``checkpoint``, which is known to be sound."""
+    from safetensors import safe_open
 
-    try:
-        with safe_open(checkpoint, "pt") as file:
-            plain = json.loads(file.metadata()["state"])
-            names = list(file.keys())
-            start = next((start for start in _AVERAGES if any(name.startswith(start) for name in names)), None)
-            if start is None or not isinstance(plain["step"], int):
-                raise LookupError("no averaged weights of one network")
-            taken = {name.removeprefix(start): file.get_tensor(name) for name in names if name.startswith(start)}
-    except (SafetensorError, LookupError, TypeError, ValueError, OSError) as error:
-        raise TrainingFailed(f"{checkpoint}: cannot be exported ({error}); choose another with --step") from error
-    return _Kept(taken, plain)
+    with safe_open(checkpoint, "pt") as file:
+        names = list(file.keys())
+        for start in _AVERAGES:
+            if taken := {name.removeprefix(start): file.get_tensor(name) for name in names if name.startswith(start)}:
+                return taken
+    return {}
 
 
 def _provenance(config: TrainConfig, run: Run, plain: dict[str, Any]) -> Provenance:

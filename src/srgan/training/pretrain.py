@@ -36,10 +36,11 @@ def pretrain(config: TrainConfig, *, resume: bool, report: Report, stop: Stop) -
     `InvalidConfig`, `CannotWrite`, also when another process trains in the run already. Mistakes in the configuration
     show before anything is decoded.
     """
-    fabric = make_fabric(config.hardware)
+    begun = unfinished_run(config) if resume else None
+    fabric = make_fabric(config.hardware, begun)
     team = make_team(fabric)
     torch.manual_seed(config.seed)
-    begun = team.tell(unfinished_run(config) if resume else None)
+    begun = team.tell(begun)
     network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     validates = config.validation.folder is not None and team.leads
@@ -51,7 +52,8 @@ def pretrain(config: TrainConfig, *, resume: bool, report: Report, stop: Stop) -
     )
     average = WeightAverage(network, config.optimiser.ema)
     optimisers = {MAIN: make_optimisers(network, config.optimiser)}
-    state = State({MAIN: network}, {MAIN: average}, optimisers, store.generator)
+    arithmetic = fabric.strategy.precision.precision
+    state = State({MAIN: network}, {MAIN: average}, optimisers, store.generator, arithmetic=arithmetic)
     with open_sitting(
         config,
         state,

@@ -42,6 +42,7 @@ PLAIN = (
     "rate_scale",
     "parent",
     "parent_features",
+    "arithmetic",
 )
 """Fields of `State` that go into a checkpoint's header."""
 MAIN = "generator"
@@ -87,6 +88,8 @@ class State:
     """Name of the model that training started from, empty without one; None as long as nobody has looked."""
     parent_features: Sequence[str] = ()
     """The networks that losses looked through when that one was trained."""
+    arithmetic: str = ""
+    """Fabric's name of the precision that the run began with."""
     loss_scales: dict[str, Tensor] = field(default_factory=dict)
     """The states of the `LossScale`s by network, in the precision that has them."""
 
@@ -194,6 +197,23 @@ class State:
             renamed["/".join([*head, *parts[known:]])] = value
         turns = dict.fromkeys(rivals, plain.get("discriminator_step", 0))
         return {**plain, "groups": groups, "turns": turns}, renamed
+
+
+def plain_of(checkpoint: Path) -> dict[str, Any]:
+    """The plain values in the header of ``checkpoint``, some of `PLAIN` among them; no tensor is read.
+
+    Raises `TrainingFailed` when it is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(checkpoint, "pt") as file:
+            plain: dict[str, Any] = json.loads(file.metadata()["state"])
+            return {**plain, "step": int(plain["step"])}
+    except (SafetensorError, LookupError, TypeError, ValueError, OSError) as error:
+        raise TrainingFailed(
+            f"{checkpoint}: cannot be read ({error}); delete it to go on from the one before"
+        ) from error
 
 
 def _optimiser_state(

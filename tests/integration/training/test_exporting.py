@@ -111,7 +111,7 @@ def test_what_cannot_be_exported_says_why(trained: Path, tmp_path: Path) -> None
     with pytest.raises(CannotWrite, match="exists already"):
         export_checkpoint(trained, trained)
     (trained / "checkpoints" / "step-00000040.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}      torn")
-    with pytest.raises(TrainingFailed, match=r"00000040.* cannot be exported"):
+    with pytest.raises(TrainingFailed, match=r"00000040.* cannot be read"):
         export_checkpoint(trained, tmp_path / "model")
     (trained / "config.json").write_text("{}")
     with pytest.raises(InvalidConfig, match=r"no valid config\.json"):
