@@ -155,7 +155,7 @@ def make_step(
         with fabric.autocast():
             if perceptual is not None:
                 terms["loss/perceptual"] = config.loss.perceptual * perceptual(output, high)
-            if config.loss.adversarial and number > config.discriminator.head_start:
+            if config.loss.adversarial and number - config.steps_before > config.discriminator.head_start:
                 terms["loss/adversarial"] = config.loss.adversarial * _convince(config, state, output, high)
         if config.loss.grid:
             terms["loss/grid"] = config.loss.grid * grid_loss(output, high, config.network.scale)
@@ -171,7 +171,7 @@ def make_step(
     def step() -> Stepped:
         number = state.step + 1
         store.advance(number)
-        factor = rate_factor(config.optimiser, number, config.steps) * state.rate_scale
+        factor = rate_factor(config.optimiser, number, config.steps, config.steps_before) * state.rate_scale
         set_rate(state.all_optimisers(), factor)
         if state.step % config.updates.generator == 0:
             for _ in range(config.updates.discriminator):

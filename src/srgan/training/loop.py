@@ -96,6 +96,15 @@ def open_sitting(
                     f"{checkpoints[-1]}: has numbers that are not finite; delete it to go on from the one before"
                 )
             log.info("%s: going on from step %d", run.folder, state.step)
+        elif config.steps_before:
+            state.step = config.steps_before
+            log.warning(
+                "%s: the first %d of %d steps were those of %s; optimisers begin anew, with a warm-up",
+                run.folder,
+                config.steps_before,
+                config.steps,
+                config.network.init_from,
+            )
         if state.parent is None:
             state.parent, state.parent_features = origin(config.network.init_from)
         if team.leads:

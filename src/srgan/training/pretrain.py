@@ -84,7 +84,9 @@ def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], 
     def step() -> Stepped:
         number = state.step + 1
         store.advance(number)
-        set_rate(optimisers, rate_factor(config.optimiser, number, config.steps) * state.rate_scale)
+        set_rate(
+            optimisers, rate_factor(config.optimiser, number, config.steps, config.steps_before) * state.rate_scale
+        )
         stepped = learner.step(look)
         state.average.update(state.network, number)
         state.step = number
