@@ -7,6 +7,8 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,18 @@ def print_header(protocol: str, *more_libraries: str) -> dict[str, Any]:
         "versions": versions,
         "protocol": protocol,
     }
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Have a training of the queue, `scripts/train_queue`, stand still while the block measures."""
+    sys.path.append(str(ROOT))
+    from scripts.trainings.place import paused
+
+    with paused() as done:
+        if done:
+            say("the training of this machine stands still meanwhile")
+        yield
 
 
 def write_json(path: Path | None, document: dict[str, Any]) -> None:

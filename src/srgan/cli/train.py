@@ -26,6 +26,13 @@ Examples:
   srgan train --config mine.toml --preview-degradation samples.png
 """
 
+EXPORT_EXAMPLES = """\b
+Examples:
+  srgan train-export runs/mine -o mine-so-far
+  srgan train-export runs/mine/001 -o mine.zip --best
+  srgan train-export runs/mine/001 -o mine-at-2000 --step 2000
+"""
+
 TrainFile = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="Training file (TOML, YAML or JSON).", show_default=False),
@@ -118,6 +125,41 @@ def carry_out(job: TrainJob, *, as_json: bool) -> None:
         bundle = run(job, report=progress, stop=stop)
     if follows():
         return
+    if as_json:
+        emit_json({**bundle.info.model_dump(mode="json"), "path": str(bundle.path)})
+        return
+    emit(str(bundle.path))
+    say(f"Use it with: srgan upscale IN OUT --model {bundle.path}")
+
+
+def export(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="Folder of a run, or of several of which the last is meant."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="PATH", help="The model: a new folder, or a file that ends in .zip."),
+    ],
+    step: Annotated[
+        int | None, typer.Option("--step", metavar="N", help="The checkpoint of this step. Default: the last.")
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="The checkpoint of the best validation.")] = False,
+    as_json: options.Json = False,
+    verbose: options.Verbose = 0,
+    quiet: options.Quiet = False,
+) -> None:
+    """Make a model of a checkpoint, whether its training has finished or not.
+
+    It holds the averaged weights. The run is only read, and may go on meanwhile. Needs the `train` extra:
+    pip install 'srgan[train]'.
+    """
+    from srgan.errors import InvalidConfig
+    from srgan.training import export_checkpoint
+
+    if best and step is not None:
+        raise InvalidConfig("--best and --step contradict each other; give one of them")
+    bundle = export_checkpoint(run, output, step=step, best=best)
     if as_json:
         emit_json({**bundle.info.model_dump(mode="json"), "path": str(bundle.path)})
         return

@@ -102,6 +102,21 @@ def blend_models(
     return blend(shares, target, name=name, family=family, description=description)
 
 
+def export_checkpoint(run: Path, target: Path, *, step: int | None = None, best: bool = False) -> Bundle:
+    """Write the bundle ``target`` of a checkpoint of the run in the folder ``run``, or of the last run there.
+
+    See `srgan.training.exporting.export_checkpoint`. Raises what that raises, `CannotWrite` also when ``target``
+    exists, and `MissingDependency` without the `train` extra.
+    """
+    _check_libraries()
+    if target.exists():
+        raise CannotWrite(f"{target}: exists already; choose another place for the model")
+    from srgan.training.exporting import export_checkpoint
+    from srgan.training.runs import run_at
+
+    return export_checkpoint(run_at(run), target, step=step, best=best)
+
+
 def preview_degradation(config: TrainConfig, target: Path) -> None:
     """Write a picture to ``target`` that shows patches as `train` would make them, and what was done to each.
 
@@ -128,6 +143,7 @@ __all__ = [
     "TrainJob",
     "TrainStep",
     "blend_models",
+    "export_checkpoint",
     "find_recipe",
     "preview_degradation",
     "train",

@@ -52,10 +52,11 @@ def adversarial(config: AdversarialConfig, *, resume: bool | Path, report: Repor
     Ending early, resuming and errors are those of `pretrain`; mistakes in the configuration show before anything is
     decoded.
     """
-    fabric = make_fabric(config.hardware)
+    begun = begun_run(config, resume)
+    fabric = make_fabric(config.hardware, begun)
     team = make_team(fabric)
     torch.manual_seed(config.seed)
-    begun = team.tell(begun_run(config, resume))
+    begun = team.tell(begun)
     network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
     discriminator = make_discriminator(config.discriminator)
     perceptual = PerceptualLoss(config.loss) if config.loss.perceptual else None
@@ -81,6 +82,7 @@ def adversarial(config: AdversarialConfig, *, resume: bool | Path, report: Repor
         {MAIN: make_optimisers(network, config.optimiser), RIVAL: [_make_optimiser(discriminator, config)]},
         store.generator,
         turns={RIVAL: 0},
+        arithmetic=fabric.strategy.precision.precision,
     )
     scaled = config.hardware.precision == "fp16"
     seen = (perceptual.name,) if perceptual else ()
@@ -154,7 +156,7 @@ def make_step(
         with fabric.autocast():
             if perceptual is not None:
                 terms["loss/perceptual"] = config.loss.perceptual * perceptual(output, high)
-            if config.loss.adversarial and number > config.discriminator.head_start:
+            if config.loss.adversarial and number - config.steps_before > config.discriminator.head_start:
                 terms["loss/adversarial"] = config.loss.adversarial * _convince(config, state, output, high)
         if config.loss.grid:
             terms["loss/grid"] = config.loss.grid * grid_loss(output, high, config.network.scale)
@@ -170,7 +172,7 @@ def make_step(
     def step() -> Stepped:
         number = state.step + 1
         store.advance(number)
-        factor = rate_factor(config.optimiser, number, config.steps) * state.rate_scale
+        factor = rate_factor(config.optimiser, number, config.steps, config.steps_before) * state.rate_scale
         set_rate(state.all_optimisers(), factor)
         if state.step % config.updates.generator == 0:
             for _ in range(config.updates.discriminator):

@@ -232,8 +232,8 @@ class HardwareSection(Section):
     )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto",
-        description="Numeric precision. auto: bf16 where the device supports it well, else fp32. fp16: for CUDA "
-        "devices without fast bf16, with automatic loss scaling.",
+        description="Numeric precision. auto: bf16 where the device supports it well (measured on a CPU), else fp32. "
+        "fp16: for CUDA devices without fast bf16, with automatic loss scaling.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 means all.")
     compile: bool = Field(
@@ -294,6 +294,12 @@ class TrainConfig(Section):
 
     recipe: str = Field(default="pretrain", description=CHOICE)
     steps: PositiveInt = Field(default=50_000, description="Optimiser steps of the generator.")
+    steps_before: int = Field(
+        default=0,
+        ge=0,
+        description="Steps that the model in network.init_from already has of these: the schedule continues after "
+        "them, with a new warm-up. For a run whose checkpoints are lost.",
+    )
     seed: int = Field(default=0, ge=0, lt=2**63, description="Random seed.")
     network: NetworkSection = Field(default_factory=NetworkSection, description="The network to train.")
     data: DataSection = Field(description="The training pictures.")
@@ -352,6 +358,13 @@ class TrainConfig(Section):
                 yield "validation.patience: needs validation.folder"
             if self.output.take == "best":
                 yield "output.take: best needs validation.folder"
+        if self.steps_before:
+            if not find_recipe(self.recipe).together:
+                yield f"steps_before: the recipe {self.recipe} has no steps of its own"
+            if not self.network.init_from:
+                yield "steps_before: needs network.init_from"
+            if self.steps_before >= self.steps:
+                yield f"steps_before: {self.steps_before} leaves nothing to do of {self.steps} steps"
         patch, tile, scale = self.data.patch, self.data.tile, self.network.scale
         if patch * scale > tile:
             yield f"data.patch {patch} times network.scale {scale} is larger than data.tile {tile}"

@@ -112,6 +112,18 @@ def unit_distance(a: Tensor, b: Tensor) -> Tensor:
     return length_a * scale_a.square() + length_b * scale_b.square() - 2 * (a * b).sum(1) * scale_a * scale_b
 
 
+def looked_through(section: LossSection) -> str:
+    """The network that the feature distance of ``section`` looks through, as it goes into a bundle's provenance."""
+    if section.features == "squeezenet":
+        return SQUEEZENET
+    return f"{section.features.upper()} (ImageNet, torchvision), {', '.join(_layers(section))}"
+
+
+def _layers(section: LossSection) -> Mapping[str, float]:
+    """The layers of a VGG with their weights."""
+    return section.feature_layers or {"relu5_4" if "19" in section.features else "relu5_3": 1.0}
+
+
 class PerceptualLoss(nn.Module):
     """The distance that `LossSection` describes, between batches N x 3 x H x W in [0, 1]; a scalar.
 
@@ -126,11 +138,8 @@ class PerceptualLoss(nn.Module):
             if section.feature_weights is not None or section.feature_layers:
                 raise InvalidConfig("loss.feature_weights, loss.feature_layers: only for vgg16 and vgg19")
             self.network: SqueezeNet | Vgg = copy.deepcopy(squeezenet())
-            self.name = SQUEEZENET
         else:
-            layers: Mapping[str, float] = section.feature_layers or {
-                "relu5_4" if "19" in section.features else "relu5_3": 1.0
-            }
+            layers = _layers(section)
             if section.feature_weights is None:
                 raise InvalidConfig(
                     f"loss.features: {section.features} needs loss.feature_weights, the file of its ImageNet weights "
@@ -140,7 +149,7 @@ class PerceptualLoss(nn.Module):
                 network = Vgg(section.features, tuple(layers))
             self.network = network.load(section.feature_weights, section.features)
             self._weights = tuple(layers.values())
-            self.name = f"{section.features.upper()} (ImageNet, torchvision), {', '.join(layers)}"
+        self.name = looked_through(section)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         # Apart from the metrics, which see both in one pass, since here only the output needs a gradient.

@@ -98,6 +98,15 @@ def open_sitting(
             _judge_alike(config, state)
             log.info("%s: going on from step %d", run.folder, state.step)
         else:
+            if config.steps_before:
+                state.step = config.steps_before
+                log.warning(
+                    "%s: the first %d of %d steps were those of %s; optimisers start anew, with a warm-up",
+                    run.folder,
+                    config.steps_before,
+                    config.steps,
+                    config.network.init_from,
+                )
             _judge_alike(config, state)
         if state.parent is None:
             state.parent, state.parent_features = origin(config.network.init_from)

@@ -180,15 +180,20 @@ def make_optimisers(network: Network, section: OptimiserSection) -> list[torch.o
     return optimisers
 
 
-def rate_factor(section: OptimiserSection, step: int, steps: int) -> float:
+def rate_factor(section: OptimiserSection, step: int, steps: int, before: int = 0) -> float:
     """The learning rate at ``step`` (from 1) of ``steps``, as a fraction of its peak.
 
     It rises over ``section.warmup`` steps. With the schedule ``steps`` it is then multiplied by ``section.gamma``
     behind each milestone. With ``cosine`` it falls in half a cosine from ``section.flat`` of all steps on; rise and
-    fall overlap when ``flat`` is small: the descent counts from there, and begins to show when the rise is over.
+    fall overlap when ``flat`` is small: the descent counts from there, and begins to show when the rise is over. When
+    ``before`` steps were done elsewhere, a run begins behind them, and rises to where the schedule is by then.
     """
-    if step <= section.warmup:
-        return step / section.warmup
+    rise = min(1.0, (step - before) / section.warmup) if section.warmup else 1.0
+    return rise if step <= section.warmup and not before else rise * _scheduled(section, step, steps)
+
+
+def _scheduled(section: OptimiserSection, step: int, steps: int) -> float:
+    """`rate_factor` without the rise."""
     if section.schedule == "steps":
         return section.gamma ** sum(step > milestone * steps for milestone in section.milestones)
     descent = (step / steps - section.flat) / (1 - section.flat) if section.flat < 1 else 0.0

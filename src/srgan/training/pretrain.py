@@ -37,10 +37,11 @@ def pretrain(config: TrainConfig, *, resume: bool | Path, report: Report, stop: 
     `InvalidConfig`, `CannotWrite`, also when another process trains in the run already. Mistakes in the configuration
     show before anything is decoded.
     """
-    fabric = make_fabric(config.hardware)
+    begun = begun_run(config, resume)
+    fabric = make_fabric(config.hardware, begun)
     team = make_team(fabric)
     torch.manual_seed(config.seed)
-    begun = team.tell(begun_run(config, resume))
+    begun = team.tell(begun)
     network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     validates = config.validation.folder is not None and team.leads
@@ -52,7 +53,8 @@ def pretrain(config: TrainConfig, *, resume: bool | Path, report: Report, stop: 
     )
     average = WeightAverage(network, config.optimiser.ema)
     optimisers = {MAIN: make_optimisers(network, config.optimiser)}
-    state = State({MAIN: network}, {MAIN: average}, optimisers, store.generator)
+    arithmetic = fabric.strategy.precision.precision
+    state = State({MAIN: network}, {MAIN: average}, optimisers, store.generator, arithmetic=arithmetic)
     with open_sitting(
         config,
         state,
@@ -83,7 +85,9 @@ def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], 
     def step() -> Stepped:
         number = state.step + 1
         store.advance(number)
-        set_rate(optimisers, rate_factor(config.optimiser, number, config.steps) * state.rate_scale)
+        set_rate(
+            optimisers, rate_factor(config.optimiser, number, config.steps, config.steps_before) * state.rate_scale
+        )
         stepped = learner.step(look)
         state.average.update(state.network, number)
         state.step = number

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from srgan.atomic import write_whole
-from srgan.errors import CannotWrite, InvalidConfig
+from srgan.errors import CannotWrite, InvalidConfig, TrainingFailed
 from srgan.networks import build
 from srgan.training.config import TrainConfig, find_recipe
 from srgan.training.job import differences
@@ -52,7 +52,7 @@ def begin_from(config: TrainConfig, start: Path) -> Run:
         )
     if start.is_dir() and begun_with is not None and not others and not source.bundle.exists():
         return source
-    for run in versions(config):
+    for run in versions(config.output.runs / config.output.name):
         begun = config_of(run)
         same = begun is not None and not differences(begun, config)
         if same and not run.bundle.exists() and _origin(run) == str(checkpoint):
@@ -79,7 +79,7 @@ def _fitting(config: TrainConfig, checkpoint: Path) -> dict[str, Any]:
     """The plain values of ``checkpoint``. Raises `InvalidConfig` unless it can go on as ``config`` says."""
     try:
         known, shapes = plain_of(checkpoint), shapes_of(checkpoint, MAIN)
-    except ValueError as error:
+    except TrainingFailed as error:
         raise InvalidConfig(f"--resume {checkpoint}: not a checkpoint of srgan ({error})") from error
     section = config.network
     network = build(section.name, section.scale, **section.options)

@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.atomic import hold, write_whole
-from srgan.errors import CannotWrite
+from srgan.errors import CannotWrite, InvalidConfig
 from srgan.imaging import Picture, from_uint8, write_picture
 from srgan.training.config import TrainConfig
 from srgan.training.job import differences
@@ -169,6 +169,14 @@ def _is_row(line: bytes, commas: int, last: int) -> bool:
     return line.endswith(b"\n") and line.count(b",") == commas and step.isdigit() and int(step) <= last
 
 
+def run_at(folder: Path) -> Run:
+    """The run in ``folder``: that itself, or the last version where it holds several. Raises `InvalidConfig`."""
+    found = Run(folder) if (folder / "config.json").is_file() else next(versions(folder), None)
+    if found is None:
+        raise InvalidConfig(f"{folder}: is no run of a training, which would be a folder such as runs/NAME/001")
+    return found
+
+
 def open_run(config: TrainConfig, *, resume: bool | Path) -> Run:
     """The run to work in: that of `begun_run`, else a new one. Raises `CannotWrite`."""
     return begun_run(config, resume) or new_run(config)
@@ -183,7 +191,7 @@ def begun_run(config: TrainConfig, resume: bool | Path) -> Run | None:
 
 def new_run(config: TrainConfig) -> Run:
     """A new version. Raises `CannotWrite`."""
-    last = next(versions(config), None)
+    last = next(versions(config.output.runs / config.output.name), None)
     folder = config.output.runs / config.output.name / f"{int(last.folder.name) + 1 if last else 1:03d}"
     try:
         (folder / "checkpoints").mkdir(parents=True)
@@ -200,7 +208,7 @@ def unfinished_run(config: TrainConfig) -> Run | None:
     Where there is none, those that have begun and have not finished are warned of: they are passed over.
     """
     passed: list[str] = []
-    for run in versions(config):
+    for run in versions(config.output.runs / config.output.name):
         if run.bundle.exists():
             continue
         begun_with = config_of(run)
@@ -218,16 +226,15 @@ def unfinished_run(config: TrainConfig) -> Run | None:
 
 def finished_run(config: TrainConfig) -> Run | None:
     """The newest version that has finished, and where ``config`` trains the same weights."""
-    for run in versions(config):
+    for run in versions(config.output.runs / config.output.name):
         begun_with = config_of(run) if run.bundle.exists() else None
         if begun_with is not None and not differences(begun_with, config):
             return run
     return None
 
 
-def versions(config: TrainConfig) -> Iterator[Run]:
-    """All versions, the newest first."""
-    root = config.output.runs / config.output.name
+def versions(root: Path) -> Iterator[Run]:
+    """All versions in the folder of a name, the newest first."""
     folders = [path for path in root.glob("*") if re.fullmatch("[0-9]+", path.name) and path.is_dir()]
     yield from map(Run, sorted(folders, key=lambda path: int(path.name), reverse=True))
 

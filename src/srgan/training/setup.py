@@ -18,6 +18,7 @@ from srgan.networks import build
 from srgan.networks.foreign import is_foreign, not_finite, take_foreign
 from srgan.networks.network import ExpandedConv, Network
 from srgan.networks.residual import ResidualNetwork
+from srgan.training.arithmetic import choose_precision
 from srgan.training.config import HardwareSection, NetworkSection
 from srgan.training.launch import check_launch
 from srgan.training.runs import Run
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("srgan")
 
 
-def make_fabric(hardware: HardwareSection) -> Any:
-    """A launched `lightning_fabric.Fabric` for ``hardware``.
+def make_fabric(hardware: HardwareSection, begun: Run | None = None) -> Any:
+    """A launched `lightning_fabric.Fabric` for ``hardware``. ``begun`` is the run that it goes on with.
 
     With several `HardwareSection.devices` this is one of as many processes, which were started together: by
     `srgan.training.apart` or by torchrun. It changes the process, see `srgan.training.process`. Raises `InvalidConfig`
@@ -53,7 +54,10 @@ def make_fabric(hardware: HardwareSection) -> Any:
     if count > there:
         raise InvalidConfig(f"hardware.devices: {count} {device} devices requested, but there are {there}")
     check_launch(count)
-    precision = _precision(hardware.precision, device)
+    # Before the precision, which may be measured.
+    if hardware.threads or (count > 1 and device == "cpu"):
+        torch.set_num_threads(hardware.threads or max(1, (os.cpu_count() or 1) // count))
+    precision = _precision(choose_precision(hardware, device, begun), device)
     strategy = DDPStrategy(
         process_group_backend="nccl" if device == "cuda" else "gloo",
         # Statistics of batch norms are kept by the leader; to exchange them at each step would wait for it.
@@ -61,8 +65,6 @@ def make_fabric(hardware: HardwareSection) -> Any:
     )
     fabric = Fabric(accelerator=device, devices=count, strategy=strategy if count > 1 else "auto", plugins=[precision])
     fabric.launch()
-    if hardware.threads or (count > 1 and device == "cpu"):
-        torch.set_num_threads(hardware.threads or max(1, (os.cpu_count() or 1) // count))
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
@@ -74,7 +76,7 @@ def make_fabric(hardware: HardwareSection) -> Any:
 
 
 def _precision(wanted: str, device: str) -> Precision:
-    """Fabric's plug-in for the arithmetic ``wanted`` on ``device``."""
+    """Fabric's plug-in for the arithmetic ``wanted``, which is not auto, on ``device``."""
     from lightning_fabric.plugins import MixedPrecision, Precision
 
     if wanted == "fp16":
@@ -82,19 +84,7 @@ def _precision(wanted: str, device: str) -> Precision:
             raise InvalidConfig(f"hardware.precision: fp16 is for CUDA devices, not {device}; use bf16 or fp32")
         # A scaler that does nothing: Fabric's would be one for all networks, whose gradients differ by far.
         return MixedPrecision("16-mixed", device, torch.amp.GradScaler(device, enabled=False))
-    if wanted == "bf16" or (wanted == "auto" and _quick_bf16(device)):
-        return MixedPrecision("bf16-mixed", device)
-    return Precision()
-
-
-def _quick_bf16(device: str) -> bool:
-    """Whether ``device`` computes bfloat16 in hardware; elsewhere it is slower than float32."""
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "amx_tile"))
-    return False
+    return MixedPrecision("bf16-mixed", device) if wanted == "bf16" else Precision()
 
 
 def make_network(

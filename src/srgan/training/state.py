@@ -43,6 +43,7 @@ PLAIN = (
     "rate_scale",
     "parent",
     "parent_features",
+    "arithmetic",
 )
 """Fields of `State` that go into a checkpoint's header."""
 MAIN = "generator"
@@ -90,6 +91,8 @@ class State:
     """Name of the model that training started from, empty without one; None as long as nobody has looked."""
     parent_features: Sequence[str] = ()
     """The networks that losses looked through when that one was trained."""
+    arithmetic: str = ""
+    """Fabric's name of the precision that the run began with."""
     loss_scales: dict[str, Tensor] = field(default_factory=dict)
     """The states of the `LossScale`s by network, in the precision that has them."""
 
@@ -201,7 +204,7 @@ class State:
 
 
 def plain_of(path: Path) -> dict[str, Any]:
-    """The plain values in the header of the checkpoint at ``path``. Raises `ValueError` for any other file."""
+    """The plain values in the header of the checkpoint at ``path``. Raises `TrainingFailed` for any other file."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -209,7 +212,9 @@ def plain_of(path: Path) -> dict[str, Any]:
             plain: dict[str, Any] = json.loads((file.metadata() or {})["state"])
             return {"step": int(plain["step"]), "best_step": 0, **plain}
     except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        raise TrainingFailed(
+            f"{path}: cannot be read ({type(error).__name__}: {error}); delete it to continue from the one before"
+        ) from error
 
 
 def shapes_of(path: Path, network: str) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,109 @@
+"""The queue's file: what it says, and what is written into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from scripts.trainings.entries import QueueFile
+
+from srgan.config import load_config
+from srgan.errors import InvalidConfig
+from srgan.training.config import TrainConfig
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_an_entry_is_its_training_file_with_what_it_says_itself(queue: QueueFile) -> None:
+    first, second = (queue.config(entry, output__runs="there", hardware__threads=3) for entry in queue.read().entry)
+
+    assert (first.steps, first.network.init_from, first.optimiser.warmup) == (1000, "", 100)
+    assert (second.steps, second.network.init_from, second.optimiser.warmup) == (500, "fast-x4", 7)
+    assert (first.output.name, second.output.name) == ("first-x4", "second-x4")
+    assert (second.output.runs, second.hardware.threads) == (Path("there"), 3)
+
+
+def test_folders_are_found_in_the_data_folder_if_there_is_one(queue: QueueFile) -> None:
+    entry = queue.read().entry[0]
+    there = QueueFile(queue.path, Path("/data"))
+
+    assert there.config(entry).data.folders == (Path("/data/train/photos"), Path("elsewhere"))
+    assert there.config(entry).validation.folder == Path("/data/eval/Set5")
+    assert queue.config(entry).data.folders == (Path("datasets/photos"), Path("elsewhere"))
+    assert there.locate(Path("datasets/Set5")) == Path("/data/eval/Set5")
+
+
+def test_a_note_changes_its_entry_and_nothing_else(queue: QueueFile) -> None:
+    before = queue.path.read_text()
+    queue.note("first", step=40, state="flat", result='psnr 31.4 with "quotes" and \\1')
+    queue.note("first", step=50)
+    entry = queue.find("first")
+
+    assert (entry.step, entry.state, entry.result) == (50, "flat", 'psnr 31.4 with "quotes" and \\1')
+    assert queue.find("second").step == 0
+    written = queue.path.read_text()
+    assert [line for line in written.splitlines() if line not in before.splitlines()] == [
+        "step = 50",
+        'state = "flat"',
+        'result = "psnr 31.4 with \\"quotes\\" and \\\\1"',
+    ]
+    assert written.index("result") < written.index("# About the second.")  # that comment is about the next entry
+    queue.note("second", shipped=7)
+    assert queue.path.read_text().endswith("]\nshipped = 7\n")
+
+
+def test_what_cannot_be_changed_in_place_is_left_alone(queue: QueueFile) -> None:
+    queue.path.write_text('entry = [{ name = "inline", file = "small.toml", becomes = "a" }]\n')
+    before = queue.path.read_text()
+    with pytest.raises(InvalidConfig, match=r"write the entry inline as a table \[\[entry\]\]"):
+        queue.note("inline", step=3)
+    assert queue.path.read_text() == before
+
+
+def test_mistakes_are_told_with_their_place(queue: QueueFile) -> None:
+    with pytest.raises(InvalidConfig, match="has no entry 'third', but first, second"):
+        queue.note("third", step=3)
+    queue.path.write_text(queue.path.read_text().replace('"second"', '"first"'))
+    with pytest.raises(InvalidConfig, match="first is there twice"):
+        queue.read()
+    queue.path.write_text('[[entry]]\nname = "a"\nfile = "f"\nbecomes = "a"\nstate = "lost"\n')
+    with pytest.raises(InvalidConfig, match="state"):
+        queue.read()
+
+
+def test_a_bundle_says_what_was_changed_of_its_training_file(queue: QueueFile) -> None:
+    first, second = queue.read().entry
+
+    assert queue.origin(first) == "configs/small.toml"
+    assert queue.origin(second) == "configs/small.toml with steps=500 optimiser.warmup=7 network.init_from=fast-x4"
+
+
+# ------------------------------------------------------------------------------------------------- the project's own
+
+
+def test_every_entry_of_the_project_is_a_valid_training_for_a_cpu() -> None:
+    queue = QueueFile(ROOT / "configs" / "queue.toml", Path("/data"))
+    entries = queue.read().entry
+
+    assert [entry.name for entry in entries][:2] == ["balanced", "fast"]
+    assert len(entries) == 9
+    for entry in entries:
+        config = queue.config(entry)
+        assert config.hardware.device in ("auto", "cpu")
+        assert config.output.family
+        assert config.validation.every * 10 <= config.steps
+        assert config.validation.folder is not None
+        assert all(path.is_relative_to("/data") for path in (*config.data.folders, config.validation.folder))
+        assert config.output.name.endswith(f"-x{config.network.scale}")
+        assert config.validation.every % config.output.checkpoint_every == 0 or config.output.checkpoint_every <= 1000
+
+
+def test_balanced_on_a_cpu_is_the_same_model_as_on_a_gpu() -> None:
+    here, gpu = (
+        load_config(TrainConfig, ROOT / "configs" / f"{name}.toml") for name in ("balanced-cpu-x4", "balanced-x4")
+    )
+
+    assert here.network == gpu.network
+    assert (here.output.name, here.output.family, here.output.corpus) == (
+        gpu.output.name, gpu.output.family, gpu.output.corpus,
+    )  # fmt: skip
