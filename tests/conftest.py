@@ -18,9 +18,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # cores when they are loaded, so this comes before them. Tests of several threads ask for several.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-# A shell that starts the tests in the background lets them ignore Ctrl-C, and what they start would inherit that.
+# A shell that starts the tests in the background lets them ignore Ctrl-C, nohup the end of the terminal, and what they
+# start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How often a property is tried, and without a time limit: a busy machine is no defect. `make soak` takes the second.
 settings.register_profile("quick", max_examples=25, deadline=None)

@@ -24,6 +24,7 @@ SCRIPTS = (
     "peers.py",
     "perceptual.py",
     "png_encoders.py",
+    "second_run.py",
     "startup.py",
     "training.py",
 )

@@ -239,7 +239,7 @@ def test_names_policies_and_retries_come_from_options(srgan, folder: Path, tmp_p
         (["--name", "{stem}/../../{stem}"], "does not lie in the output folder"),
         (["--name", "{nonsense}"], "{nonsense}"),
         (["--existing", "replace"], "batch.existing"),
-        (["--overwrite", "--existing", "rename"], "contradict"),
+        (["--overwrite", "--existing", "rename"], "cannot be combined"),
         (["--contact-sheet", "none/x.html"], "none"),
     ],
 )
