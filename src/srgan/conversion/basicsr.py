@@ -170,7 +170,8 @@ def _pictures(reading: _Reading) -> None:
         reading.refuse_unless(f"{part}io_backend.type", ("disk",), "pictures are read from folders only")
         reading.take(f"{part}name")
     reading.refuse_unless("datasets.val.type", ("PairedImageDataset",), "other kinds of datasets cannot be read")
-    reading.refuse_unless(f"{train}filename_tmpl", ("{}",), "both pictures of a pair must have the same name")
+    names = ("{}", f"{{}}x{scale}", f"{{}}_x{scale}")
+    reading.refuse_unless(f"{train}filename_tmpl", names, f"small pictures are found by one of {', '.join(names)} here")
     for key in ("meta_info_file", "mean", "std", "color"):
         if (value := reading.take(train + key)) is not None:
             reading.refused.append(f"{train}{key}: {value!r}: there is nothing like it here; leave it out")
