@@ -23,8 +23,16 @@ class DiscriminatorSection(Section):
     label: float = Field(default=1.0, gt=0.5, le=1, description="What real pictures count as; 0.9 smooths the label.")
     learning_rate: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate of its Adam.")
     betas: tuple[Average, Average] = Field(default=(0.9, 0.99), description="Its Adam's averaging factors.")
-    gradient_penalty: float = Field(default=10.0, ge=0, description="Weight of the penalty of wgan-gp.")
-    r1: float = Field(default=0.0, ge=0, description="Weight of the R1 penalty on real pictures; 0 is none.")
+    gradient_penalty: float = Field(
+        default=10.0,
+        ge=0,
+        description="Weight of the penalty of wgan-gp: its mean score of a picture is to have the slope 1.",
+    )
+    r1: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the R1 penalty: half the squared slope of a real picture's mean score; 0 is none.",
+    )
     r1_every: PositiveInt = Field(default=16, description="Discriminator steps from one R1 penalty to the next.")
     head_start: int = Field(
         default=0, ge=0, description="Generator steps in which it learns but does not yet count for the generator."
