@@ -49,9 +49,13 @@ class KernelSection(Section):
     plateau_isotropic: Share = Field(default=0.12, description="Share of round plateau-shaped kernels.")
     plateau_anisotropic: Share = Field(default=0.03, description="Share of oblong plateau-shaped kernels.")
     generalised_exponent: Exponents = Field(
-        default=(0.5, 4.0), description="Exponent of generalised Gaussian kernels; 1 is a plain one."
+        default=(0.5, 4.0),
+        description="Exponent of generalised Gaussian kernels; 1 is a plain one, and as many lie below as above it.",
     )
-    plateau_exponent: Exponents = Field(default=(1.0, 2.0), description="Exponent of plateau-shaped kernels.")
+    plateau_exponent: Exponents = Field(
+        default=(1.0, 2.0),
+        description="Exponent of plateau-shaped kernels; as many are below 1 as above, and 1 without room.",
+    )
     side: Sides = Field(
         default=(7, 21), description="Side of all kernels, in pixels; an even one is made odd by one more pixel."
     )
@@ -200,6 +204,16 @@ class DegradationSection(Section):
     )
     clean: Chance = Field(
         default=0.0, description="Chance that a patch is spared: reduced by exact bicubic, with no wear at all."
+    )
+    sharpen: Share = Field(
+        default=0.0,
+        description="Weight of an unsharp mask over patches before they are worn out; they are the target so too. "
+        "Real-ESRGAN's is 0.5; spared patches go without.",
+    )
+    photons: Annotated[int, Field(ge=1, le=1 << 20)] | Literal["levels"] = Field(
+        default=256,
+        description="Photons in a white pixel for Poisson noise of strength 1. levels: as many as the patch has levels "
+        "there, rounded up to a power of two, as in Real-ESRGAN.",
     )
     first: PassSection = Field(default_factory=PassSection, description="The first round of wear.")
     second: SecondPassSection = Field(default_factory=SecondPassSection, description="The second round.")
