@@ -172,7 +172,8 @@ def _pictures(reading: _Reading) -> None:
         reading.refuse_unless(f"{part}io_backend.type", ("disk",), "only disk is supported")
         reading.take(f"{part}name")
     reading.refuse_unless("datasets.val.type", ("PairedImageDataset",), "only PairedImageDataset is supported")
-    reading.refuse_unless(f"{train}filename_tmpl", ("{}",), "both pictures of a pair must have the same name")
+    names = ("{}", f"{{}}x{scale}", f"{{}}_x{scale}")
+    reading.refuse_unless(f"{train}filename_tmpl", names, f"low-resolution pictures must be named {', '.join(names)}")
     for key in ("meta_info_file", "mean", "std", "color"):
         if (value := reading.take(train + key)) is not None:
             reading.refused.append(f"{train}{key}: {value!r}: there is nothing like it here; leave it out")

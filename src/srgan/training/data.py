@@ -159,22 +159,26 @@ class TileStore:
         place = torch.stack([slot, row, column, symmetry], dim=1)[mine].to(self._device, non_blocking=queued)
         hr = _gather(self._hr, place, patch, self._scale)
         if self._degrade:
-            return self._worn(hr, place, n, mine), hr
+            return self._worn(hr, place, n, mine)
         return _gather(self._lr, place, patch, 1), hr
 
-    def _worn(self, hr: Tensor, place: Tensor, n: int, mine: slice) -> Tensor:
-        """Low-resolution patches of this process's ``hr``, all but those that are spared worn out."""
+    def _worn(self, hr: Tensor, place: Tensor, n: int, mine: slice) -> tuple[Tensor, Tensor]:
+        """Low-resolution patches of this process's ``hr``, worn out but for those that are spared, and the targets."""
         assert self._degrade is not None
         seeds = torch.randint(2**62, (n,), generator=self.generator)[mine]
         clean = self._data.degradation.clean
         if not clean:
-            return self._degrade(hr, seeds.tolist())
+            hr = self._degrade.original(hr)
+            return self._degrade(hr, seeds.tolist()), hr
         spared = (torch.rand(n, generator=self.generator) < clean)[mine]
         low = _gather(self._lr, place, self._data.patch, 1)
         if not spared.all():
             worn = (~spared).to(hr.device)
-            low[worn] = self._degrade(hr[worn], seeds[~spared].tolist())
-        return low
+            original = self._degrade.original(hr[worn])
+            low[worn] = self._degrade(original, seeds[~spared].tolist())
+            if self._data.degradation.sharpen:
+                hr[worn] = original
+        return low, hr
 
     def _draw(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """Slots, rows and columns of ``n`` patches, in low-resolution pixels; few flat ones where that is asked for.

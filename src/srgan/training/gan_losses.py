@@ -63,6 +63,8 @@ def gradient_penalty(
 ) -> Tensor:
     """(||gradient|| - 1)^2 on random lines between real and generated pictures, mean over the batch.
 
+    The gradient is that of the mean score of a picture.
+
     ``generator`` is on the CPU and belongs to the run's random state. The batch is ``part``, (number, of how many), of
     a larger one: all processes draw for the whole, and each takes its own. Not under autocast: call it in float32.
     """
@@ -73,7 +75,10 @@ def gradient_penalty(
 
 
 def r1_penalty(discriminate: Discriminate, real: Tensor) -> Tensor:
-    """||gradient||^2 / 2 at real pictures (Mescheder et al. 2018), mean over the batch. Call it in float32."""
+    """||gradient||^2 / 2 of the mean score at real pictures (Mescheder et al. 2018), mean over the batch.
+
+    Call it in float32.
+    """
     return _slopes(discriminate, real.detach().requires_grad_()).square().mean() / 2
 
 
@@ -119,7 +124,12 @@ def _bce(logits: Tensor, label: float) -> Tensor:
 
 
 def _slopes(discriminate: Discriminate, pictures: Tensor) -> Tensor:
-    """The norm of the gradient of each picture's summed output, N values with a graph of their own."""
-    (gradient,) = torch.autograd.grad(discriminate(pictures).float().sum(), pictures, create_graph=True)
+    """The norm of the gradient of each picture's score, N values with a graph of their own.
+
+    The score is the mean over the places where a discriminator judges, as the games take it: a slope of the sum would
+    be as many times as steep as there are places, and would mean another weight for each size of a patch.
+    """
+    scores = discriminate(pictures).float().reshape(len(pictures), -1).mean(dim=1)
+    (gradient,) = torch.autograd.grad(scores.sum(), pictures, create_graph=True)
     slopes: Tensor = gradient.flatten(1).norm(dim=1)
     return slopes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,8 @@ class Pair:
 
     high: Path
     low: Path | None = None
+    sought: tuple[str, ...] = field(default=(), compare=False)
+    """The names, without suffix, by which a counterpart was looked for in vain; `low` is then where it might be."""
 
 
 def find_pictures(places: Sequence[Path]) -> list[Path]:
@@ -40,8 +42,8 @@ def find_pairs(places: Sequence[Path], low_places: Sequence[Path], scale: int) -
     """All pictures of ``places``, each with its counterpart in the entry of ``low_places`` at the same position.
 
     Without ``low_places`` there are no counterparts. Two lists go together line by line. In two folders, a counterpart
-    has the same path below its folder, or that with another suffix, or with ``x`` and the scale at the end of its name,
-    as in 0801x4.png; where there is none, `Pair.low` is the first of these, which does not exist. Raises as
+    has the same path below its folder, or that with another suffix, or with the scale at the end of its name, as in
+    0801x4.png and 0801_x4.png; where there is none, `Pair.low` is the first of these, which does not exist. Raises as
     `find_pictures` does, and `InvalidDataset` for two places that do not go together.
     """
     if not low_places:
@@ -69,6 +71,10 @@ def probe_pair(pair: Pair, scale: int) -> tuple[int, int]:
     the low-resolution picture has not exactly ``1 / scale`` of the size.
     """
     high = probe_picture(pair.high)
+    if pair.sought and pair.low is not None:
+        raise InvalidDataset(
+            f"{pair.high}: {pair.low.parent} has no counterpart of it: {', '.join(pair.sought)} in any format"
+        )
     if pair.low is not None:
         low = probe_picture(pair.low)
         if sorted((high.height, high.width)) != sorted((low.height * scale, low.width * scale)):
@@ -133,8 +139,9 @@ def _matched(folder: Path, high: Sequence[Path], low_folder: Path, low: Sequence
     for path in high:
         name = path.relative_to(folder)
         stem = name.with_suffix("")
-        found = exact.get(name) or plain.get(stem) or plain.get(stem.with_name(f"{stem.name}x{scale}"))
-        pairs.append(Pair(path, found or low_folder / name))
+        names = [stem.name, f"{stem.name}x{scale}", f"{stem.name}_x{scale}"]
+        found = exact.get(name) or next((plain[key] for key in map(stem.with_name, names) if key in plain), None)
+        pairs.append(Pair(path, found) if found else Pair(path, low_folder / name, tuple(names)))
     return pairs
 
 

@@ -8,6 +8,18 @@ from srgan.config import to_toml
 from srgan.errors import InvalidConfig
 from srgan.training.config import TrainConfig
 
+REAL_ESRGAN: dict[str, Any] = {
+    "kind": "second-order",
+    "sharpen": 0.5,
+    "photons": "levels",
+    "resizers": {"antialias": 0.0},
+    "shuffle": 0.0,
+    "full_colour": 0.0,
+    "webp": 0.0,
+    "avif": 0.0,
+}
+"""`data.degradation` as Real-ESRGAN has it: all that this leaves as it is, the defaults have in common with it."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     # configs/my-photos.toml, which gives the reasons
     "fast-gan": {
@@ -35,6 +47,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "validation": {"folder": "judge", "every": 2000, "figures": ["lpips-unweighted"], "best": "lpips-unweighted"},
         "hardware": {"device": "cuda", "precision": "bf16"},
         "output": {"name": "photo-gpu-x4", "checkpoint_every": 2000},
+    },
+    # Real-ESRNet, the first stage of Real-ESRGAN (Wang et al. 2021), with the pictures as they wear them out
+    "real-esrnet": {
+        "recipe": "pretrain",
+        "steps": 1_000_000,
+        "network": {"name": "quality", "scale": 4},
+        "data": {"folders": ["photos"], "patch": 64, "batch": 48, "degradation": REAL_ESRGAN},
+        "loss": {"pixel": "l1"},
+        "optimiser": {"learning_rate": 2e-4, "betas": (0.9, 0.99), "warmup": 0, "ema": 0.999, "schedule": "steps"}
+        | {"milestones": (), "clip": 1e6},
+        "validation": {"folder": "judge", "every": 5000, "figures": ["lpips-unweighted"]},
+        "hardware": {"device": "cuda", "precision": "bf16"},
+        "output": {"name": "real-esrnet-x4", "checkpoint_every": 5000},
     },
 }
 

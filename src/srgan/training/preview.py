@@ -113,11 +113,13 @@ def _plain_row(patch: _Patch, data: DataSection, scale: int, random: np.random.G
 def _worn_row(patch: _Patch, data: DataSection, scale: int, random: np.random.Generator) -> list[_Cell]:
     degrade = SecondOrder(data.degradation, scale)
     seeds = [int(seed) for seed in random.integers(2**62, size=SAMPLES)]
-    pictures = patch.high.permute(2, 0, 1).float().div(255).expand(SAMPLES, -1, -1, -1)
+    original = degrade.original(patch.high.permute(2, 0, 1)[None].float().div(255))
+    pictures = original.expand(SAMPLES, -1, -1, -1)
+    target = original[0].permute(1, 2, 0).mul(255).round().byte()
     worn = degrade(pictures, seeds).mul(255).round().byte().permute(0, 2, 3, 1)
     said = degrade.describe((pictures.shape[-2], pictures.shape[-1]), seeds)
     cells = [
-        _Cell(_shown(patch.high, 1, patch.high), patch.pair.high.name),
+        _Cell(_shown(target, 1, patch.high), patch.pair.high.name),
         _Cell(_shown(patch.low, scale, patch.high), "bicubic reduction alone"),
     ]
     return cells + [

@@ -27,8 +27,16 @@ class DiscriminatorSection(Section):
         default=1e-4, gt=0, le=1, description="Peak learning rate of the discriminator (Adam)."
     )
     betas: tuple[Average, Average] = Field(default=(0.9, 0.99), description="Betas of the discriminator's Adam.")
-    gradient_penalty: float = Field(default=10.0, ge=0, description="Weight of the gradient penalty of wgan-gp.")
-    r1: float = Field(default=0.0, ge=0, description="Weight of the R1 penalty; 0 disables it.")
+    gradient_penalty: float = Field(
+        default=10.0,
+        ge=0,
+        description="Weight of the gradient penalty of wgan-gp, on the slope of a picture's mean score.",
+    )
+    r1: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight of the R1 penalty: half the squared slope of a real picture's mean score; 0 disables it.",
+    )
     r1_every: PositiveInt = Field(default=16, description="Apply the R1 penalty every N discriminator steps.")
     head_start: int = Field(
         default=0,

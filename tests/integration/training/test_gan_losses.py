@@ -109,6 +109,43 @@ def test_the_penalty_is_taken_between_real_and_generated() -> None:
     assert 0.9 < place.max() <= 1
 
 
+@pytest.mark.parametrize("places", [1, 4, 16])
+def test_a_critic_that_judges_many_places_pays_for_the_slope_of_their_mean(places: int) -> None:
+    """One that says the same everywhere is the critic of the whole picture."""
+    real, fake = torch.rand(3, 3, 8, 8), torch.rand(3, 3, 8, 8)
+
+    def whole(x: torch.Tensor) -> torch.Tensor:
+        return x.square().sum((1, 2, 3)) / 5
+
+    def dense(x: torch.Tensor) -> torch.Tensor:
+        return whole(x)[:, None, None, None].expand(-1, 1, places, places)
+
+    def drawn() -> torch.Generator:
+        return torch.Generator().manual_seed(3)
+
+    torch.testing.assert_close(r1_penalty(dense, real), r1_penalty(whole, real))
+    torch.testing.assert_close(
+        gradient_penalty(dense, real, fake, drawn()), gradient_penalty(whole, real, fake, drawn())
+    )
+
+
+@pytest.mark.parametrize("name", ["patch", "unet", "srgan"])
+def test_the_penalty_is_in_the_units_of_the_game(name: str) -> None:
+    """Pictures moved along the gradient: what the game's mean gains is what the slope says."""
+    from srgan.networks.discriminators import build_discriminator
+
+    torch.manual_seed(5)
+    options: dict[str, object] = {"norm": "none", "width": 8, "dense": 16} if name == "srgan" else {"width": 8}
+    critic = build_discriminator(name, **options).eval().double()
+    pictures = torch.rand(1, 3, 64, 64, dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(critic(pictures).mean(), pictures)
+    with torch.no_grad():
+        little = 1e-6 * gradient / gradient.norm()
+        gain = (critic(pictures + little).mean() - critic(pictures - little).mean()) / 2e-6
+    found = (2 * r1_penalty(critic, pictures.detach())).sqrt()
+    assert found.item() == pytest.approx(gain.item(), rel=1e-3)
+
+
 def test_penalties_reach_the_weights() -> None:
     weight = torch.tensor(2.0, requires_grad=True)
     r1_penalty(lambda x: weight * x.sum((1, 2, 3)), torch.rand(2, 1, 2, 2)).backward()

@@ -129,6 +129,8 @@ def test_a_list_is_trained_on_and_what_is_not_there_is_named_once(
         ("deep/er/a.png", "deep/er/a.png"),
         ("a.png", "a.jpg"),
         ("0801.png", "0801x4.png"),
+        ("0801.png", "0801_x4.png"),
+        ("deep/a.b.png", "deep/a.b_x4.jpg"),
         ("deep/a.b.png", "deep/a.bx4.webp"),
     ],
 )
@@ -205,7 +207,7 @@ def aligned(low: torch.Tensor, high: torch.Tensor) -> int:
 
 
 @pytest.mark.parametrize("augment", [False, True])
-@pytest.mark.parametrize("name", ["{stem}.png", "{stem}x4.png"])
+@pytest.mark.parametrize("name", ["{stem}.png", "{stem}x4.png", "{stem}_x4.png"])
 def test_both_sides_are_cut_and_turned_alike(
     open_store: Store, make_pictures: Pictures, tmp_path: Path, name: str, augment: bool
 ) -> None:
@@ -236,7 +238,7 @@ def test_pairs_that_cannot_be_used_are_named_once_and_left_out(
 
     messages = sorted(record.getMessage() for record in caplog.records)
     assert len(messages) == 4
-    for said in ("low/000.png: ", "16x15 pixels are not exactly", "002.png", "003.png"):
+    for said in ("000.png: ", "16x15 pixels are not exactly", "002.png", "003.png"):
         assert sum(said in message and message.startswith("left out of training: ") for message in messages) == 1
     assert len(store._filled) == 4
     assert all(aligned(*batch) == 16 for batch in both)
@@ -288,3 +290,12 @@ def test_pairs_larger_than_memory_are_streamed_by_the_step_alone(
         walked.advance(further)
         jumped.advance(further)
         assert all(torch.equal(one, other) for one, other in zip(walked.batch(), jumped.batch(), strict=True))
+
+
+def test_where_a_counterpart_was_looked_for_is_told(tmp_path: Path) -> None:
+    """By the names of this scale only."""
+    high, low = touch(tmp_path / "high", "a.png", "b.png"), touch(tmp_path / "low", "b.png", "a_x2.png", "ax3.png")
+    Image.new("RGB", (8, 8)).save(high / "a.png")
+    (pair, _) = find_pairs([high], [low], 4)
+    with pytest.raises(InvalidDataset, match=r"a\.png: .*low has no counterpart of it: a, ax4, a_x4 in any format"):
+        probe_pair(pair, 4)

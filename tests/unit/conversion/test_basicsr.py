@@ -110,6 +110,15 @@ def test_a_file_for_psnr_is_taken_over(imported: Callable[..., Imported]) -> Non
     assert (made.hardware.devices, made.output.checkpoint_every, made.output.tensorboard) == (2, 250, False)
 
 
+@pytest.mark.parametrize("template", ["{}", "{}x2", "{}_x2"])
+def test_names_of_small_pictures_that_are_found_here_too_are_taken(
+    template: str, imported: Callable[..., Imported]
+) -> None:
+    made = imported(PSNR, {"datasets.train.dataroot_lq": "low", "datasets.train.filename_tmpl": template})
+    assert file(made).data.low_folders == (Path("low"),)
+    assert not [key for key in made.left_out if "filename_tmpl" in key]
+
+
 def test_a_file_of_a_gan_is_taken_over(imported: Callable[..., Imported]) -> None:
     made = file(imported(GAN, {"datasets.train.dataroot_lq": "low", "network_d.skip_connection": True}))
 
@@ -232,7 +241,9 @@ def test_what_is_here_in_another_form_is_told(imported: Callable[..., Imported])
         ("network_d.type", "StyleGAN2Discriminator"),
         ("datasets.train.type", "REDSDataset"),
         ("datasets.train.io_backend.type", "lmdb"),
-        ("datasets.train.filename_tmpl", "{}_x4"),
+        ("datasets.train.filename_tmpl", "{}x4"),
+        ("datasets.train.filename_tmpl", "{}_LR"),
+        ("datasets.train.filename_tmpl", "x2{}"),
         ("datasets.train.meta_info_file", "list.txt"),
         ("datasets.train.gt_size", 97),
         ("datasets.train.use_rot", False),

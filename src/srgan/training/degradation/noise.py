@@ -30,6 +30,16 @@ class Dice:
         """Evenly distributed from ``low`` to ``high``."""
         return next(self._columns).mul(high - low).add(low)
 
+    def around_one(self, low: float, high: float) -> Tensor:
+        """As often below 1, evenly from ``low``, as above, evenly to ``high``; exactly 1 for the half without room.
+
+        Exponents of kernels are drawn so by Real-ESRGAN. As `between` where 1 is not in the range.
+        """
+        if not low <= 1 <= high:
+            return self.between(low, high)
+        place = 2 * next(self._columns) - 1
+        return 1 + torch.where(place < 0, place * (1 - low), place * (high - 1))
+
     def whole(self, low: int, high: int) -> Tensor:
         """Whole numbers from ``low`` to ``high``, both among them."""
         return next(self._columns).mul(high - low + 1).floor().long() + low
@@ -69,15 +79,31 @@ def gaussian_noise(
 
 
 def poisson_noise(
-    pictures: Tensor, sizes: Tensor, scales: Tensor, gray: Tensor, dice: Dice, samples: Sequence[int]
+    pictures: Tensor,
+    sizes: Tensor,
+    scales: Tensor,
+    gray: Tensor,
+    dice: Dice,
+    samples: Sequence[int],
+    *,
+    photons: int = PHOTONS,
 ) -> Tensor:
-    """As `gaussian_noise`, but with the noise of counted photons, ``scales`` times as strong."""
+    """As `gaussian_noise`, but with the noise of counted photons, ``scales`` times as strong.
+
+    A white pixel has ``photons`` of them; with 0, as many as the picture has levels, rounded up to a power of two.
+    """
     noise = torch.zeros_like(pictures)
     weights = pictures.new_tensor([0.299, 0.587, 0.114])[:, None, None]
     for index, sample in enumerate(samples):
         height, width = sizes[index].tolist()
-        rate = pictures[index, :, :height, :width].clamp(0, 1) * PHOTONS
+        light = pictures[index, :, :height, :width].clamp(0, 1)
         if gray[index]:
-            rate = (rate * weights).sum(dim=0, keepdim=True)
-        noise[index, :, :height, :width] = dice.poisson(sample, rate) - rate
-    return pictures + noise * (scales / PHOTONS).to(pictures)[:, None, None, None]
+            light = (light * weights).sum(dim=0, keepdim=True)
+        white = photons
+        if not photons:
+            levels = (light * 255).round()
+            light = levels / 255
+            white = 1 << (int(levels.long().flatten().bincount().count_nonzero()) - 1).bit_length()
+        rate = light * white
+        noise[index, :, :height, :width] = (dice.poisson(sample, rate) - rate) / white
+    return pictures + noise * scales.to(pictures)[:, None, None, None]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from srgan.training.degradation.kernels import blur, gaussian_kernels, sinc_kern
 from srgan.training.degradation.noise import Dice, gaussian_noise, poisson_noise
 from srgan.training.degradation.resizing import resize
 from srgan.training.degradation.settings import DegradationSection, PassSection
+from srgan.training.degradation.sharpening import sharpened
 from srgan.training.degradation.video import CODECS, need_codecs, through_video
 
 SMALLEST = 4
@@ -65,6 +67,7 @@ class _Group:
     samples: list[int]
     canvas: tuple[int, int]
     final: tuple[int, int]
+    photons: int
     dice: Dice
 
 
@@ -120,16 +123,23 @@ class SecondOrder:
         """
         size = (pictures.shape[-2], pictures.shape[-1])
         final = self._final(size)
+        photons = 0 if self._settings.photons == "levels" else self._settings.photons
         dice = Dice(seeds, pictures.device)
         plan = self._plan(dice, size)
         sizes = torch.tensor([size]).expand(len(seeds), 2)
         with _full_precision(pictures.device):
-            worn = _round(pictures.contiguous().unbind(), sizes, plan.orders[0], plan.first, size, dice)
-            worn = _round(worn, plan.first.size, plan.orders[1], plan.second, final, dice)
+            worn = _round(pictures.contiguous().unbind(), sizes, plan.orders[0], plan.first, size, photons, dice)
+            worn = _round(worn, plan.first.size, plan.orders[1], plan.second, final, photons, dice)
         for sample, file in plan.files.items():
             worn[sample] = file(worn[sample])
         whole = (torch.stack(worn) * 255).round().clamp(0, 255) / 255
         return whole.contiguous(memory_format=torch.channels_last)
+
+    def original(self, pictures: Tensor) -> Tensor:
+        """What is worn out, and what is to be made of it again: ``pictures``, sharpened if the settings say so."""
+        if not self._settings.sharpen:
+            return pictures
+        return sharpened(pictures, self._settings.sharpen).contiguous(memory_format=torch.channels_last)
 
     def describe(self, size: tuple[int, int], seeds: Sequence[int]) -> list[tuple[str, str]]:
         """What the two rounds do to pictures of ``size`` (height, width) with ``seeds``, in words."""
@@ -212,7 +222,7 @@ class SecondOrder:
         along, across = dice.between(*settings.blur_sigma), dice.between(*settings.blur_sigma)
         sigmas = torch.stack([along, torch.where(shape % 2 == 0, along, across)], dim=1)
         angles = dice.between(0, math.pi)
-        generalised, plateau = dice.between(*kinds.generalised_exponent), dice.between(*kinds.plateau_exponent)
+        generalised, plateau = dice.around_one(*kinds.generalised_exponent), dice.around_one(*kinds.plateau_exponent)
         exponents = torch.where(shape // 2 == 1, generalised, torch.ones_like(along))
         exponents = torch.where(shape // 2 == 2, plateau, exponents)
         smooth = gaussian_kernels(sigmas, angles, exponents, shape // 2 == 2, sides)
@@ -278,6 +288,7 @@ def _round(
     orders: list[tuple[str, ...]],
     strengths: _Strengths,
     start: tuple[int, int],
+    photons: int,
     dice: Dice,
 ) -> list[Tensor]:
     """Take all samples, 3 x H x W on a canvas of its own each, through a round whose size is ``start``."""
@@ -295,6 +306,7 @@ def _round(
             samples=samples,
             canvas=canvases[samples[0]],
             final=start,
+            photons=photons,
             dice=dice,
         )
         for step in orders[samples[0]]:
@@ -341,7 +353,7 @@ def _noise(group: _Group) -> None:
     s = group.strengths
     for make, which, strength in (
         (gaussian_noise, s.noisy & s.gaussian, s.sigma),
-        (poisson_noise, s.noisy & ~s.gaussian, s.scale),
+        (partial(poisson_noise, photons=group.photons), s.noisy & ~s.gaussian, s.scale),
     ):
 
         def change(pictures: Tensor, index: Tensor, make: _Maker = make, strength: Tensor = strength) -> Tensor:

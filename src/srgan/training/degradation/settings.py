@@ -51,7 +51,9 @@ class KernelSection(Section):
     plateau_isotropic: Share = Field(default=0.12, description="Share of isotropic plateau-shaped kernels.")
     plateau_anisotropic: Share = Field(default=0.03, description="Share of anisotropic plateau-shaped kernels.")
     generalised_exponent: Exponents = Field(
-        default=(0.5, 4.0), description="Shape exponent of generalised Gaussian kernels; 1 is a plain Gaussian."
+        default=(0.5, 4.0),
+        description="Shape exponent of generalised Gaussian kernels; 1 is a plain Gaussian. Half are drawn from each "
+        "side of 1.",
     )
     plateau_exponent: Exponents = Field(default=(1.0, 2.0), description="Shape exponent of plateau-shaped kernels.")
     side: Sides = Field(default=(7, 21), description="Kernel size in pixels; even sizes are increased by one.")
@@ -206,6 +208,17 @@ class DegradationSection(Section):
     )
     clean: Chance = Field(
         default=0.0, description="Probability that a patch is not degraded, only downscaled (bicubic)."
+    )
+    sharpen: Share = Field(
+        default=0.0,
+        description="Weight of an unsharp mask applied to patches before degradation; the sharpened patch is the "
+        "target. "
+        "Real-ESRGAN uses 0.5. Patches that are not degraded are not sharpened.",
+    )
+    photons: Annotated[int, Field(ge=1, le=1 << 20)] | Literal["levels"] = Field(
+        default=256,
+        description="Photons in a white pixel for Poisson noise of strength 1. levels: as many as the patch has levels "
+        "there, rounded up to a power of two, as in Real-ESRGAN.",
     )
     first: PassSection = Field(default_factory=PassSection, description="First degradation round.")
     second: SecondPassSection = Field(default_factory=SecondPassSection, description="Second degradation round.")
