@@ -50,6 +50,8 @@ PER_HOUR = 1000
 """Target: steps an hour of the scaled-down GAN on two cores."""
 QUICK = {"data.batch": 1, "data.patch": 8, "network.options": {"width": 16, "blocks": 1}}
 
+QUICK_SIZES = {"data.batch": 1, "data.patch": 16, "network.options": {"blocks": 2}}
+
 
 class Enough(Exception):
     """Ends a run whose steps have been counted."""
@@ -123,7 +125,7 @@ def _sizes(folder: Path, steps: int, quick: dict[str, Any]) -> list[dict[str, An
     rows = []
     for file in ("config.yaml", "config_scaled.yaml"):
         say(f"sizes: {file}")
-        row = _in_fresh_process(file, folder, steps, {"data.batch": 1, "data.patch": 16} if quick else {})
+        row = _in_fresh_process(file, folder, steps, QUICK_SIZES if quick else {})
         rows.append({"part": "sizes", "file": file, "per_hour": 3600 / row["cpu_seconds_per_step"], **row})
     headings = ("file", "pixels", "batch", "s a step", "steps an hour", "peak MB")
     print(table(headings, map(_size_cells, rows)))
