@@ -212,7 +212,6 @@ class TestIdentity:
         {"upscale": {"tta": True}},
         {"upscale": {"quality": 50}},
         {"upscale": {"metadata": False}},
-        {"limits": {"damaged": "keep"}},
         {"size": {"width": 30}},
     )
 

@@ -59,11 +59,9 @@ class PixelSize(Section):
 class Modelled(Section):
     """A model as it is to be opened and used."""
 
-    APART: ClassVar[frozenset[str]] = frozenset(
-        {"runtime", "upscale.tile", "upscale.model"}
-        | {f"limits.{name}" for name in LimitSettings.model_fields if name != "damaged"}
-    )
-    """The model counts by what it is, not by its name: see `identify`. Limits refuse a picture or do not."""
+    APART: ClassVar[frozenset[str]] = frozenset({"runtime", "upscale.tile", "upscale.model", "limits"})
+    """The model counts by what it is, not by its name: see `identify`. Limits decide which pictures are taken, and what
+    becomes of a sound one is the same under all: a folder is not made again for one damaged picture that is kept."""
 
     upscale: UpscaleSettings = Field(default_factory=UpscaleSettings, description="Model, size and output format.")
     runtime: RuntimeSettings = Field(default_factory=RuntimeSettings, description="Device, precision and memory.")
