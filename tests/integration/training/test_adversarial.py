@@ -287,7 +287,7 @@ def test_what_a_loss_saw_is_handed_down(make_gan: Config) -> None:
 
 def test_a_penalty_wants_no_batch_norm(make_gan: Config) -> None:
     paper = {"name": "srgan", "options": {"width": 4, "dense": 8}, "loss": "wgan-gp"}
-    with pytest.raises(InvalidConfig, match="without batch norm"):
+    with pytest.raises(InvalidConfig, match="excludes batch norm"):
         train(make_gan(discriminator=paper))
     paper["options"] = {"width": 4, "dense": 8, "norm": "none"}
     train(make_gan(discriminator=paper))

@@ -171,7 +171,7 @@ def test_a_discriminator_says_which_patches_it_takes(
     make_config: Callable[..., TrainConfig],
 ) -> None:
     judge = build_discriminator(name, **options)
-    said = rf"data\.patch: {patch} x network\.scale 2 = {2 * patch} pixels .* for discriminator.*{reason}.*larger"
+    said = rf"data\.patch: {patch} x network\.scale 2 = {2 * patch} pixels .* for discriminator.*{reason}.*increase"
     with pytest.raises(InvalidConfig, match=said):
         check_patch(judge, "discriminator", make_config(network__scale=2, data__patch=patch))
     check_patch(judge, "discriminator", make_config(network__scale=2, data__patch=fitting))

@@ -46,7 +46,7 @@ def test_the_wish_is_answered_after_the_step_with_a_checkpoint(make_config: Conf
         during.append({number: signal.getsignal(number) for number in before})
         when(40, stop)(step)
 
-    with pytest.raises(Cancelled, match=r"tiny.001: stopped at step 41 of 100; the same command, without --fresh,"):
+    with pytest.raises(Cancelled, match=r"tiny.001: stopped at step 41 of 100; the same command without --fresh"):
         train(config, report=report, stop=stop)
 
     assert checkpoints(config) == [41]
