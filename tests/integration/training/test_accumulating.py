@@ -119,6 +119,9 @@ def test_what_is_told_is_the_mean_of_the_batches(make_config: Config, monkeypatc
     values = iter(range(1, 1000))
     monkeypatch.setitem(losses.PIXEL_LOSSES, "l1", lambda output, _: output.mean() * 0 + next(values))
     heard: list[float] = []
-    train(make_config(steps=20, optimiser__accumulate=4), report=lambda status: heard.append(status.loss))
+    train(
+        make_config(steps=20, optimiser__accumulate=4, output__unfit="keep"),
+        report=lambda status: heard.append(status.loss),
+    )
 
     assert heard[1:] == [pytest.approx((77 + 78 + 79 + 80) / 4)]
