@@ -228,5 +228,5 @@ def test_an_output_that_a_form_gets_wrong_is_named(network: Any, monkeypatch: py
 
 
 def test_a_description_without_the_outputs_is_refused(network: Any) -> None:
-    with pytest.raises(UnsupportedModel, match=r"states outputs \(\), the network has \('mean', "):
+    with pytest.raises(UnsupportedModel, match=r"says outputs \(\), but the network has \('mean', "):
         export_forms(network, described(network, outputs=()))

@@ -213,7 +213,7 @@ def test_a_weight_that_16_bits_cannot_hold(network: Any, value: float) -> None:
 
 @pytest.mark.parametrize(("field", "value"), [("scale", 3), ("radius", 4), ("multiple", 2), ("channels", 1)])
 def test_a_description_of_another_network(network: Any, field: str, value: int) -> None:
-    with pytest.raises(UnsupportedModel, match=f"states {field} {value}, the network has"):
+    with pytest.raises(UnsupportedModel, match=f"says {field} {value}, but the network has"):
         export_forms(network, info(**{field: value}))
 
 
