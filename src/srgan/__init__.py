@@ -65,6 +65,10 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         value: object = version("srgan")
+    elif name == "jobs":  # a module that is as public as these names
+        from importlib import import_module
+
+        value = import_module("srgan.jobs")
     elif name in _HOMES:
         from importlib import import_module
 
