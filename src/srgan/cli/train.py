@@ -50,11 +50,11 @@ Start = Annotated[
     typer.Option(
         "--resume",
         metavar="PATH",
-        help="Go on from here, under settings that may be others, such as more steps: the folder of a run, or one of "
-        "its checkpoints. Default: from an unfinished run of the same settings, if there is one.",
+        help="Continue from this run folder or checkpoint file; settings such as steps may differ. Default: an "
+        "unfinished run with the same settings, if any.",
     ),
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Begin a new run, though there may be an unfinished one.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start a new run even if there is an unfinished one.")]
 Output = Annotated[
     Path | None,
     typer.Option(
