@@ -28,6 +28,8 @@ NETWORKS = Table(
         "fast": "srgan.networks.residual:fast",
         "balanced": "srgan.networks.span:balanced",
         "quality": "srgan.networks.residual:quality",
+        "refiner": "srgan.networks.latent.refiner:refiner",
+        "origin-refiner": "srgan.networks.latent.origin:origin_refiner",
         "ensemble": "srgan.networks.ensemble:EnsembleNetwork",
     },
 )
