@@ -44,6 +44,7 @@ format: setup ## let ruff format the code and mend what it can
 
 types: setup ## static types (mypy --strict)
 	$(BIN)/mypy
+	MYPYPATH=. $(BIN)/mypy --explicit-package-bases scripts/trainings
 
 contracts: setup ## who may import whom (import-linter; the tests run it too)
 	$(BIN)/lint-imports

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from reporting import options, print_header, say, write_json
+from reporting import options, print_header, say, undisturbed, write_json
 from stand_ins import SCALE, shipped_or_random
 
 from srgan import Picture, Upscaler, open_session, process_folder, read_picture, upscale, write_picture
@@ -42,6 +42,7 @@ JOURNAL = Path(".srgan") / "journal.jsonl"
 PARTS = ("killed", "speed")
 
 
+@undisturbed()
 def main() -> None:
     """Measure and print."""
     parser = options(__doc__)

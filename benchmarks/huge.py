@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyvips
-from reporting import options, print_header, say, write_json
+from reporting import options, print_header, say, undisturbed, write_json
 
 from srgan.benchmark import sample_picture, table
 from srgan.imaging import Limits, probe_picture, to_uint8
@@ -30,6 +30,7 @@ PIECE = 500
 SRGAN = "from srgan.cli import main; main()"
 
 
+@undisturbed()
 def main() -> None:
     """Measure and print."""
     parser = options(__doc__)

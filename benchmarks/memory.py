@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from reporting import options, print_header, say, write_json
+from reporting import options, print_header, say, undisturbed, write_json
 from stand_ins import SCALE, shipped_or_random
 
 from srgan.benchmark import sample_picture, table
@@ -35,6 +35,7 @@ BLOCK = 512
 MODES = ("strips", "whole")
 
 
+@undisturbed()
 def main() -> None:
     """Measure and print."""
     parser = options(__doc__)

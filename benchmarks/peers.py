@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 from contenders import COMPACT_IN_TORCH, CONTENDERS, ENCODERS, MATRIX, MATRIX_SIDE, TIERS
-from reporting import options, print_header, say, write_json
+from reporting import options, print_header, say, undisturbed, write_json
 
 from srgan.benchmark import Timing, milliseconds, summarise, table
 
@@ -123,6 +123,7 @@ def _environment(threads: int) -> dict[str, str]:
 # -------------------------------------------------------------------------------------------------- measuring
 
 
+@undisturbed()
 def main() -> None:
     """Measure and print."""
     parser = options(__doc__)

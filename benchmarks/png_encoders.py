@@ -23,7 +23,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from reporting import ROOT, options, print_header, say, write_json
+from reporting import ROOT, options, print_header, say, undisturbed, write_json
 
 from srgan.imaging import Picture, encode_picture, from_uint8
 from srgan.imaging.encoders.png import PngWriter
@@ -32,6 +32,7 @@ Pixels = NDArray[np.uint8]
 Encoder = Callable[[Pixels], bytes]
 
 
+@undisturbed()
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--picture", type=Path, help="a photograph of at least --size pixels a side")

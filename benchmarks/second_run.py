@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from reporting import options, print_header, say, write_json
+from reporting import options, print_header, say, undisturbed, write_json
 
 from srgan.benchmark import sample_picture, table
 from srgan.imaging import Picture, from_uint8, read_picture, resize, to_uint8, write_picture
@@ -38,6 +38,7 @@ HEADS = (
 )
 
 
+@undisturbed()
 def main() -> None:
     """Measure and print."""
     given = _arguments()

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from peers import Sample, timed_process
-from reporting import options, print_header, say, write_json
+from reporting import options, print_header, say, undisturbed, write_json
 from stand_ins import shipped_or_random
 
 from srgan.benchmark import milliseconds, sample_picture, summarise, table
@@ -27,6 +27,7 @@ TARGETS = {"import srgan": ("over a bare Python", 0.060), "srgan upscale": ("who
 """Seconds at most, by what is run."""
 
 
+@undisturbed()
 def main() -> None:
     """Measure and print."""
     parser = options(__doc__)

@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from reporting import ROOT, options, print_header, say, write_json
+from reporting import ROOT, options, print_header, say, undisturbed, write_json
 
 from srgan.benchmark import sample_picture, table
 from srgan.hardware import peak_memory
@@ -57,6 +57,7 @@ class Enough(Exception):
     """Ends a run whose steps have been counted."""
 
 
+@undisturbed()
 def main() -> None:
     """Measure and print."""
     parser = options(__doc__)
