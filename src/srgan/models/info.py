@@ -45,6 +45,9 @@ class Provenance(_Record):
     commit: str = Field(default="", description="Commit of srgan that trained the model.")
     trained_on: str = Field(default="", description="Hardware, time and library versions of the run.")
     parent: str = Field(default="", description="The model whose weights training started from.")
+    teacher: str = Field(
+        default="", description="The model whose outputs training aimed at, with its version and SHA-256."
+    )
     loss_features: tuple[str, ...] = Field(
         default=(),
         description="Feature networks of the training losses, such as `SqueezeNet 1.1 (ImageNet, Caffe release)`. "

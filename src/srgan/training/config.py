@@ -280,10 +280,13 @@ class OutputSection(Section):
 RECIPES = Table(
     "srgan.recipes",
     "recipe",
-    {name: f"srgan.training.recipes:{name.upper()}" for name in ("pretrain", "adversarial", "ensemble", "take")},
+    {
+        name: f"srgan.training.recipes:{name.upper()}"
+        for name in ("pretrain", "adversarial", "distil", "ensemble", "take")
+    },
 )
 """The ways from a training file to a model: each names a `Recipe`."""
-CHOICE = "Training recipe: pretrain, adversarial, ensemble, take, or one from a plug-in."
+CHOICE = "Training recipe: pretrain, adversarial, distil, ensemble, take, or one from a plug-in."
 
 
 class TrainConfig(Section):

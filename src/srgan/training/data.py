@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -40,6 +40,8 @@ SMALLEST_WINDOW = 16
 """Tiles that a streamed store holds at least, however little memory it was given."""
 
 log = logging.getLogger("srgan")
+Beside = Callable[[Pair, Tensor], Tensor]
+"""Gives for a pair and its low-resolution picture another target: uint8, H x W x 3, of the size of the first."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,23 @@ class TileStore:
     ``scale`` is the enlargement that is trained, ``seed`` decides order and patches. `batch` draws from ``generator``,
     whose state belongs into a checkpoint. A new store has read the headers only; `fill` decodes. Single pictures that
     cannot be used are logged once and left out; `InvalidDataset` is raised when none can. ``share`` is the number of
-    this process and how many there are: all draw the same large batch, and each takes its own part of it.
+    this process and how many there are: all draw the same large batch, and each takes its own part of it. With
+    ``beside`` each patch has two targets, one behind the other in 6 channels.
     """
 
     def __init__(
-        self, data: DataSection, *, scale: int, seed: int, device: torch.device, share: tuple[int, int] = (0, 1)
+        self,
+        data: DataSection,
+        *,
+        scale: int,
+        seed: int,
+        device: torch.device,
+        share: tuple[int, int] = (0, 1),
+        beside: Beside | None = None,
     ) -> None:
         self._rank, self._processes = share
         self._data, self._scale, self._seed, self._device = data, scale, seed, device
+        self._beside = beside
         self.generator = torch.Generator().manual_seed(seed)
         self._degrade = SecondOrder(data.degradation, scale) if data.degradation.kind == "second-order" else None
         pairs = find_pairs(data.folders, data.low_folders, scale)[: data.max_pictures]
@@ -97,12 +108,13 @@ class TileStore:
         self.pictures = len(self._sources)
         self.tiles = sum(len(s.corners) for s in self._sources)
         self.megapixels = sum(s.height * s.width for s in self._sources) / 1e6
-        per_tile = 3 * (self._tile**2 + self._side**2)
+        deep = 3 if beside is None else 6
+        per_tile = deep * self._tile**2 + 3 * self._side**2
         self._capacity = min(self.tiles, max(SMALLEST_WINDOW, int(data.memory_gib * 2**30 / per_tile)))
         self._exchange = max(1, self._capacity // 16)
         self.streaming = self._capacity < self.tiles
         slots, side, tile = self._capacity, self._side, self._tile
-        self._hr = torch.zeros(slots, tile, tile, 3, dtype=torch.uint8, device=device)
+        self._hr = torch.zeros(slots, tile, tile, deep, dtype=torch.uint8, device=device)
         self._lr = torch.zeros(slots, side, side, 3, dtype=torch.uint8, device=device)
         self._extent = torch.zeros(slots, 2, dtype=torch.long)
         cells = (side - data.patch) // DETAIL_CELL + 1
@@ -129,6 +141,10 @@ class TileStore:
                 stop.check()
             yield tile
 
+    def sources(self) -> list[tuple[Pair, tuple[int, int]]]:
+        """The pictures that are used, with height and width, cut to multiples of the scale."""
+        return [(source.pair, (source.height, source.width)) for source in self._sources]
+
     def close(self) -> None:
         """Stop decoding ahead."""
         self._ahead.shutdown(wait=False, cancel_futures=True)
@@ -146,7 +162,7 @@ class TileStore:
     def batch(self) -> tuple[Tensor, Tensor]:
         """A random batch (LR, HR): float32 in [0, 1], N x 3 x H x W in channels-last memory.
 
-        H and W are ``data.patch`` in LR, ``scale`` times that in HR.
+        H and W are ``data.patch`` in LR, ``scale`` times that in HR, which has 6 channels where there are two targets.
         """
         n, patch = self._data.batch * self._processes, self._data.patch
         mine = slice(self._rank * self._data.batch, (self._rank + 1) * self._data.batch)
@@ -289,6 +305,8 @@ class TileStore:
             hr, lr = read_pair(source.pair, self._scale)
         except SrganError as error:
             return error
+        if self._beside is not None:
+            hr = torch.cat([hr, self._beside(source.pair, lr)], dim=2)
         # A picture that was stored on its side: the header does not say, and to training it is all the same.
         if hr.shape[:2] != (source.height, source.width):
             hr, lr = hr.transpose(0, 1), lr.transpose(0, 1)
@@ -347,7 +365,7 @@ def _detail_map(lr: Tensor, patch: int) -> Tensor:
 def _gather(store: Tensor, place: Tensor, patch: int, factor: int) -> Tensor:
     """Cut patches from tiles and turn them, in one indexed read.
 
-    ``store`` is N x T x T x 3 uint8; ``place`` holds slot, row, column (low resolution) and one of the 8 symmetries of
+    ``store`` is N x T x T x C uint8; ``place`` holds slot, row, column (low resolution) and one of the 8 symmetries of
     the square for each patch. The result is float32 in [0, 1], channels last.
     """
     size = patch * factor

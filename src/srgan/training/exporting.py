@@ -92,7 +92,7 @@ def _weights(checkpoint: Path) -> dict[str, Tensor]:
 
 def _provenance(config: TrainConfig, run: Run, plain: dict[str, Any]) -> Provenance:
     """Where the model comes from: as that of a finished run, but for the hardware, which a checkpoint does not know."""
-    seen = [*(plain.get("parent_features") or ())]
+    seen = [*(plain.get("parent_features") or ()), *run.teacher_features]
     if isinstance(config, AdversarialConfig) and config.loss.perceptual:
         seen.append(looked_through(config.loss))
     done, minutes = f"step {plain['step']:,} of {config.steps:,}", f"{plain.get('seconds', 0.0) / 60:.0f} minutes"
@@ -106,5 +106,6 @@ def _provenance(config: TrainConfig, run: Run, plain: dict[str, Any]) -> Provena
         commit=run.commit,
         trained_on=f"{done}, {minutes}, exported with torch {torch.__version__}, {datetime.now(UTC):%Y-%m-%d}",
         parent=plain.get("parent") or "",
+        teacher=run.teacher.get("said", ""),
         loss_features=tuple(dict.fromkeys(seen)),
     )

@@ -35,8 +35,9 @@ log = logging.getLogger("srgan")
 def finish(sitting: Sitting, store: TileStore, *, loss_features: tuple[str, ...] = ()) -> Bundle:
     """Write the finished model's bundle into the run's folder; of several processes the leader, and the others wait.
 
-    ``loss_features`` are the networks that losses looked through; those of the model it started from are added. Raises
-    `Cancelled` when that is wished before it begins, and `TrainingFailed` for what `OutputSection.unfit` refuses.
+    ``loss_features`` are the networks that losses looked through; those of the model it started from, and of its
+    teacher, are added. Raises `Cancelled` when that is wished before it begins, and `TrainingFailed` for what
+    `OutputSection.unfit` refuses.
     """
     config, run, state, team = sitting.config, sitting.run, sitting.state, sitting.team
     if team.agree(sitting.stop.is_set()):
@@ -52,7 +53,8 @@ def finish(sitting: Sitting, store: TileStore, *, loss_features: tuple[str, ...]
             steps=state.step,
             trained_on=_hardware(state),
             parent=state.parent or "",
-            loss_features=tuple(dict.fromkeys((*state.parent_features, *loss_features))),
+            teacher=run.teacher.get("said", ""),
+            loss_features=tuple(dict.fromkeys((*state.parent_features, *run.teacher_features, *loss_features))),
         )
         options = {name: value for name, value in config.network.options.items() if name != "expanded"}
         finish_run(config, run, network, config.network.name, options, provenance)

@@ -13,9 +13,9 @@ from srgan.progress import Report, Step, Stop
 from srgan.settings import Job, Outcome
 from srgan.training.config import TrainConfig, train_schema
 
-LOOKING_ON = ("pretrain", "adversarial")
+LOOKING_ON = ("pretrain", "adversarial", "distil")
 """Recipes that use the pictures of the validation for nothing but to judge."""
-PLACES = ("data.folders", "data.low_folders", "validation.folder", "loss.feature_weights")
+PLACES = ("data.folders", "data.low_folders", "validation.folder", "loss.feature_weights", "teacher.store")
 """Keys of paths: the same place may be written in several ways."""
 
 

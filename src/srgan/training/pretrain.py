@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from srgan.models import Bundle
 from srgan.progress import Report, Stop
@@ -26,6 +26,8 @@ from srgan.training.team import make_team
 from srgan.training.validation import Validator
 
 log = logging.getLogger("srgan")
+Look = Callable[[nn.Module], tuple[Tensor, dict[str, Tensor]]]
+"""Draws a batch, puts it through the module, and gives its loss, and scalars by name that are worth a curve."""
 
 
 def pretrain(config: TrainConfig, *, resume: bool | Path, report: Report, stop: Stop) -> Bundle:
@@ -65,22 +67,28 @@ def pretrain(config: TrainConfig, *, resume: bool | Path, report: Report, stop: 
         report=report,
         stop=stop,
     ) as sitting:
-        work_through(sitting, store, _make_step(sitting, fabric, store))
+        work_through(sitting, store, make_step(sitting, fabric, store, _against_originals(sitting, store)))
         return finish(sitting, store)
 
 
-def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], Stepped]:
-    """The training step, which moves the state on by one."""
+def _against_originals(sitting: Sitting, store: TileStore) -> Look:
+    config, state = sitting.config, sitting.state
+    pixel_loss = PixelLoss(config.loss)
+
+    def look(module: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
+        low, high = store.batch()
+        return pixel_loss(module(low), high, (state.step + 1) / config.steps), {}
+
+    return look
+
+
+def make_step(sitting: Sitting, fabric: Any, store: TileStore, look: Look) -> Callable[[], Stepped]:
+    """The training step of a network that trains alone, which moves the state on by one."""
     config, state = sitting.config, sitting.state
     optimisers = state.optimisers[MAIN]
     learner = Learner(
         fabric, state.network, optimisers, sitting.guards[MAIN], config.optimiser, compile=config.hardware.compile
     )
-    pixel_loss = PixelLoss(config.loss)
-
-    def look() -> tuple[Tensor, dict[str, Tensor]]:
-        low, high = store.batch()
-        return pixel_loss(learner.module(low), high, (state.step + 1) / config.steps), {}
 
     def step() -> Stepped:
         number = state.step + 1
@@ -88,7 +96,7 @@ def _make_step(sitting: Sitting, fabric: Any, store: TileStore) -> Callable[[], 
         set_rate(
             optimisers, rate_factor(config.optimiser, number, config.steps, config.steps_before) * state.rate_scale
         )
-        stepped = learner.step(look)
+        stepped = learner.step(lambda: look(learner.module))
         state.average.update(state.network, number)
         state.step = number
         return stepped

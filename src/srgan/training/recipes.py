@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field
 
 from srgan.settings import Section
-from srgan.training.config import CHOICE, Average, PositiveInt, Recipe, TrainConfig
+from srgan.training.config import CHOICE, Average, Fraction, GivenPath, PositiveInt, Recipe, TrainConfig
 
 
 class DiscriminatorSection(Section):
@@ -51,6 +52,43 @@ class UpdatesSection(Section):
 
     generator: PositiveInt = Field(default=1, description="Generator steps in a row.")
     discriminator: PositiveInt = Field(default=1, description="Discriminator steps before them.")
+
+
+class TeacherSection(Section):
+    """The model whose outputs are targets beside the originals."""
+
+    model: str = Field(
+        min_length=1,
+        description="Bundle (name or path) of the teacher, with the scale of the network. Or a .pth file from another "
+        "program, with network and options.",
+    )
+    network: str = Field(default="", description="Architecture of a teacher that is a .pth file, as network.name.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Arguments of that architecture, as network.options."
+    )
+    weight: float = Field(
+        default=1.0, gt=0, description="Weight of the loss against the teacher's outputs, beside loss.pixel_weight."
+    )
+    pixel: Literal["same", "l1", "charbonnier", "mse"] = Field(
+        default="same",
+        description="Loss against the teacher's outputs; same is loss.pixel. loss.fft and mse_after apply to both.",
+    )
+    until: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Fraction of the steps after which only the originals count; 1 means never.",
+    )
+    free_share: Fraction = Field(
+        default=0.0,
+        description="Share of the batch that is cut out of the high-resolution pictures and used as input. It has no "
+        "original, so only the teacher's loss counts there.",
+    )
+    store: GivenPath | None = Field(
+        default=None,
+        description="Folder for the teacher's outputs for whole training pictures, computed before the first step "
+        "where they are missing. Default: computed in each step, for its patches.",
+    )
 
 
 class EnsembleSection(Section):
@@ -97,6 +135,30 @@ class AdversarialConfig(TrainConfig):
     )
 
 
+class DistilConfig(TrainConfig):
+    """Settings of the recipe `distil`."""
+
+    recipe: str = Field(default="distil", description=CHOICE)
+    teacher: TeacherSection = Field(description="The model whose outputs are targets beside the originals.")
+
+    def _contradictions(self) -> Iterator[str]:
+        yield from super()._contradictions()
+        if self.teacher.free_share and not self.free:
+            yield f"teacher.free_share: {self.teacher.free_share:g} of a batch of {self.data.batch} is no patch"
+        if not self.loss.pixel_weight and self.teacher.until < 1:
+            yield "teacher.until: with loss.pixel_weight = 0 nothing would be learnt after it"
+        if self.data.degradation.kind != "bicubic":
+            if self.teacher.free_share:
+                yield "teacher.free_share: cannot be combined with data.degradation, which these patches lack"
+            if self.teacher.store is not None:
+                yield "teacher.store: cannot be combined with data.degradation, which is another in each step"
+
+    @property
+    def free(self) -> int:
+        """Patches of a batch that have no original."""
+        return round(self.teacher.free_share * self.data.batch)
+
+
 class EnsembleConfig(AdversarialConfig):
     """Settings of the recipe `ensemble`, including those of members trained by `adversarial`."""
 
@@ -108,5 +170,6 @@ class EnsembleConfig(AdversarialConfig):
 
 PRETRAIN = Recipe(TrainConfig, "srgan.training.pretrain:pretrain")
 ADVERSARIAL = Recipe(AdversarialConfig, "srgan.training.adversarial:adversarial")
+DISTIL = Recipe(DistilConfig, "srgan.training.distil:distil")
 ENSEMBLE = Recipe(EnsembleConfig, "srgan.training.ensemble:ensemble", together=False)
 TAKE = Recipe(TrainConfig, "srgan.training.take:take", together=False)

@@ -2,6 +2,7 @@
 
     runs/NAME/001/config.json                       the resolved configuration
                  /commit                            the commit of srgan that began it
+                 /teacher.json                      recipe distil: the teacher that it began with
                  /checkpoints/step-00001000.safetensors
                  /curve.csv                         one line for each validation
                  /samples/step-00001000.png         what the network makes, at each validation
@@ -26,6 +27,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +61,18 @@ class Run:
         """The commit that began the run; empty when it was an installed package."""
         path = self.folder / "commit"
         return path.read_text() if path.exists() else ""
+
+    @property
+    def teacher(self) -> dict[str, Any]:
+        """What is known of the teacher that the run began with; empty without one."""
+        path = self.folder / "teacher.json"
+        known: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
+        return known
+
+    @property
+    def teacher_features(self) -> tuple[str, ...]:
+        """The networks that losses looked through when the teacher was trained."""
+        return tuple(self.teacher.get("loss_features", ()))
 
     @property
     def bundle(self) -> Path:
