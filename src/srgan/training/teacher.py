@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from srgan.errors import InvalidConfig
+from srgan.hardware import available_memory
 from srgan.imaging import Picture, from_uint8, to_uint8
 from srgan.models import find_model
 from srgan.networks import build
@@ -26,6 +27,8 @@ from srgan.upscaler import Upscaler
 
 UNLIKE = 0.1
 """Mean difference, of 1, between a smooth picture and its enlargement that no super-resolution makes."""
+MOST_AT_ONCE = 2 << 30
+"""Bytes that a whole picture may use on a CPU: where tiles must overlap far, larger ones save half of the time."""
 PROBE = 32
 """Side of that picture, at least."""
 
@@ -64,7 +67,10 @@ class Teacher:
 
     def picture(self, low: Tensor, stop: Stop | None = None) -> Tensor:
         """Its output for a whole picture, uint8 H x W x 3: uint8 sH x sW x 3. Raises as `Upscaler.upscale` does."""
-        with self._turn, Upscaler(self._session) as upscaler:
+        limit = None
+        if self._session.info.device == "cpu":
+            limit = min(MOST_AT_ONCE, (available_memory() or MOST_AT_ONCE) // 2)
+        with self._turn, Upscaler(self._session, memory_limit=limit) as upscaler:
             made = upscaler.upscale(Picture(pixels=from_uint8(low.numpy())), stop=stop)
         return torch.from_numpy(to_uint8(made.pixels))
 
