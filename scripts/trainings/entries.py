@@ -16,6 +16,7 @@ from srgan.config import load_config
 from srgan.errors import InvalidConfig
 from srgan.settings import Section
 from srgan.training.config import ModelName, PositiveInt, TrainConfig
+from srgan.training.recipes import DistilConfig
 
 _END = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", re.MULTILINE)
 """Empty lines and comments at the end of a table, which are about the next one."""
@@ -32,6 +33,9 @@ class Entry(Section):
     init_from: str = Field(default="", description="Model to start from, instead of that of the training file.")
     steps: PositiveInt | None = Field(default=None, description="Steps, instead of those of the training file.")
     hours: float | None = Field(default=None, gt=0, description="Hours after which it ends where it is.")
+    trial: bool = Field(
+        default=False, description="Made to be compared: it is never flat, and judged, but not shipped, by a harvest."
+    )
     sets: tuple[str, ...] = Field(default=(), description="Other changes of the training file, as KEY=VALUE.")
     state: Literal["waiting", "flat", "done", "failed"] = Field(default="waiting", description="Only waiting ones run.")
     step: int = Field(default=0, ge=0, description="Where it is.")
@@ -95,8 +99,13 @@ class QueueFile:
         flags = {key.replace("__", "."): value for key, value in flags.items()}
         config = load_config(TrainConfig, self.path.parent / entry.file, sets=entry.sets, flags=own | flags)
         data, judged = config.data, config.validation
+        more: dict[str, Any] = {}
+        if isinstance(config, DistilConfig) and config.teacher.store:
+            store = config.output.runs.parent / "targets"  # several runs share it, and it is no folder of pictures
+            more["teacher"] = config.teacher.model_copy(update={"store": store})
         return config.model_copy(
             update={
+                **more,
                 "data": data.model_copy(
                     update={
                         "folders": tuple(map(self.locate, data.folders)),

@@ -108,7 +108,9 @@ class Harvest:
             Rival(f"the shipped {entry.becomes}", self._scores_of(before, datasets, figure)) if before else None,
             [] if before else [Rival(BICUBIC, bicubic), *self._smaller(bundle, list(scores), figure)],
         )
-        if verdict.ship:
+        if entry.trial:
+            verdict = Verdict(False, f"a trial: {self._told(figure, scores)}")
+        elif verdict.ship:
             verdict = self._ship(entry, bundle, before, verdict)
         step = f"step {bundle.info.provenance.steps:,}"
         said = f"{step} {'is shipped' if verdict.ship else 'is not shipped'}, {verdict.why}"
@@ -158,6 +160,11 @@ class Harvest:
                 f"{bundle.info.name}: {name}: {figure} {own[name]:.{digits}f} (bicubic {bicubic[name]:.{digits}f})"
             )
         return own, bicubic
+
+    @staticmethod
+    def _told(figure: str, scores: Scores) -> str:
+        digits = max(3, FIGURES[figure].digits)
+        return f"{figure} {', '.join(f'{score:.{digits}f} on {name}' for name, score in scores.items())}"
 
     def _scores_of(self, bundle: Bundle, datasets: Sequence[str], figure: str) -> Scores:
         """What a shipped bundle says of itself, measured where it does not."""

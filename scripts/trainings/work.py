@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ class Work:
             self._note(entry, config, "done")
             return
         either = Stop(_Either(stop))
-        watch = Watch(self.queue.read().flat_after, entry.hours, config, self.report, either)
+        flat_after = math.inf if entry.trial else self.queue.read().flat_after
+        watch = Watch(flat_after, entry.hours, config, self.report, either)
         state = "waiting"
         try:
             self.train(TrainJob(config=config), report=watch, stop=either)

@@ -141,7 +141,7 @@ def test_patches_without_an_original_are_cut_out_of_the_high_resolution(make_les
         seen.append(low)
         return flat(low)
 
-    loss, terms, _ = look_at(config, 0.5, network)
+    _, terms, _ = look_at(config, 0.5, network)
     store = TileStore(config.data, scale=4, seed=1, device=CPU)
     store.fill()
     low, high = store.batch()
@@ -177,7 +177,7 @@ def test_a_student_comes_nearer_to_its_teacher(make_lesson: Config, make_teacher
         assert network(gray)[..., 16:-16, 16:-16].mean().item() == pytest.approx(0.58, abs=0.03)
 
 
-# --------------------------------------------------------------------------------------------------------- how it goes on
+# ------------------------------------------------------------------------------------------------- how it goes on
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["in each step", "from a store"])

@@ -17,9 +17,12 @@ from srgan.config import list_keys, load_config, to_toml
 from srgan.errors import InvalidConfig
 from srgan.training import RECIPES, Recipe, TrainConfig, TrainJob, train
 from srgan.training.config import find_recipe, train_schema, train_template
-from srgan.training.recipes import AdversarialConfig, EnsembleConfig
+from srgan.training.job import differences
+from srgan.training.recipes import AdversarialConfig, DistilConfig, EnsembleConfig
 
 DATA = {"data": {"folders": ["photos"]}}
+TEACHER = {"distil": {"teacher": {"model": "balanced-x4"}}}
+"""What a recipe needs besides pictures."""
 PLUGIN = '''
 from pydantic import Field
 from srgan.settings import Section
@@ -78,11 +81,12 @@ def made(**values: Any) -> TrainConfig:
         ("pretrain", TrainConfig),
         ("take", TrainConfig),
         ("adversarial", AdversarialConfig),
+        ("distil", DistilConfig),
         ("ensemble", EnsembleConfig),
     ],
 )
 def test_the_recipe_says_by_what_a_file_is_read(recipe: str, form: type[TrainConfig]) -> None:
-    config = made(recipe=recipe)
+    config = made(recipe=recipe, **TEACHER.get(recipe, {}))
 
     assert (type(config), config.recipe) == (form, recipe)
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
@@ -91,12 +95,13 @@ def test_the_recipe_says_by_what_a_file_is_read(recipe: str, form: type[TrainCon
     assert type(made()) is TrainConfig
 
 
-@pytest.mark.parametrize("recipe", ["pretrain", "take", "adversarial", "ensemble"])
+@pytest.mark.parametrize("recipe", ["pretrain", "take", "adversarial", "distil", "ensemble"])
 def test_a_file_to_begin_with_has_every_key_of_its_recipe(recipe: str, tmp_path: Path) -> None:
     text = train_template(recipe).replace("# folders = # required", 'folders = ["photos"]')
+    text = text.replace("# model = # required", 'model = "balanced-x4"')
     (tmp_path / "mine.toml").write_text(text)
 
-    assert load_config(TrainConfig, tmp_path / "mine.toml") == made(recipe=recipe)
+    assert load_config(TrainConfig, tmp_path / "mine.toml") == made(recipe=recipe, **TEACHER.get(recipe, {}))
     for key, field in list_keys(find_recipe(recipe).settings):
         assert f"\n{key.rpartition('.')[2]} = " in f"\n{text}" or field.default is None, key
         assert (field.description or "").endswith("."), key
@@ -105,7 +110,7 @@ def test_a_file_to_begin_with_has_every_key_of_its_recipe(recipe: str, tmp_path:
 @pytest.mark.parametrize(
     ("sets", "said"),
     [
-        (["recipe=alchemy"], "recipe: must be one of pretrain, adversarial, ensemble, take, not 'alchemy'"),
+        (["recipe=alchemy"], "recipe: must be one of pretrain, adversarial, distil, ensemble, take, not 'alchemy'"),
         (["discriminator.name=unet"], "discriminator: unknown key; it belongs to the recipe adversarial or ensemble"),
         (["recipe=adversarial", "ensemble.soup=true"], "ensemble: unknown key; it belongs to the recipe ensemble"),
         (["recipe=adversarial", "updates.genrator=2"], "updates.genrator: unknown key; did you mean 'generator'?"),
@@ -142,6 +147,61 @@ def test_a_file_serves_another_recipe_that_is_chosen_for_a_run(tmp_path: Path) -
         load_config(TrainConfig, file, sets=["recipe=pretrain"])
 
 
+# ---------------------------------------------------------------------------------------------------------- distil
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ([], "teacher: is required"),
+        (["teacher.weight=2"], "teacher.model: is required"),
+        (["teacher.model="], "teacher.model: "),
+        (["teacher.model=x", "teacher.weight=0"], "teacher.weight: must be greater than 0"),
+        (["teacher.model=x", "teacher.until=0"], "teacher.until: must be greater than 0"),
+        (["teacher.model=x", "teacher.free_share=0.02"], "teacher.free_share: 0.02 of a batch of 16 is no patch"),
+        (
+            ["teacher.model=x", "teacher.free_share=0.5", "data.degradation.kind=second-order"],
+            "teacher.free_share: cannot be combined with data.degradation",
+        ),
+        (
+            ["teacher.model=x", "teacher.store=there", "data.degradation.kind=second-order"],
+            "teacher.store: cannot be combined with data.degradation",
+        ),
+        (
+            ["teacher.model=x", "teacher.until=0.5", "loss.pixel_weight=0"],
+            "teacher.until: with loss.pixel_weight = 0 nothing would be learnt after it",
+        ),
+        (["teacher.model=x", "validation.patience=3"], "validation.patience: needs validation.folder"),
+    ],
+)
+def test_what_a_teacher_cannot_do(sets: list[str], said: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        load_config(TrainConfig, sets=["data.folders=[photos]", "recipe=distil", *sets])
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(said)
+
+
+def test_patches_without_an_original_are_counted() -> None:
+    shares = {0.0: 0, 0.1: 2, 0.5: 8, 1.0: 16}
+    for share, patches in shares.items():
+        config = made(recipe="distil", teacher={"model": "x", "free_share": share})
+        assert isinstance(config, DistilConfig)
+        assert config.free == patches
+
+
+def test_validation_and_places_make_no_other_run_of_it() -> None:
+    one = made(recipe="distil", teacher={"model": "x", "store": "there"}, validation={"folder": "Set5"})
+    same = made(recipe="distil", teacher={"model": "x", "store": "./there/../there"}, validation={"folder": "Set14"})
+    other = made(recipe="distil", teacher={"model": "y"}, validation={"folder": "Set5"})
+
+    assert differences(one, same) == []
+    assert differences(one, other) == ["teacher.model", "teacher.store"]
+    assert (
+        TrainJob(config=one).digest()
+        == TrainJob(config=one.model_copy(update={"validation": same.validation})).digest()
+    )
+
+
 # ------------------------------------------------------------------------------------------------- those of others
 
 
@@ -170,7 +230,7 @@ def test_its_keys_are_in_the_schema_and_in_a_file_to_begin_with(plugin: Any) -> 
     schema = train_schema()
     chosen = {name: choice for choice in schema["oneOf"] for name in choice["properties"]["recipe"]["enum"]}
 
-    assert set(chosen) == {"pretrain", "adversarial", "ensemble", "take", "alchemy"}, (
+    assert set(chosen) == {"pretrain", "adversarial", "distil", "ensemble", "take", "alchemy"}, (
         "what cannot be loaded is left out"
     )
     form = schema["$defs"][chosen["alchemy"]["$ref"].rpartition("/")[2]]

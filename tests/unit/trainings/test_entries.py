@@ -10,6 +10,7 @@ from scripts.trainings.entries import QueueFile
 from srgan.config import load_config
 from srgan.errors import InvalidConfig
 from srgan.training.config import TrainConfig
+from srgan.training.recipes import DistilConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -78,6 +79,21 @@ def test_a_bundle_says_what_was_changed_of_its_training_file(queue: QueueFile) -
     assert queue.origin(second) == "configs/small.toml with steps=500 optimiser.warmup=7 network.init_from=fast-x4"
 
 
+def test_what_a_teacher_computes_ahead_is_shared_by_the_runs(queue: QueueFile) -> None:
+    """Beside them, whatever its training file calls it; without a store there is none."""
+    (queue.path.parent / "small.toml").write_text(
+        'recipe = "distil"\n[data]\nfolders = ["datasets/photos"]\n[teacher]\nmodel = "balanced-x4"\nstore = "mine"\n'
+    )
+    config = queue.config(queue.read().entry[0], output__runs="there/runs")
+    assert isinstance(config, DistilConfig)
+    assert (config.teacher.store, config.teacher.model) == (Path("there/targets"), "balanced-x4")
+    assert config.data.folders == (Path("datasets/photos"),)
+    plain = queue.read().entry[0].model_copy(update={"sets": ("recipe=pretrain",)})
+    assert type(queue.config(plain)) is TrainConfig
+    none = queue.read().entry[0].model_copy(update={"sets": ("teacher.store=null",)})
+    assert queue.config(none).teacher.store is None  # type: ignore[attr-defined]
+
+
 # ------------------------------------------------------------------------------------------------- the project's own
 
 
@@ -86,7 +102,8 @@ def test_every_entry_of_the_project_is_a_valid_training_for_a_cpu() -> None:
     entries = queue.read().entry
 
     assert [entry.name for entry in entries][:2] == ["balanced", "fast"]
-    assert len(entries) == 9
+    assert len(entries) == 14
+    assert [entry.name for entry in entries if entry.trial] == [e.name for e in entries if e.name.startswith("trial: ")]
     for entry in entries:
         config = queue.config(entry)
         assert config.hardware.device in ("auto", "cpu")
@@ -96,6 +113,17 @@ def test_every_entry_of_the_project_is_a_valid_training_for_a_cpu() -> None:
         assert all(path.is_relative_to("/data") for path in (*config.data.folders, config.validation.folder))
         assert config.output.name.endswith(f"-x{config.network.scale}")
         assert config.validation.every % config.output.checkpoint_every == 0 or config.output.checkpoint_every <= 1000
+
+
+def test_a_trial_differs_from_the_other_by_the_teacher_alone() -> None:
+    queue = QueueFile(ROOT / "configs" / "queue.toml", Path("/data"))
+    for seed in (1, 2):
+        alone, taught = (
+            queue.config(queue.find(f"trial: {kind}, seed {seed}")) for kind in ("squared error", "teacher")
+        )
+        mine, theirs = (config.model_dump(exclude={"recipe", "teacher", "output"}) for config in (alone, taught))
+        assert (alone.recipe, taught.recipe, alone.seed) == ("pretrain", "distil", seed)
+        assert mine == theirs
 
 
 def test_balanced_on_a_cpu_is_the_same_model_as_on_a_gpu() -> None:

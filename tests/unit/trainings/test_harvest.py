@@ -197,6 +197,18 @@ def test_a_finished_run_gives_its_own_bundle(world: World) -> None:
     assert Bundle.open(world.place.folder / "models" / "first-x4").info.provenance.steps == 1000
 
 
+def test_a_trial_is_judged_but_never_shipped(world: World) -> None:
+    text = world.queue.path.read_text().replace('becomes = "first-x4"', 'becomes = "first-x4"\ntrial = true')
+    world.queue.path.write_text(text)
+    verdict = world.harvest.entry("first")
+
+    said = "a trial: psnr 31.000 on Set5, 28.000 on Set14, 27.000 on BSD100"
+    assert (verdict.ship, verdict.why) == (False, said)
+    assert not (world.shipped / "first-x4").exists()
+    assert f"- Harvested: step 40 is not shipped, {said}." in world.diary.path.read_text()
+    assert world.queue.find("first").shipped == 0
+
+
 def test_an_entry_without_a_run_says_so(world: World) -> None:
     with pytest.raises(InvalidConfig, match=r"second-x4: is no run of a training"):
         world.harvest.entry("second")

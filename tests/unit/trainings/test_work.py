@@ -140,6 +140,17 @@ def test_one_that_is_flat_for_an_hour_gives_its_place_to_the_next(work: Work, tr
     assert "first: no better psnr in 1.0 hours; psnr 30.000 at step 200" in caplog.text
 
 
+def test_a_trial_is_never_flat(work: Work, trainer: Trainer) -> None:
+    """It is compared with others that do all their steps."""
+    text = work.queue.path.read_text().replace('becomes = "first-x4"', 'becomes = "first-x4"\ntrial = true')
+    work.queue.path.write_text(text)
+    trainer.seconds = 18.0
+    trainer.psnr = lambda step: 30.0
+    work.through(Stop())
+
+    assert states(work) == [("done", 1000), ("flat", 300)]
+
+
 def test_an_entry_with_hours_ends_when_they_are_over(work: Work, trainer: Trainer) -> None:
     text = work.queue.path.read_text().replace('becomes = "first-x4"', 'becomes = "first-x4"\nhours = 2.0')
     work.queue.path.write_text(text)
