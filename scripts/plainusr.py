@@ -1,6 +1,6 @@
-"""PlainUSR with other people's weights as a model bundle, for trials with it: as a teacher (`benchmarks/distil.py`).
+"""PlainUSR with its authors' weights as a model bundle: the teacher of `configs/distil-x4.toml`.
 
-    python benchmarks/plainusr.py PlainUSRL_Rep_x4.pth teachers/plainusr-l-x4
+    python scripts/plainusr.py PlainUSRL_Rep_x4.pth teachers/plainusr-l-x4
 
 The weights are those of github.com/icandle/PlainUSR (MIT), in the reparameterised form. Its network (Wang et al.,
 "PlainUSR", ACCV 2024) is written here anew; srgan itself does not know it, so the bundle runs by ncnn and ONNX Runtime.
@@ -86,7 +86,7 @@ def plainusr(scale: int, *, variant: str = "l") -> Network:
 
 def make_bundle(weights: Path, target: Path, *, variant: str = "l", scale: int = 4) -> Bundle:
     """Write the bundle ``target`` of the file ``weights``. Raises `InvalidConfig` for weights of another network."""
-    NETWORKS.targets["plainusr"] = "plainusr:plainusr"
+    NETWORKS.targets["plainusr"] = f"{__name__}:plainusr"
     network = plainusr(scale, variant=variant)
     take_foreign(network, weights, "weights")
     return write_model(
