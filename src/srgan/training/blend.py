@@ -71,6 +71,7 @@ def blend(shares: Mapping[str, float], target: Path, *, name: str, family: str =
             commit=commit_here(),
             trained_on="; ".join(dict.fromkeys(made.trained_on for made in made_by)),
             parent=first.name,
+            teacher="; ".join(dict.fromkeys(made.teacher for made in made_by if made.teacher)),
             loss_features=tuple(dict.fromkeys(feature for made in made_by for feature in made.loss_features)),
         ),
     )

@@ -87,6 +87,7 @@ def _train_all(config: EnsembleConfig, run: Run, looks: PerceptualLoss | None, r
         steps=sum(member.steps for member in made_by),
         trained_on="; ".join(dict.fromkeys(member.trained_on for member in made_by)),
         parent=made_by[0].parent,
+        teacher="; ".join(dict.fromkeys(member.teacher for member in made_by if member.teacher)),
         loss_features=tuple(dict.fromkeys(seen)),
     )
     return finish_run(config, run, network, "ensemble", options, provenance)

@@ -31,7 +31,7 @@ class Targets:
     """The outputs of ``teacher`` in the folder ``store``, which several runs may share."""
 
     def __init__(self, store: Path, teacher: Teacher) -> None:
-        self._folder, self._teacher = store / teacher.sha256, teacher
+        self._folder, self._teacher = store / teacher.info.sha256, teacher
         self._digests: dict[Path, str] = {}
 
     def fill(
@@ -48,10 +48,7 @@ class Targets:
         `CannotWrite`, also where the disk is too small for all of it, `Cancelled`, and what `Teacher.picture` raises.
         """
         rank, processes = share
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CannotWrite(f"teacher.store: {self._folder}: {reason(error)}") from error
+        self._make_folder()
         missing = [(pair, size) for pair, size in sources[rank::processes] if not self._path(pair).exists()]
         if not missing:
             return
@@ -59,7 +56,7 @@ class Targets:
         check_space(self._folder / "all", 3 * total)
         log.warning(
             "%s computes its output for %d of %d pictures, %.0f megapixels, once: up to %.2f GB in %s",
-            self._teacher.name,
+            self._teacher.info.model,
             len(missing),
             len(sources[rank::processes]),
             total / 1e6,
@@ -70,20 +67,20 @@ class Targets:
         for pair, (height, width) in missing:
             stop.check()
             try:
-                low = read_pair(pair, self._teacher.scale)[1]
+                low = read_pair(pair, self._teacher.info.scale)[1]
             except SrganError:
                 low = None  # who uses the pictures tells why
             if low is not None:
                 self._made(pair, low, stop)
             done += height * width
-            report(TrainStep(done, total, "pixels", f"{self._teacher.name}: {pair.high.name}"))
+            report(TrainStep(done, total, "pixels", f"{self._teacher.info.model}: {pair.high.name}"))
 
     def __call__(self, pair: Pair, low: Tensor) -> Tensor:
         """The output for ``low``, the low-resolution picture of ``pair``, both uint8 H x W x 3.
 
         What is damaged or missing is computed anew, with a warning.
         """
-        path, scale = self._path(pair), self._teacher.scale
+        path, scale = self._path(pair), self._teacher.info.scale
         try:
             pixels = read_rgb(path)
             if pixels.shape[:2] != (low.shape[0] * scale, low.shape[1] * scale):
@@ -96,8 +93,15 @@ class Targets:
     def _made(self, pair: Pair, low: Tensor, stop: Stop | None = None) -> Tensor:
         """The output for ``low``, computed and written."""
         made = self._teacher.picture(low, stop)
+        self._make_folder()
         write_picture(Picture(pixels=from_uint8(made.numpy())), self._path(pair), overwrite=True)
         return made
+
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CannotWrite(f"teacher.store: {self._folder}: {reason(error)}") from error
 
     def _path(self, pair: Pair) -> Path:
         """Where the output for ``pair`` is. It depends on the file's content, wherever that lies."""

@@ -49,7 +49,7 @@ def test_the_blend_lies_between_its_models_by_their_shares(start: Bundle, onward
 
 
 def test_it_says_where_it_is_from_and_claims_no_quality(start: Bundle, onward: Bundle, tmp_path: Path) -> None:
-    seen = onward.info.provenance.model_copy(update={"loss_features": ("some network",)})
+    seen = onward.info.provenance.model_copy(update={"loss_features": ("some network",), "teacher": "one"})
     quality = [{"dataset": "Set5", "pictures": 5, "psnr": 31.0, "ssim": 0.9}]
     info = type(onward.info).model_validate(
         {**onward.info.model_dump(), "provenance": seen.model_dump(), "quality": quality, "name": "known"}
@@ -64,6 +64,7 @@ def test_it_says_where_it_is_from_and_claims_no_quality(start: Bundle, onward: B
     assert made.provenance.config == "0.5 known + 0.5 start"
     assert made.provenance.parent == "known"
     assert made.provenance.loss_features == ("some network",)
+    assert made.provenance.teacher == "one"
 
 
 def test_the_shipped_models_have_one_in_between(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from srgan.errors import Cancelled, InvalidConfig, ModelNotFound  # noqa: E402
 from srgan.models import Bundle, Provenance, write_bundle  # noqa: E402
 from srgan.networks import build  # noqa: E402
 from srgan.progress import Step, Stop  # noqa: E402
+from srgan.testing import NearestSession  # noqa: E402
 from srgan.training import TrainJob, distil, export_checkpoint, train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.data import TileStore  # noqa: E402
@@ -286,15 +287,13 @@ def test_swapped_colours_are_unlike() -> None:
     from srgan.training import teacher as module
 
     class Swapping:
-        scale = 4
+        info = NearestSession(4).info
 
         def patches(self, low: Tensor) -> Tensor:
             return low.flip(1).repeat_interleave(4, 2).repeat_interleave(4, 3)
 
-    swapping = Swapping()
-    swapping._session = type("S", (), {"info": type("I", (), {"scale": 4, "channels": 3, "minimum": 1})})  # type: ignore[attr-defined]
     with pytest.raises(InvalidConfig, match="order of colours"):
-        module._check(swapping, "swapped.pth", 4)  # type: ignore[arg-type]
+        module._check(Swapping(), "swapped.pth", 4)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["bicubic", "no-such-model"])
@@ -350,8 +349,6 @@ def test_a_bundle_states_its_own_architecture(make_lesson: Config) -> None:
 
 @pytest.mark.parametrize(("multiple", "minimum"), [(1, 1), (4, 16), (3, 20)])
 def test_patches_of_any_size_reach_the_teacher_as_it_wants_them(multiple: int, minimum: int) -> None:
-    from srgan.testing import NearestSession
-
     session = NearestSession(4, radius=8, multiple=multiple, minimum=minimum)
     low = torch.rand(2, 3, 8, 10)
     made = Teacher(session).patches(low)
