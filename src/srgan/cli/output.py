@@ -133,6 +133,8 @@ class Progress:
         self._next = time.monotonic() + delay
         self._first: tuple[float, float] | None = None
         """When the first call came, and how much was done then: resumed work does not begin at nothing."""
+        self._unit = ""
+        """Work that comes in another unit is another part, with a speed of its own."""
         self._on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._bar: Bar | None = None
 
@@ -140,7 +142,10 @@ class Progress:
         now = time.monotonic()
         if step.news:
             say(step.news)
-        self._first = self._first or (now, step.done)
+        if self._first is None or step.unit != self._unit:
+            self._first, self._unit = (now, step.done), step.unit
+            if self._bar is not None:
+                self._bar.reset(self._bar.task_ids[0])
         if is_quiet() or step.total <= 0 or (self._bar is None and now < self._next):
             return
         if self._on_terminal:

@@ -204,6 +204,24 @@ def test_the_time_left_counts_from_where_the_work_was_taken_up(
     ]
 
 
+def test_a_part_in_another_unit_has_a_time_of_its_own(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pictures are prepared before steps are counted; what those took says nothing of these."""
+    with Progress("training", delay=0, every=0) as progress:
+        progress(Step(0, 4_000_000, "pixels"))
+        clock.now += 600
+        progress(Step(2_000_000, 4_000_000, "pixels"))
+        clock.now += 600
+        progress(Step(0, 100, "steps"))
+        clock.now += 10
+        progress(Step(10, 100, "steps"))
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 0.0 of 4.0 megapixels",
+        "training: 2.0 of 4.0 megapixels, about 10 min left",
+        "training: 0 of 100 steps",
+        "training: 10 of 100 steps, about 2 min left",
+    ]
+
+
 def test_quiet_work_shows_no_progress(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     set_verbosity(0, quiet=True)
     with Progress("upscaling", delay=0) as progress:
@@ -220,8 +238,10 @@ def test_on_a_terminal_there_is_a_bar_that_leaves_nothing_behind(
     with Progress("upscaling", delay=0) as progress:
         progress(Step(1, 4, note="cat.png"))
         progress(Step(2, 4, note="[/dog].png"))
+        progress(Step(1, 9, "steps"))
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "upscaling" in captured.err
     assert "2 of 4" in captured.err
+    assert "1 of 9 steps" in captured.err
     assert "[/dog].png" in captured.err, "a file name is never markup"
