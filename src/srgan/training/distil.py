@@ -96,8 +96,9 @@ def _check_same(run: Run | None, teacher: Teacher) -> None:
 def make_look(config: DistilConfig, store: TileStore, teacher: Teacher, progress: Callable[[], float]) -> Look:
     """What `make_step` takes: a batch of ``store`` and its loss against originals and the outputs of ``teacher``.
 
-    The first `DistilConfig.free` patches have no original: they are cut out of the high-resolution patches. Where
-    ``store`` has outputs of the teacher, it computes only these. ``progress`` is the part of the training that is done.
+    The first `DistilConfig.free` patches have no original: they are cut out of the high-resolution patches, at places
+    by torch's own random numbers. Where ``store`` has outputs of the teacher, it computes only these. ``progress`` is
+    the part of the training that is done.
     """
     section = config.teacher
     kind = config.loss.pixel if section.pixel == "same" else section.pixel
@@ -108,9 +109,9 @@ def make_look(config: DistilConfig, store: TileStore, teacher: Teacher, progress
         low, high = store.batch()
         now = progress()
         original, known = high[:, :3], high[:, 3:]
-        free = config.free if now <= section.until else 0
+        free = config.free(len(low)) if now <= section.until else 0
         if free:
-            cut = cut_free(original[:free], config.data.patch, store.generator)
+            cut = cut_free(original[:free], low.shape[-1])
             low = torch.cat([cut, low[free:]]).contiguous(memory_format=torch.channels_last)
         output = module(low)
         terms = {}
@@ -127,8 +128,8 @@ def make_look(config: DistilConfig, store: TileStore, teacher: Teacher, progress
     return look
 
 
-def cut_free(high: Tensor, patch: int, random: torch.Generator) -> Tensor:
+def cut_free(high: Tensor, patch: int) -> Tensor:
     """From each of ``high``, N x 3 x H x W, a piece of ``patch`` x ``patch`` pixels somewhere in it."""
     room = torch.tensor([side - patch + 1 for side in high.shape[2:]])
-    corners = (torch.rand(len(high), 2, generator=random) * room).long().tolist()
+    corners = (torch.rand(len(high), 2) * room).long().tolist()
     return torch.stack([each[:, y : y + patch, x : x + patch] for each, (y, x) in zip(high, corners, strict=True)])

@@ -143,7 +143,7 @@ class DistilConfig(TrainConfig):
 
     def _contradictions(self) -> Iterator[str]:
         yield from super()._contradictions()
-        if self.teacher.free_share and not self.free:
+        if self.teacher.free_share and not self.free(self.data.batch):
             yield f"teacher.free_share: {self.teacher.free_share:g} of a batch of {self.data.batch} is no patch"
         if not self.loss.pixel_weight and self.teacher.until < 1:
             yield "teacher.until: with loss.pixel_weight = 0 nothing would be learnt after it"
@@ -153,10 +153,9 @@ class DistilConfig(TrainConfig):
             if self.teacher.store is not None:
                 yield "teacher.store: cannot be combined with data.degradation, which is another in each step"
 
-    @property
-    def free(self) -> int:
-        """Patches of a batch that have no original."""
-        return round(self.teacher.free_share * self.data.batch)
+    def free(self, batch: int) -> int:
+        """Patches of a batch of so many that have no original."""
+        return round(self.teacher.free_share * batch)
 
 
 class EnsembleConfig(AdversarialConfig):

@@ -159,7 +159,9 @@ def test_patches_without_an_original_are_cut_out_of_the_high_resolution(make_les
 
 def test_pieces_are_anywhere_in_a_patch() -> None:
     high = torch.arange(36.0).reshape(1, 1, 6, 6).expand(200, 3, 6, 6)
-    cut = distil.cut_free(high, 4, torch.Generator().manual_seed(0))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        cut = distil.cut_free(high, 4)
     assert cut.shape == (200, 3, 4, 4)
     assert {int(piece[0, 0, 0]) for piece in cut} == {row * 6 + column for row in range(3) for column in range(3)}
 
