@@ -15,7 +15,8 @@ from srgan.atomic import write_whole
 from srgan.config import load_config
 from srgan.errors import InvalidConfig
 from srgan.settings import Section
-from srgan.training.config import ModelName, PositiveInt, TrainConfig
+from srgan.training.config import ModelName, TrainConfig
+from srgan.training.picture_settings import PositiveInt
 
 _END = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", re.MULTILINE)
 """Empty lines and comments at the end of a table, which are about the next one."""

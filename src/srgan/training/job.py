@@ -57,6 +57,7 @@ class TrainJob(Job):
             # nor precision, which rounds far more than devices differ and which a checkpoint's loss scales belong to.
             "config.hardware.device",
             "config.hardware.threads",
+            "config.hardware.loaders",
             "config.hardware.compile",
             "config.hardware.checkpoint_activations",
             # Where it is kept, and how much of it. output.take is not here, as it chooses among weights. For

@@ -162,6 +162,8 @@ def work_through(sitting: Sitting, store: TileStore, step: Callable[[], Stepped]
     finally:
         sitting.curves.close()
         store.close()
+        if store.waited:
+            log.info("steps waited %.1f s for batches; if that is much, set hardware.loaders to more", store.waited)
 
 
 def finished(config: TrainConfig, state: State) -> bool:

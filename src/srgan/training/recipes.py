@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from srgan.settings import Section
-from srgan.training.config import CHOICE, Average, PositiveInt, Recipe, TrainConfig
+from srgan.training.config import CHOICE, Average, Recipe, TrainConfig
+from srgan.training.picture_settings import PositiveInt
 
 
 class DiscriminatorSection(Section):

@@ -20,8 +20,8 @@ from srgan.metrics.distribution import frechet_distance, kernel_distance
 from srgan.metrics.judges import FIGURES, least_side, open_collector, open_judge
 from srgan.metrics.lattice import grid
 from srgan.networks.network import Network
-from srgan.training.config import ValidationSection
 from srgan.training.degradation.bicubic import bicubic_down
+from srgan.training.picture_settings import ValidationSection
 from srgan.training.pictures import find_pictures, read_rgb
 from srgan.training.samples import sample_sheet
 

@@ -18,7 +18,7 @@ from srgan.metrics.distribution import frechet_distance, kernel_distance  # noqa
 from srgan.metrics.judges import open_collector, open_judge  # noqa: E402
 from srgan.metrics.lattice import grid  # noqa: E402
 from srgan.networks import build  # noqa: E402
-from srgan.training.config import ValidationSection  # noqa: E402
+from srgan.training.picture_settings import ValidationSection  # noqa: E402
 from srgan.training.pictures import read_rgb  # noqa: E402
 from srgan.training.validation import Validator  # noqa: E402
 
