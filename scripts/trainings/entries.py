@@ -104,7 +104,12 @@ class QueueFile:
                         "low_folders": tuple(map(self.locate, data.low_folders)),
                     }
                 ),
-                "validation": judged.model_copy(update={"folder": judged.folder and self.locate(judged.folder)}),
+                "validation": judged.model_copy(
+                    update={
+                        "folder": judged.folder and self.locate(judged.folder),
+                        "low_folder": judged.low_folder and self.locate(judged.low_folder),
+                    }
+                ),
             }
         )
 

@@ -71,7 +71,12 @@ def adversarial(config: AdversarialConfig, *, resume: bool | Path, report: Repor
     validates = config.validation.folder is not None and team.leads
     validator = None
     if validates:
-        validator = Validator(config.validation, scale=network.scale, training=config.data.folders)
+        validator = Validator(
+            config.validation,
+            scale=network.scale,
+            training=config.data.folders,
+            degradation=config.data.degradation,
+        )
     store = open_store(config, fabric.device, share=(team.rank, team.size))
     average = WeightAverage(network, config.optimiser.ema)
     state = State(

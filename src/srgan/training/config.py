@@ -279,6 +279,12 @@ class TrainConfig(Section):
                 yield "validation.patience: needs validation.folder"
             if self.output.take == "best":
                 yield "output.take: best needs validation.folder"
+            if self.validation.low_folder is not None:
+                yield "validation.low_folder: needs validation.folder"
+        if self.validation.inputs != "bicubic" and self.validation.low_folder is not None:
+            yield "validation.inputs: cannot be combined with validation.low_folder: inputs are either given or made"
+        if self.validation.inputs == "training" and self.data.degradation.kind == "bicubic":
+            yield "validation.inputs: training needs data.degradation.kind other than bicubic"
         if self.steps_before:
             if not find_recipe(self.recipe).together:
                 yield f"steps_before: the recipe {self.recipe} has no steps of its own"

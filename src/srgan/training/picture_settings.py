@@ -133,12 +133,23 @@ class ValidationSection(Section):
         description="Folder of high-resolution validation pictures, not used for training. Each is processed as a "
         "whole, so use moderate sizes.",
     )
+    low_folder: GivenPath | None = Field(
+        default=None,
+        description="Matching low-resolution pictures, named as in data.low_folders. Default: made, see inputs.",
+    )
+    inputs: Literal["bicubic", "training", "blur", "noise", "jpeg", "mixed"] = Field(
+        default="bicubic",
+        description="How the low-resolution pictures are made: bicubic; training: degraded as data.degradation says "
+        "(clean and sharpen left out); or as by `srgan evaluate --degrade`. The same at each validation, in every run.",
+    )
     every: PositiveInt = Field(default=1000, description="Steps between validations.")
     max_pictures: PositiveInt = Field(default=20, description="Use only the first N pictures.")
     figures: tuple[
         Literal["lpips-unweighted", "dists-squeeze", "stlpips-alex", "fd-squeeze", "kid-squeeze", "grid"], ...
     ] = Field(default=(), description="Metrics besides PSNR and SSIM, as in `srgan evaluate`.")
-    best: str = Field(default="psnr", description="Metric that selects the best checkpoint.")
+    best: str = Field(
+        default="psnr", description="Metric that selects the best checkpoint: its mean over these pictures and inputs."
+    )
     patience: int | None = Field(
         default=None,
         ge=1,

@@ -47,7 +47,12 @@ def pretrain(config: TrainConfig, *, resume: bool | Path, report: Report, stop: 
     validates = config.validation.folder is not None and team.leads
     validator = None
     if validates:
-        validator = Validator(config.validation, scale=network.scale, training=config.data.folders)
+        validator = Validator(
+            config.validation,
+            scale=network.scale,
+            training=config.data.folders,
+            degradation=config.data.degradation,
+        )
     store = open_store(config, fabric.device, share=(team.rank, team.size))
     average = WeightAverage(network, config.optimiser.ema)
     optimisers = {MAIN: make_optimisers(network, config.optimiser)}

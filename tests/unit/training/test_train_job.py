@@ -67,6 +67,8 @@ JUDGING: list[tuple[str, Any]] = [
     ("validation.max_pictures", 3),
     ("validation.figures", ["grid"]),
     ("validation.best", "ssim"),
+    ("validation.low_folder", "small"),
+    ("validation.inputs", "mixed"),
 ]
 
 

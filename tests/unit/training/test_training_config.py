@@ -351,3 +351,22 @@ def test_a_schedule_can_be_set_for_one_run_and_is_written_and_read_again(tmp_pat
     assert load_config(TrainConfig, tmp_path / "t.toml") == made
     with pytest.raises(InvalidConfig, match=r"data\.schedule\.0\.until: must be less than 1.*--set data\.schedule"):
         load_config(TrainConfig, sets=["data.folders=[p]", "data.schedule=[{until: 2}]"])
+
+
+# ----------------------------------------------------------------------------------------------------- validation
+
+
+@pytest.mark.parametrize(
+    ("validation", "says"),
+    [
+        ({"low_folder": "low"}, r"validation\.low_folder: needs validation\.folder"),
+        ({"folder": "v", "low_folder": "low", "inputs": "mixed"}, "inputs are either given or made"),
+        ({"folder": "v", "inputs": "training"}, r"training needs data\.degradation\.kind"),
+        ({"folder": "v", "inputs": "rain"}, "'bicubic', 'training', 'blur'"),
+    ],
+)
+def test_inputs_of_the_validation_that_cannot_be_are_refused(validation: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        TrainConfig.model_validate({"data": {"folders": ["p"]}, "validation": validation})
+    worn = {"folders": ["p"], "degradation": {"kind": "second-order"}}
+    TrainConfig.model_validate({"data": worn, "validation": {"folder": "v", "inputs": "training"}})
