@@ -39,6 +39,8 @@ LARGER = 1.25
 """How many times `DataSection.tile` tiles may be where that saves memory."""
 WORTHWHILE = 0.75
 """What is left of the memory then, at most."""
+MANY = 0.1
+"""Share of the pictures with hidden colours that is warned of."""
 SMALLEST_WINDOW = 16
 """Tiles that a streamed store holds at least, however little memory it was given."""
 
@@ -112,6 +114,8 @@ class TileStore:
         self._degrade = SecondOrder(data.degradation, scale) if data.degradation.kind == "second-order" else None
         pairs = find_pairs(data.folders, data.low_folders, scale)[: data.max_pictures]
         self._reported: set[Path] = set()
+        self._decoded: set[Path] = set()
+        self._hiding: set[Path] = set()
         self._decoders = ThreadPoolExecutor(max_workers=max(2, torch.get_num_threads()), thread_name_prefix="decode")
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode-ahead")
         found = self._scan(pairs)
@@ -150,8 +154,21 @@ class TileStore:
         first = self._round * self._exchange
         self._sequence = self._tiles_from(first)
         self._put(first, islice(self._asking(stop), self._capacity))
+        self._tell_of_hidden_colours()
         if self.streaming:
             self._next = self._ahead.submit(self._take)
+
+    def _tell_of_hidden_colours(self) -> None:
+        if self._hiding:
+            many = len(self._hiding) >= MANY * len(self._decoded)
+            log.log(
+                logging.WARNING if many else logging.INFO,
+                "%d of %d training pictures are transparent in parts, such as %s: the colours hidden there are "
+                "replaced by those around; to train on them in front of a background, put them on it before",
+                len(self._hiding),
+                len(self._decoded),
+                min(self._hiding),
+            )
 
     def _asking(self, stop: Stop | None) -> Iterator[_Tile | None]:
         for tile in self._sequence:
@@ -336,9 +353,10 @@ class TileStore:
         """All tiles of one picture but the first ``skip``. A low-resolution picture that is made is made of the whole,
         so its borders are right, and then cut at the same places."""
         try:
-            hr, lr = read_pair(source.pair, self._scale)
+            hr, lr = read_pair(source.pair, self._scale, self._hiding.add)
         except SrganError as error:
             return error
+        self._decoded.add(source.pair.high)
         # A picture that was stored on its side: the header does not say, and to training it is all the same.
         if hr.shape[:2] != (source.height, source.width):
             hr, lr = hr.transpose(0, 1), lr.transpose(0, 1)
