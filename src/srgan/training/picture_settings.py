@@ -140,7 +140,7 @@ class ValidationSection(Section):
     inputs: Literal["bicubic", "training", "blur", "noise", "jpeg", "mixed"] = Field(
         default="bicubic",
         description="How the low-resolution pictures are made: bicubic; training: degraded as data.degradation says "
-        "(clean and sharpen left out); or a degradation of `srgan evaluate`. The same at each validation, in every run.",
+        "(clean and sharpen left out); or a degradation of `srgan evaluate`. Always the same ones.",
     )
     every: PositiveInt = Field(default=1000, description="Steps between validations.")
     max_pictures: PositiveInt = Field(default=20, description="Use only the first N pictures.")

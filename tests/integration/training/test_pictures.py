@@ -14,11 +14,9 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from srgan.errors import InvalidDataset  # noqa: E402 (torch first: without it nothing here can run)
-from srgan.imaging import from_uint8, to_uint8  # noqa: E402
 from srgan.training.data import TileStore  # noqa: E402
 from srgan.training.picture_settings import DataSection  # noqa: E402
 from srgan.training.pictures import Pair, find_pairs, find_pictures, probe_pair, read_pair, read_rgb  # noqa: E402
-from srgan.upscaler.alpha import extend_colour  # noqa: E402
 
 Store = Callable[..., TileStore]
 Pictures = Callable[..., Path]
@@ -301,33 +299,3 @@ def test_where_a_counterpart_was_looked_for_is_told(tmp_path: Path) -> None:
     (pair, _) = find_pairs([high], [low], 4)
     with pytest.raises(InvalidDataset, match=r"a\.png: .*low has no counterpart of it: a, ax4, a_x4 in any format"):
         probe_pair(pair, 4)
-
-
-def test_colours_continue_into_what_is_hidden_as_in_front_of_the_network(tmp_path: Path) -> None:
-    """And so far that nothing of it stays. What is seen a little keeps its colour; so do gray pictures."""
-    random = np.random.default_rng(0)
-    pixels = random.integers(0, 256, (40, 60, 4), np.uint8)
-    pixels[..., 3] = np.where(random.random((40, 60)) < 0.9, 0, pixels[..., 3] | 1)
-    pixels[10:30, 10:50, 3] = 0
-    Image.fromarray(pixels).save(tmp_path / "a.png")
-    told: list[Path] = []
-    read = read_rgb(tmp_path / "a.png", told.append)
-    assert told == [tmp_path / "a.png"]
-    seen = pixels[..., 3] > 0
-    assert np.array_equal(read[seen], pixels[seen][:, :3])
-    near = to_uint8(extend_colour(from_uint8(pixels), 3)[..., :3])
-    reached = ~np.isclose(near, pixels[..., :3]).all(axis=-1) | seen
-    assert 0.5 < reached.mean() < 0.9
-    assert np.array_equal(read[reached], near[reached])
-    other = pixels.copy()
-    other[~seen, :3] = 255 - other[~seen, :3]
-    Image.fromarray(other).save(tmp_path / "other.png")
-    assert np.array_equal(read_rgb(tmp_path / "other.png"), read)
-
-    gray = np.stack([pixels[..., 0], pixels[..., 3]], axis=-1)
-    Image.fromarray(gray).save(tmp_path / "gray.png")
-    assert np.array_equal(read_rgb(tmp_path / "gray.png"), read[..., [0, 0, 0]])
-    pixels[..., 3] = 1
-    Image.fromarray(pixels).save(tmp_path / "faint.png")
-    assert np.array_equal(read_rgb(tmp_path / "faint.png", told.append), pixels[..., :3])
-    assert len(told) == 1

@@ -261,53 +261,6 @@ def test_gray_alpha_16_bit_and_turned_pictures_are_read(
     assert caplog.messages == [m for m in caplog.messages if "1 of 4 training pictures are transparent in parts" in m]
 
 
-def with_hole(folder: Path, name: str, hidden: tuple[int, int, int], channels: int = 4) -> None:
-    """A picture of one green, whose right half is transparent and of another colour."""
-    pixels = np.full((64, 96, channels), 255, np.uint8)
-    pixels[..., :3] = (40, 160, 80)
-    pixels[:, 48:] = (*hidden, 0)[:channels]
-    Image.fromarray(pixels).save(folder / name)
-
-
-@pytest.mark.parametrize("kind", ["bicubic", "second-order"])
-def test_hidden_colours_are_not_learnt(
-    kind: str, open_store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """As it is enlarged, so it is learnt: the one colour that is visible goes on."""
-    with_hole(tmp_path, "a.png", (255, 0, 255))
-    wear = {"kind": kind} if kind == "bicubic" else {"kind": kind, "clean": 1.0}
-    store = open_store(folders=[tmp_path], batch=64, degradation=wear)
-    for side in store.batch():
-        assert np.unique(levels(side).reshape(-1, 3), axis=0).tolist() == [[40, 160, 80]]
-    (message,) = caplog.messages
-    assert message.startswith("1 of 1 training pictures are transparent in parts, such as ")
-    assert "a.png" in message
-
-
-def test_few_pictures_with_hidden_colours_are_no_warning(
-    open_store: Store, make_pictures: Callable[..., Path], caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = make_pictures(*[(40, 40)] * 12)
-    with_hole(folder, "hole.png", (0, 0, 0))
-    opaque = np.full((40, 40, 4), 255, np.uint8)
-    Image.fromarray(opaque).save(folder / "opaque.png")
-    caplog.set_level(logging.INFO, "srgan")
-    open_store(folders=[folder])
-    (record,) = caplog.records
-    assert record.levelno == logging.INFO
-    assert record.getMessage().startswith("1 of 14 training pictures")
-
-
-def test_pictures_of_which_nothing_is_visible_are_left_out(
-    open_store: Store, make_pictures: Callable[..., Path], caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = make_pictures((64, 64))
-    Image.new("RGBA", (64, 64), (200, 10, 10, 0)).save(folder / "nothing.png")
-    store = open_store(folders=[folder])
-    assert len(store._filled) == 1
-    assert "nothing.png: nothing of it is visible" in caplog.text
-
-
 def test_bad_pictures_are_named_once_and_left_out(
     open_store: Store, make_pictures: Callable[..., Path], caplog: pytest.LogCaptureFixture
 ) -> None:
