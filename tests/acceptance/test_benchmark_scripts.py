@@ -184,6 +184,16 @@ def test_adversarial_steps_are_held_against_pretraining(run: Any) -> None:
 
 
 @pytest.mark.slow
+def test_batches_made_beside_the_step_are_held_against_those_made_in_it(run: Any) -> None:
+    text, document = run("training.py")
+    (row,) = (row for row in document["rows"] if row["part"] == "loading")
+
+    assert row["threads"] == 1
+    assert row["times_faster"] == pytest.approx(row["seconds_within"] / row["seconds_beside"])
+    assert f"| {1000 * row['seconds_within']:.0f} |" in " ".join(text.split())
+
+
+@pytest.mark.slow
 def test_the_scaled_down_gan_is_held_against_full_scale(run: Any) -> None:
     text, document = run("training.py")
     full, scaled = (row for row in document["rows"] if row["part"] == "sizes")
