@@ -5,7 +5,7 @@
 
 Every row is a fresh process, which trains as `srgan train` does, on one thread, and is ended after some steps. Seconds
 are those of the processor, which other work on the machine hardly changes; what is divided are rows of one run.
-"loading" alone goes by the clock.
+"loading" goes by the clock too.
 
 "step": the recipes `pretrain` and `adversarial` for the same generator, pictures and batch; seconds per step of the
 generator, with the discriminator's share of `updates`. The GANs of "cheap" take turns 2:1 and have no artefact term.
@@ -15,7 +15,8 @@ is the most that the process ever held.
 
 "loading": `fast` with the degradation second-order, batches made in the step (`hardware.loaders = 0`) and by a thread
 beside it (1), on one core, on all with one thread for the network, and on all with a thread each. The rows of a pair
-take turns, and of each the quickest counts.
+take turns, and of each the quickest counts. "own" is the processor's time of the step's thread alone: what a step would
+take if the other thread had a core to itself, which the clock shows only on a quiet machine.
 """
 
 from __future__ import annotations
@@ -170,24 +171,27 @@ def _loading(folder: Path, steps: int, quick: dict[str, Any]) -> list[dict[str, 
     for count, threads in [(cores, 1)] if quick else sorted(places):
         if count < cores and not hasattr(os, "sched_setaffinity"):
             continue
-        found: dict[int, list[float]] = {0: [], 1: []}
+        found: dict[int, list[dict[str, Any]]] = {0: [], 1: []}
         for turn in range(1 if quick else TURNS):
             for loaders in found:
                 say(f"loading: {count} cores, {threads} threads, {loaders} loaders, turn {turn + 1}")
                 case = {**WORN, "hardware.threads": threads, "hardware.loaders": loaders, **quick}
-                row = _in_fresh_process("", folder, steps, case, cores=count)
-                found[loaders].append(row["seconds_per_step"])
-        within, beside = min(found[0]), min(found[1])
-        rows.append({"part": "loading", "cores": count, "threads": threads, "seconds_within": within})
-        rows[-1] |= {"seconds_beside": beside, "times_faster": within / beside}
-    headings = ("cores", "threads", "ms a step, made in it", "made beside it", "times faster")
+                found[loaders].append(_in_fresh_process("", folder, steps, case, cores=count))
+        row: dict[str, Any] = {"part": "loading", "cores": count, "threads": threads}
+        for key, ratio in (("seconds_per_step", "times_faster"), ("own_seconds_per_step", "times_own")):
+            within, beside = (min(one[key] for one in measured) for measured in found.values())
+            row |= {f"{key}_within": within, f"{key}_beside": beside, ratio: within / beside}
+        rows.append(row)
+    headings = ("cores", "threads", "ms in it", "beside it", "times faster", "own ms in it", "beside it", "times less")
     print(table(headings, map(_loading_cells, rows)))
     return rows
 
 
 def _loading_cells(row: dict[str, Any]) -> list[str]:
-    times = [f"{1000 * row[key]:.0f}" for key in ("seconds_within", "seconds_beside")]
-    return [str(row["cores"]), str(row["threads"]), *times, f"{row['times_faster']:.2f}"]
+    cells = [str(row["cores"]), str(row["threads"])]
+    for key, ratio in (("seconds_per_step", "times_faster"), ("own_seconds_per_step", "times_own")):
+        cells += [f"{1000 * row[f'{key}_{where}']:.0f}" for where in ("within", "beside")] + [f"{row[ratio]:.2f}"]
+    return cells
 
 
 def _in_fresh_process(
@@ -229,22 +233,23 @@ def _measure(file: str, folder: str, steps: int, changes: dict[str, Any], cores:
         )
         cycle = 1 if alone else config.updates.generator  # whole ones are timed
         warm, timed = max(2, cycle), -(-steps // cycle) * cycle
-        clock: list[tuple[float, float]] = []
+        clock: list[tuple[float, ...]] = []
         update = WeightAverage.update
 
         def counting(self: WeightAverage, *arguments: Any) -> None:
             update(self, *arguments)
-            clock.append((time.process_time(), time.perf_counter()))
+            clock.append((time.process_time(), time.perf_counter(), time.thread_time()))
             if len(clock) == warm + timed:
                 raise Enough
 
         WeightAverage.update = counting  # type: ignore[method-assign]  # called at the end of every step
         with contextlib.suppress(Enough):
             train(TrainJob(config=config, resume=False))
-    by_processor, by_clock = ((end - start) / timed for start, end in zip(clock[warm - 1], clock[-1], strict=True))
+    by_processor, by_clock, own = ((end - start) / timed for start, end in zip(clock[warm - 1], clock[-1], strict=True))
     return {
         "cpu_seconds_per_step": by_processor,
         "seconds_per_step": by_clock,
+        "own_seconds_per_step": own,
         "peak_bytes": peak_memory(),
         "patch": config.data.patch,
         "scale": config.network.scale,

@@ -189,8 +189,10 @@ def test_batches_made_beside_the_step_are_held_against_those_made_in_it(run: Any
     (row,) = (row for row in document["rows"] if row["part"] == "loading")
 
     assert row["threads"] == 1
-    assert row["times_faster"] == pytest.approx(row["seconds_within"] / row["seconds_beside"])
-    assert f"| {1000 * row['seconds_within']:.0f} |" in " ".join(text.split())
+    for key, ratio in (("seconds_per_step", "times_faster"), ("own_seconds_per_step", "times_own")):
+        assert row[ratio] == pytest.approx(row[f"{key}_within"] / row[f"{key}_beside"])
+        assert f" {1000 * row[f'{key}_within']:.0f} | " in " ".join(text.split())
+    assert row["own_seconds_per_step_within"] <= row["seconds_per_step_within"] * 1.05
 
 
 @pytest.mark.slow

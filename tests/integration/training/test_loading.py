@@ -18,7 +18,7 @@ from srgan.progress import Stop  # noqa: E402
 from srgan.training import train  # noqa: E402
 from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.data import TileStore, open_store  # noqa: E402
-from srgan.training.degradation.second_order import SecondOrder  # noqa: E402
+from srgan.training.degradation.second_order import SecondOrder, _full_precision  # noqa: E402
 from srgan.training.loading import Loader  # noqa: E402
 
 Config = Callable[..., TrainConfig]
@@ -149,6 +149,28 @@ def test_threads_take_one_core_each_and_leave_the_callers_number_alone() -> None
     loader.close()
     assert set(counts) == {1}
     assert torch.get_num_threads() == 2
+
+
+def test_threads_take_turns_at_the_switch_for_exact_products() -> None:
+    """It is the process's: whoever comes second must not find the first one's setting and leave that behind."""
+    before = torch.get_float32_matmul_precision()
+    seen = set()
+
+    def wear() -> None:
+        for _ in range(300):
+            with _full_precision(torch.device("cuda")):
+                seen.add(torch.get_float32_matmul_precision())
+
+    try:
+        torch.set_float32_matmul_precision("high")
+        threads = [threading.Thread(target=wear) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (seen, torch.get_float32_matmul_precision()) == ({"highest"}, "high")
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 # ---------------------------------------------------------------------------------------------------------- store
