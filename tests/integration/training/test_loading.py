@@ -176,14 +176,13 @@ def test_threads_take_turns_at_the_switch_for_exact_products() -> None:
 # ---------------------------------------------------------------------------------------------------------- store
 
 
-@pytest.mark.parametrize("threads", [1, 3])
 def test_a_store_gives_the_same_batches_while_it_is_streamed_and_scheduled(
-    threads: int, make_config: Config, make_pictures: Callable[..., Path]
+    make_config: Config, make_pictures: Callable[..., Path]
 ) -> None:
     """The tiles change every second step, the sizes once; both happen while batches are in the making."""
     folder = make_pictures(*[(64, 64)] * 9)
     settings = {
-        "steps": 24,
+        "steps": 14,
         "data__folders": [folder],
         "data__tile": 32,
         "data__memory_gib": 1e-9,
@@ -193,13 +192,13 @@ def test_a_store_gives_the_same_batches_while_it_is_streamed_and_scheduled(
         "data__degradation": WORN,
     }
     plain, ahead = (
-        open_store(make_config(**settings, hardware__loaders=count), torch.device("cpu")) for count in (0, threads)
+        open_store(make_config(**settings, hardware__loaders=count), torch.device("cpu")) for count in (0, 3)
     )
     sizes = set()
     for store in (plain, ahead):
         assert store.streaming
         store.fill()
-    for step in range(1, 25):
+    for step in range(1, 15):
         for store in (plain, ahead):
             store.advance(step)
         for _ in range(2):
@@ -234,9 +233,8 @@ def last_checkpoint(config: TrainConfig) -> dict[str, torch.Tensor]:
 
 
 @quick
-@pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_run_that_was_cancelled_goes_on_bit_for_bit_with_any_number_of_threads(
-    accumulate: int, make_config: Config, monkeypatch: pytest.MonkeyPatch
+    make_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop, until = Stop(), 0
     advance = TileStore.advance
@@ -248,8 +246,8 @@ def test_a_run_that_was_cancelled_goes_on_bit_for_bit_with_any_number_of_threads
         advance(store, step)
 
     settings = {
-        "steps": 12,
-        "optimiser__accumulate": accumulate,
+        "steps": 8,
+        "optimiser__accumulate": 2,
         "data__degradation": WORN,
         "data__schedule": [{"until": 0.6, "patch": 10, "batch": 2}],
     }
@@ -257,7 +255,7 @@ def test_a_run_that_was_cancelled_goes_on_bit_for_bit_with_any_number_of_threads
     train(straight)
     assert loading() == []
     monkeypatch.setattr(TileStore, "advance", stopping)
-    for threads, until in ((2, 5), (1, 8)):
+    for threads, until in ((2, 3), (1, 6)):
         stop = Stop()
         with pytest.raises(Cancelled, match=f"stopped at step {until}"):
             train(make_config(**settings, hardware__loaders=threads, output__name="broken"), stop=stop)
@@ -276,8 +274,9 @@ def test_a_gan_with_penalties_trains_the_same_with_threads(make_config: Config) 
     for threads in (0, 2):
         config = make_config(
             recipe="adversarial",
-            steps=4,
+            steps=2,
             data__patch=16,
+            data__batch=2,
             data__degradation=WORN,
             loss__perceptual=0.0,
             discriminator__name="unet",
