@@ -19,7 +19,7 @@ from srgan.atomic import write_whole
 from srgan.errors import InvalidConfig
 from srgan.models import Bundle
 from srgan.progress import Report, Stop, silent
-from srgan.training.data import TileStore
+from srgan.training.data import TileStore, open_store
 from srgan.training.finishing import finish
 from srgan.training.loop import open_sitting, work_through
 from srgan.training.losses import PixelLoss
@@ -47,19 +47,22 @@ def distil(config: DistilConfig, *, resume: bool | Path, report: Report, stop: S
     team = make_team(fabric)
     torch.manual_seed(config.seed)
     begun = team.tell(begun)
-    network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
+    network = make_network(config.network, config.data.patch, config.hardware, begun=begun, stages=config.data.stages())
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     validator = None
     if config.validation.folder is not None and team.leads:
-        validator = Validator(config.validation, scale=network.scale, training=config.data.folders)
+        validator = Validator(
+            config.validation,
+            scale=network.scale,
+            training=config.data.folders,
+            degradation=config.data.degradation,
+        )
     opened = open_teacher(config.teacher, scale=network.scale, device=fabric.device)
     with contextlib.closing(opened) as teacher:
         _check_same(begun, teacher)
         share, folder = (team.rank, team.size), config.teacher.store
         targets = None if folder is None else Targets(folder, teacher)
-        store = TileStore(
-            config.data, scale=network.scale, seed=config.seed, device=fabric.device, share=share, beside=targets
-        )
+        store = open_store(config, fabric.device, share=share, beside=targets)
         if targets is not None:
             targets.fill(store.sources(), report=report if team.leads else silent, stop=stop, share=share)
             team.wait()

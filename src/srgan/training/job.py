@@ -15,7 +15,14 @@ from srgan.training.config import TrainConfig, train_schema
 
 LOOKING_ON = ("pretrain", "adversarial", "distil")
 """Recipes that use the pictures of the validation for nothing but to judge."""
-PLACES = ("data.folders", "data.low_folders", "validation.folder", "loss.feature_weights", "teacher.store")
+PLACES = (
+    "data.folders",
+    "data.low_folders",
+    "validation.folder",
+    "validation.low_folder",
+    "loss.feature_weights",
+    "teacher.store",
+)
 """Keys of paths: the same place may be written in several ways."""
 
 
@@ -57,6 +64,7 @@ class TrainJob(Job):
             # nor precision, which rounds far more than devices differ and which a checkpoint's loss scales belong to.
             "config.hardware.device",
             "config.hardware.threads",
+            "config.hardware.loaders",
             "config.hardware.compile",
             "config.hardware.checkpoint_activations",
             # Where it is kept, and how much of it. output.take is not here, as it chooses among weights. For

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from srgan.settings import Section
-from srgan.training.config import CHOICE, Average, Fraction, GivenPath, PositiveInt, Recipe, TrainConfig
+from srgan.training.config import CHOICE, Average, Recipe, TrainConfig
+from srgan.training.picture_settings import Fraction, GivenPath, PositiveInt
 
 
 class DiscriminatorSection(Section):
@@ -143,8 +144,9 @@ class DistilConfig(TrainConfig):
 
     def _contradictions(self) -> Iterator[str]:
         yield from super()._contradictions()
-        if self.teacher.free_share and not self.free(self.data.batch):
-            yield f"teacher.free_share: {self.teacher.free_share:g} of a batch of {self.data.batch} is no patch"
+        smallest = min(stage.batch for stage in self.data.stages())
+        if self.teacher.free_share and not self.free(smallest):
+            yield f"teacher.free_share: {self.teacher.free_share:g} of a batch of {smallest} is no patch"
         if not self.loss.pixel_weight and self.teacher.until < 1:
             yield "teacher.until: with loss.pixel_weight = 0 nothing would be learnt after it"
         if self.data.degradation.kind != "bicubic":
