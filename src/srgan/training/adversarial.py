@@ -32,7 +32,14 @@ from srgan.training.gan_losses import (
 from srgan.training.learner import Learner, Stepped
 from srgan.training.loop import Sitting, open_sitting, work_through
 from srgan.training.losses import PixelLoss
-from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
+from srgan.training.optimisers import (
+    StepGuard,
+    WeightAverage,
+    make_optimiser,
+    make_optimisers,
+    rate_factor,
+    set_rate,
+)
 from srgan.training.recipes import AdversarialConfig, DiscriminatorSection
 from srgan.training.runs import begun_run
 from srgan.training.setup import make_fabric, make_network
@@ -79,7 +86,7 @@ def adversarial(config: AdversarialConfig, *, resume: bool | Path, report: Repor
     state = State(
         {MAIN: network, RIVAL: discriminator},
         {MAIN: average},
-        {MAIN: make_optimisers(network, config.optimiser), RIVAL: [_make_optimiser(discriminator, config)]},
+        {MAIN: make_optimisers(network, config.optimiser), RIVAL: [_rivals_optimiser(discriminator, config)]},
         store.generator,
         turns={RIVAL: 0},
         arithmetic=fabric.strategy.precision.precision,
@@ -117,14 +124,9 @@ def make_discriminator(section: DiscriminatorSection) -> nn.Module:
     return discriminator
 
 
-def _make_optimiser(discriminator: nn.Module, config: AdversarialConfig) -> torch.optim.Optimizer:
+def _rivals_optimiser(discriminator: nn.Module, config: AdversarialConfig) -> torch.optim.Optimizer:
     section = config.discriminator
-    weights = list(discriminator.parameters())
-    fused = weights[0].device.type in ("cpu", "cuda")
-    optimiser = torch.optim.Adam(weights, section.learning_rate, betas=section.betas, fused=fused)
-    for group in optimiser.param_groups:
-        group["peak"] = group["lr"]
-    return optimiser
+    return make_optimiser(section.optimiser, list(discriminator.parameters()), section, config.optimiser.adan_betas)
 
 
 def _config(sitting: Sitting) -> AdversarialConfig:

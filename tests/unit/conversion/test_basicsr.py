@@ -147,6 +147,23 @@ def test_milestones_become_fractions(imported: Callable[..., Imported]) -> None:
     assert (made.schedule, made.milestones, made.gamma) == ("steps", (0.25, 0.5), 0.5)
 
 
+def test_restarts_keep_their_periods_and_weights(imported: Callable[..., Imported]) -> None:
+    scheduler = {"type": "CosineAnnealingRestartLR", "periods": [250, 750], "restart_weights": [1, 0.5]}
+    made = file(imported(PSNR, {"train.scheduler": {**scheduler, "eta_min": 2e-6}})).optimiser
+    assert (made.schedule, made.periods, made.restart_weights) == ("restarts", (0.25, 0.75), (1.0, 0.5))
+    assert made.final == pytest.approx(1e-2)
+    with pytest.raises(InvalidConfig, match=r"optimiser: periods cover 0\.5 of the steps"):
+        imported(PSNR, {"train.scheduler": {**scheduler, "periods": [250, 250]}})
+
+
+def test_adamw_keeps_its_decay(imported: Callable[..., Imported]) -> None:
+    changes = {"train.optim_g": {"type": "AdamW", "lr": 2e-4, "weight_decay": 0.02}, "train.optim_d.type": "AdamW"}
+    made = file(imported(GAN, changes))
+    assert (made.optimiser.kind, made.optimiser.weight_decay) == ("adamw", 0.02)
+    assert (made.discriminator.optimiser, made.discriminator.weight_decay) == ("adamw", 0.01), "torch's default"
+    assert file(imported(GAN)).discriminator.weight_decay is None
+
+
 def test_numbers_may_be_text_as_yaml_has_it(imported: Callable[..., Imported]) -> None:
     """1e3 without a point is text in YAML 1.1."""
     stepping = {"type": "MultiStepLR", "milestones": ["1e2", 500], "restarts": ["0"]}
@@ -248,12 +265,11 @@ def test_what_is_here_in_another_form_is_told(imported: Callable[..., Imported])
         ("datasets.train.gt_size", 97),
         ("datasets.train.use_rot", False),
         ("datasets.train.dataroot_gt", None),
-        ("train.optim_g.type", "AdamW"),
+        ("train.optim_g.type", "Adamax"),
         ("train.optim_g.weight_decay", 0.01),
         ("train.optim_g.lr", "fast"),
         ("train.optim_d.type", "SGD"),
         ("train.scheduler.type", "LinearLR"),
-        ("train.scheduler.periods", [500, 500]),
         ("train.pixel_opt.type", "HuberLoss"),
         ("train.pixel_opt.reduction", "sum"),
         ("train.perceptual_opt.vgg_type", "resnet"),
