@@ -7,7 +7,8 @@ Every row is a fresh process, which trains as `srgan train` does, on one thread,
 are those of the processor, which other work on the machine hardly changes; what is divided are rows of one run.
 
 "step": the recipes `pretrain` and `adversarial` for the same generator, pictures and batch; seconds per step of the
-generator, with the discriminator's share of `updates`. The GANs of "cheap" take turns 2:1 and have no artefact term.
+generator, with the discriminator's share of `updates`. The GANs of "cheap" take turns 2:1 and have no artefact term; a
+number behind it is `loss.perceptual_share`.
 
 "sizes": `configs/config.yaml` against `configs/config_scaled.yaml` as they are, but for pictures and the start. Memory
 is the most that the process ever held.
@@ -43,6 +44,15 @@ RIVALS: dict[str, dict[str, Any]] = {
     "patch 16, cheap": {"discriminator.name": "patch", "discriminator.options": {"width": 16}, **CHEAP},
     "unet 32": {"discriminator.name": "unet", "discriminator.options": {"width": 32}, **FULL},
     "unet 16, cheap": {"discriminator.name": "unet", "discriminator.options": {"width": 16}, **CHEAP},
+    **{
+        f"patch 16, cheap, {share}": {
+            "discriminator.name": "patch",
+            "discriminator.options": {"width": 16},
+            "loss.perceptual_share": share,
+            **CHEAP,
+        }
+        for share in (0.5, 0.25)
+    },
 }
 AT_MOST = 2.5
 """Target: an adversarial step against one of pretraining."""

@@ -348,7 +348,10 @@ def _game(reading: _Reading) -> None:
         reading.take("network_d.input_size")
         reading.differences.append(f"network_d: {kind} becomes the SRGAN paper's, whose layers differ slightly")
     if weights := reading.take("path.pretrain_network_d"):
-        reading.refused.append(f"path.pretrain_network_d: {weights}: discriminators always start from random weights")
+        if name == "unet":
+            reading.put("discriminator.init_from", weights)
+        else:
+            reading.refused.append(f"path.pretrain_network_d: {weights}: has other layers than the SRGAN paper's")
 
 
 def _rest(reading: _Reading) -> None:

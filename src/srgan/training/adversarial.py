@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from srgan.errors import InvalidConfig
 from srgan.models import Bundle
 from srgan.networks.discriminators import build_discriminator
+from srgan.networks.foreign import take_foreign
 from srgan.progress import Report, Stop
 from srgan.training.data import TileStore
 from srgan.training.features import PerceptualLoss, check_patch
@@ -41,7 +42,7 @@ from srgan.training.optimisers import (
     set_rate,
 )
 from srgan.training.recipes import AdversarialConfig, DiscriminatorSection
-from srgan.training.runs import begun_run
+from srgan.training.runs import Run, begun_run
 from srgan.training.setup import make_fabric, make_network
 from srgan.training.state import MAIN, State
 from srgan.training.team import make_team
@@ -65,7 +66,7 @@ def adversarial(config: AdversarialConfig, *, resume: bool | Path, report: Repor
     torch.manual_seed(config.seed)
     begun = team.tell(begun)
     network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
-    discriminator = make_discriminator(config.discriminator)
+    discriminator = make_discriminator(config.discriminator, begun=begun)
     perceptual = PerceptualLoss(config.loss) if config.loss.perceptual else None
     check_patch(discriminator, "discriminator", config)
     if perceptual is not None:
@@ -110,8 +111,12 @@ def adversarial(config: AdversarialConfig, *, resume: bool | Path, report: Repor
         return finish(sitting, store, loss_features=seen)
 
 
-def make_discriminator(section: DiscriminatorSection) -> nn.Module:
-    """The discriminator with fresh weights. Raises `InvalidConfig`, also for a combination that cannot work."""
+def make_discriminator(section: DiscriminatorSection, *, begun: Run | None = None) -> nn.Module:
+    """The discriminator with fresh weights or those of `DiscriminatorSection.init_from`.
+
+    That file is not asked for where ``begun``, the run that it goes on with, has a checkpoint. Raises `InvalidConfig`,
+    also for a combination that cannot work, and what `take_foreign` raises.
+    """
     try:
         discriminator = build_discriminator(section.name, **section.options)
     except InvalidConfig as error:
@@ -121,6 +126,8 @@ def make_discriminator(section: DiscriminatorSection) -> nn.Module:
         raise InvalidConfig(
             'discriminator: the gradient penalty excludes batch norm: set discriminator.options.norm = "none"'
         )
+    if section.init_from and not (begun and begun.checkpoints()):
+        take_foreign(discriminator, section.init_from, "discriminator.init_from")
     return discriminator
 
 

@@ -146,6 +146,13 @@ class LossSection(Section):
         default=1.0, description="Fraction of the steps after which the pixel loss switches to MSE; 1 means never."
     )
     perceptual: float = Field(default=1.0, ge=0, description="Recipe adversarial: weight of the perceptual loss.")
+    perceptual_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Fraction of each batch that the perceptual loss looks at, at least one patch: the same loss on "
+        "average, in less time but with more noise.",
+    )
     features: Literal["squeezenet", "vgg16", "vgg19"] = Field(
         default="squeezenet",
         description="Feature network of the perceptual loss. The VGG networks need feature_weights.",

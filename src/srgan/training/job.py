@@ -15,7 +15,13 @@ from srgan.training.config import TrainConfig, train_schema
 
 LOOKING_ON = ("pretrain", "adversarial")
 """Recipes that use the pictures of the validation for nothing but to judge."""
-PLACES = ("data.folders", "data.low_folders", "validation.folder", "loss.feature_weights")
+PLACES = (
+    "data.folders",
+    "data.low_folders",
+    "validation.folder",
+    "loss.feature_weights",
+    "discriminator.init_from",
+)
 """Keys of paths: the same place may be written in several ways."""
 
 

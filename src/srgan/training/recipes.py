@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from srgan.settings import Section
-from srgan.training.config import CHOICE, Average, PositiveInt, Recipe, TrainConfig, WeightDecay, check_decay
+from srgan.training.config import CHOICE, Average, GivenPath, PositiveInt, Recipe, TrainConfig, WeightDecay, check_decay
 
 
 class DiscriminatorSection(Section):
@@ -16,6 +16,11 @@ class DiscriminatorSection(Section):
     name: str = Field(default="unet", description="Architecture: srgan, unet, patch, or one from a plug-in.")
     options: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the architecture, such as width = 32."
+    )
+    init_from: GivenPath | None = Field(
+        default=None,
+        description="File to start from: a checkpoint of a GAN's run, or a .pth or .safetensors file of another "
+        "program with the same layers, such as Real-ESRGAN's for unet.",
     )
     loss: Literal["bce", "ragan", "lsgan", "hinge", "wgan-gp"] = Field(
         default="bce", description="GAN loss; ragan is the relativistic average GAN with BCE."

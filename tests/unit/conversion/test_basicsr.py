@@ -164,6 +164,15 @@ def test_adamw_keeps_its_decay(imported: Callable[..., Imported]) -> None:
     assert file(imported(GAN)).discriminator.weight_decay is None
 
 
+def test_a_discriminator_starts_from_its_file_where_the_layers_are_the_same(
+    imported: Callable[..., Imported],
+) -> None:
+    weights = {"path.pretrain_network_d": "net_d.pth"}
+    assert file(imported(GAN, weights)).discriminator.init_from == Path("net_d.pth")
+    with pytest.raises(InvalidConfig, match=r"path\.pretrain_network_d: net_d\.pth: has other layers"):
+        imported(GAN, {**weights, "network_d": {"type": "VGGStyleDiscriminator"}})
+
+
 def test_numbers_may_be_text_as_yaml_has_it(imported: Callable[..., Imported]) -> None:
     """1e3 without a point is text in YAML 1.1."""
     stepping = {"type": "MultiStepLR", "milestones": ["1e2", 500], "restarts": ["0"]}
@@ -280,7 +289,6 @@ def test_what_is_here_in_another_form_is_told(imported: Callable[..., Imported])
         ("train.gan_opt.fake_label_val", 0.1),
         ("train.net_d_init_iters", 1000),
         ("train.total_iter", 1001),
-        ("path.pretrain_network_d", "net_d.pth"),
     ],
 )
 def test_what_would_mean_something_else_is_refused(key: str, value: Any, imported: Callable[..., Imported]) -> None:
