@@ -326,6 +326,12 @@ class OutputSection(Section):
         "TensorBoard.",
     )
     tensorboard: bool = Field(default=True, description="Write TensorBoard logs.")
+    wandb: str = Field(
+        default="",
+        pattern=r"^[^/\\#?%:]*$",
+        description="Project of Weights & Biases to log curves, samples and settings to; empty for none. Needs the "
+        "extra wandb. The account is that of `wandb login`; with WANDB_MODE=offline nothing is sent.",
+    )
 
 
 RECIPES = Table(

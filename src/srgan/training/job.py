@@ -72,6 +72,7 @@ class TrainJob(Job):
             "config.output.keep",
             "config.output.samples",
             "config.output.tensorboard",
+            "config.output.wandb",
             # Whether what comes out is fit to be called a model decides about no weight.
             "config.output.unfit",
             # What is said of the model: a run goes on under words that were put right.

@@ -131,6 +131,7 @@ def test_it_comes_back_from_its_own_forms(tmp_path: Path) -> None:
         ("output__name", "../up"),
         ("output__name", ""),
         ("output__keep", 0),
+        ("output__wandb", "team/project"),
         ("output__typo", 1),
         ("typo", 1),
     ],
