@@ -7,8 +7,10 @@ Every row is a fresh process, which trains as `srgan train` does, on one thread,
 are those of the processor, which other work on the machine hardly changes; what is divided are rows of one run.
 
 "step": the recipes `pretrain` and `adversarial` for the same generator, pictures and batch; seconds per step of the
-generator, with the discriminator's share of `updates`. The GANs of "cheap" take turns 2:1 and have no artefact term; a
-number behind it is `loss.perceptual_share`.
+generator, with the discriminator's share of `updates`. The GANs of "cheap" take turns 2:1 and have no artefact term.
+
+"share": what `loss.perceptual_share` saves of a step of "patch 16, cheap". The shares take turns within one run, so
+that whatever else the machine does falls on all of them; ratios are medians over the rounds.
 
 "sizes": `configs/config.yaml` against `configs/config_scaled.yaml` as they are, but for pictures and the start. Memory
 is the most that the process ever held.
@@ -18,11 +20,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +37,7 @@ from srgan.benchmark import sample_picture, table
 from srgan.hardware import peak_memory
 from srgan.imaging import write_picture
 
-PARTS = ("step", "sizes")
+PARTS = ("step", "share", "sizes")
 GENERATORS = {"fast": 12, "quality": 4}
 """Networks with the size of a batch."""
 FULL = {"loss.artefact": 1.0, "updates.generator": 1}
@@ -44,16 +49,8 @@ RIVALS: dict[str, dict[str, Any]] = {
     "patch 16, cheap": {"discriminator.name": "patch", "discriminator.options": {"width": 16}, **CHEAP},
     "unet 32": {"discriminator.name": "unet", "discriminator.options": {"width": 32}, **FULL},
     "unet 16, cheap": {"discriminator.name": "unet", "discriminator.options": {"width": 16}, **CHEAP},
-    **{
-        f"patch 16, cheap, {share}": {
-            "discriminator.name": "patch",
-            "discriminator.options": {"width": 16},
-            "loss.perceptual_share": share,
-            **CHEAP,
-        }
-        for share in (0.5, 0.25)
-    },
 }
+SHARES = (1.0, 0.5, 0.25)
 AT_MOST = 2.5
 """Target: an adversarial step against one of pretraining."""
 PER_HOUR = 1000
@@ -87,10 +84,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="srgan-training-") as name:
         folder = given.folder or _pictures(Path(name) / "pictures")
         quick = QUICK if given.quick else {}
-        if given.only != "sizes":
+        if given.only in (None, "step"):
             rows += _steps(folder, given.steps, quick)
             print()
-        if given.only != "step":
+        if given.only in (None, "share"):
+            rows += _shares(folder, given.steps, quick)
+            print()
+        if given.only in (None, "sizes"):
             rows += _sizes(folder, given.size_steps, quick)
             print()
     print(f"Pictures: {'made up' if given.folder is None else given.folder.name}.")
@@ -132,6 +132,31 @@ def _step_cells(row: dict[str, Any]) -> list[str]:
     return [row["generator"], str(row["batch"]), row["discriminator"], *figures, met]
 
 
+def _shares(folder: Path, steps: int, quick: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for generator, batch in list(GENERATORS.items())[: 1 if quick else None]:
+        say(f"share: {generator}")
+        case = {"network.name": generator, "data.batch": batch, "recipe": "adversarial", **RIVALS["patch 16, cheap"]}
+        row = _in_fresh_process("", folder, steps * len(SHARES), {**case, **quick}, shares=SHARES)
+        cycle = CHEAP["updates.generator"]
+        turns = [sum(row["seconds"][first : first + cycle]) for first in range(0, len(row["seconds"]), cycle)]
+        whole = turns[:: len(SHARES)]
+        for number, share in enumerate(SHARES):
+            own = turns[number :: len(SHARES)]
+            rows.append(
+                {"part": "share", "generator": generator, "batch": row["batch"], "share": share}
+                | {"cpu_seconds_per_step": statistics.median(own) / cycle, "rounds": len(own)}
+                | {"of_whole": statistics.median(a / b for a, b in zip(own, whole, strict=True))}
+            )
+    print(table(("generator", "batch", "share", "ms a step", "of that with 1"), map(_share_cells, rows)))
+    return rows
+
+
+def _share_cells(row: dict[str, Any]) -> list[str]:
+    figures = (f"{1000 * row['cpu_seconds_per_step']:.0f}", f"{row['of_whole']:.2f}")
+    return [row["generator"], str(row["batch"]), f"{row['share']:g}", *figures]
+
+
 def _sizes(folder: Path, steps: int, quick: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for file in ("config.yaml", "config_scaled.yaml"):
@@ -160,8 +185,10 @@ def _size_cells(row: dict[str, Any]) -> list[str]:
     return [row["file"], pixels, str(row["batch"]), *figures]
 
 
-def _in_fresh_process(file: str, folder: Path, steps: int, changes: dict[str, Any]) -> dict[str, Any]:
-    case = json.dumps({"file": file, "folder": str(folder), "steps": steps, "changes": changes})
+def _in_fresh_process(
+    file: str, folder: Path, steps: int, changes: dict[str, Any], *, shares: Sequence[float] = ()
+) -> dict[str, Any]:
+    case = json.dumps({"file": file, "folder": str(folder), "steps": steps, "changes": changes, "shares": shares})
     command = [sys.executable, str(Path(__file__).resolve()), "--one", case]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -170,11 +197,12 @@ def _in_fresh_process(file: str, folder: Path, steps: int, changes: dict[str, An
     return measured
 
 
-def _measure(file: str, folder: str, steps: int, changes: dict[str, Any]) -> dict[str, Any]:
-    """In the fresh process: train for some steps and look at the clock after each."""
+def _measure(file: str, folder: str, steps: int, changes: dict[str, Any], shares: Sequence[float]) -> dict[str, Any]:
+    """In the fresh process: train for some steps and look at the clock after each. ``shares`` take turns."""
     from srgan.config import load_config
     from srgan.training import TrainJob, train
     from srgan.training.config import TrainConfig
+    from srgan.training.features import PerceptualLoss
     from srgan.training.optimisers import WeightAverage
 
     with tempfile.TemporaryDirectory(prefix="srgan-training-run-") as runs:
@@ -194,7 +222,8 @@ def _measure(file: str, folder: str, steps: int, changes: dict[str, Any]) -> dic
             flags={**always, **changes},
         )
         cycle = 1 if alone else config.updates.generator  # whole ones are timed
-        warm, timed = max(2, cycle), -(-steps // cycle) * cycle
+        turns = cycle * max(1, len(shares))
+        warm, timed = max(2, cycle), -(-steps // turns) * turns
         clock: list[float] = []
         update = WeightAverage.update
 
@@ -204,10 +233,19 @@ def _measure(file: str, folder: str, steps: int, changes: dict[str, Any]) -> dic
             if len(clock) == warm + timed:
                 raise Enough
 
+        look = PerceptualLoss.forward
+
+        def looking(self: PerceptualLoss, *arguments: Any) -> Any:
+            if shares:
+                self._share = shares[max(0, len(clock) - warm) // cycle % len(shares)]
+            return look(self, *arguments)
+
+        PerceptualLoss.forward = looking  # type: ignore[method-assign]
         WeightAverage.update = counting  # type: ignore[method-assign]  # called at the end of every step
         with contextlib.suppress(Enough):
             train(TrainJob(config=config, resume=False))
     return {
+        "seconds": [after - before for before, after in itertools.pairwise(clock[warm - 1 :])],
         "cpu_seconds_per_step": (clock[-1] - clock[warm - 1]) / timed,
         "peak_bytes": peak_memory(),
         "patch": config.data.patch,

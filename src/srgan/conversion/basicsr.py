@@ -51,7 +51,8 @@ def import_options(path: Path) -> Imported:
         raise InvalidConfig(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(options, dict) or "network_g" not in options:
         raise InvalidConfig(
-            f"{path}: not a BasicSR training file, which has the sections network_g, datasets and train"
+            f"{path}: not a training file of BasicSR, which has the sections network_g, datasets and train, nor of "
+            "srgan-rust or Multi-Generator SRGAN"
         )
     reading = _Reading(dict(_flat(options)))
     recipe = _general(reading)

@@ -153,7 +153,7 @@ class Wandb:
         except wandb.errors.Error as error:
             said = " ".join(str(error).split()).rstrip(".")
             raise InvalidConfig(
-                f"output.wandb: {said}. Log in with `wandb login`, or set the environment variable WANDB_MODE to offline"
+                f"output.wandb: {said}. Log in with `wandb login`, or set WANDB_MODE=offline in the environment"
             ) from error
         # Not wandb's own count of steps, which cannot go back to a checkpoint.
         self._run.define_metric("*", step_metric="step")
