@@ -37,6 +37,12 @@ Examples:
   srgan config import training.toml --output mine.toml
 """
 
+GENERATE_EXAMPLES = """\b
+Examples:
+  srgan generate-config training.toml
+  srgan generate-config training.toml -p high-quality
+"""
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
