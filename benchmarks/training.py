@@ -1,10 +1,11 @@
-"""What a training step costs: with a discriminator and without one, and of Multi-Generator SRGAN in its two sizes.
+"""What a training step costs: with a discriminator and without, in two sizes, and with batches made beside it.
 
-    python benchmarks/training.py                     both parts on one thread: some minutes on a quiet machine
+    python benchmarks/training.py                     all parts: some minutes on a quiet machine
     python benchmarks/training.py --only step --folder PHOTOGRAPHS
 
 Every row is a fresh process, which trains as `srgan train` does, on one thread, and is ended after some steps. Seconds
 are those of the processor, which other work on the machine hardly changes; what is divided are rows of one run.
+"loading" goes by the clock too.
 
 "step": the recipes `pretrain` and `adversarial` for the same generator, pictures and batch; seconds per step of the
 generator, with the discriminator's share of `updates`. The GANs of "cheap" take turns 2:1 and have no artefact term.
@@ -14,6 +15,11 @@ that whatever else the machine does falls on all of them; ratios are medians ove
 
 "sizes": `configs/config.yaml` against `configs/config_scaled.yaml` as they are, but for pictures and the start. Memory
 is the most that the process ever held.
+
+"loading": `fast` with the degradation second-order, batches made in the step (`hardware.loaders = 0`) and by a thread
+beside it (1), on one core, on all with one thread for the network, and on all with a thread each. The rows of a pair
+take turns, and of each the quickest counts. "own" is the processor's time of the step's thread alone: what a step would
+take if the other thread had a core to itself, which the clock shows only on a quiet machine.
 """
 
 from __future__ import annotations
@@ -22,6 +28,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -37,7 +44,7 @@ from srgan.benchmark import sample_picture, table
 from srgan.hardware import peak_memory
 from srgan.imaging import write_picture
 
-PARTS = ("step", "share", "sizes")
+PARTS = ("step", "share", "sizes", "loading")
 GENERATORS = {"fast": 12, "quality": 4}
 """Networks with the size of a batch."""
 FULL = {"loss.artefact": 1.0, "updates.generator": 1}
@@ -57,6 +64,10 @@ PER_HOUR = 1000
 """Target: steps an hour of the scaled-down GAN on two cores."""
 QUICK = {"data.batch": 1, "data.patch": 8, "network.options": {"width": 16, "blocks": 1}}
 
+WORN = {"network.name": "fast", "data.batch": 16, "recipe": "pretrain", "data.degradation.kind": "second-order"}
+TURNS = 3
+"""Of each row of the part loading."""
+
 QUICK_SIZES = {"data.batch": 1, "data.patch": 16, "network.options": {"blocks": 2}}
 
 
@@ -70,7 +81,7 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--folder", type=Path, help="training pictures; without it they are made up")
-    parser.add_argument("--steps", type=int, default=20, help="that are timed in a row of the part step")
+    parser.add_argument("--steps", type=int, default=20, help="that are timed in a row of the parts step and loading")
     parser.add_argument("--size-steps", type=int, default=2, help="that are timed in a row of the part sizes")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -79,7 +90,7 @@ def main() -> None:
         return
     if given.quick:
         given.steps = given.size_steps = 2
-    header = print_header("one thread; each row one fresh process, run once, the first steps not counted")
+    header = print_header("one thread but for loading; each row fresh processes, the first steps not counted")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="srgan-training-") as name:
         folder = given.folder or _pictures(Path(name) / "pictures")
@@ -92,6 +103,9 @@ def main() -> None:
             print()
         if given.only in (None, "sizes"):
             rows += _sizes(folder, given.size_steps, quick)
+            print()
+        if given.only in (None, "loading"):
+            rows += _loading(folder, given.steps, quick)
             print()
     print(f"Pictures: {'made up' if given.folder is None else given.folder.name}.")
     write_json(given.json, header | {"rows": rows})
@@ -185,10 +199,47 @@ def _size_cells(row: dict[str, Any]) -> list[str]:
     return [row["file"], pixels, str(row["batch"]), *figures]
 
 
+def _loading(folder: Path, steps: int, quick: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    places = {(count, threads) for count in (1, cores) for threads in (1, cores) if threads <= count}
+    for count, threads in [(cores, 1)] if quick else sorted(places):
+        if count < cores and not hasattr(os, "sched_setaffinity"):
+            continue
+        found: dict[int, list[dict[str, Any]]] = {0: [], 1: []}
+        for turn in range(1 if quick else TURNS):
+            for loaders in found:
+                say(f"loading: {count} cores, {threads} threads, {loaders} loaders, turn {turn + 1}")
+                case = {**WORN, "hardware.threads": threads, "hardware.loaders": loaders, **quick}
+                found[loaders].append(_in_fresh_process("", folder, steps, case, cores=count))
+        row: dict[str, Any] = {"part": "loading", "cores": count, "threads": threads}
+        for key, ratio in (("seconds_per_step", "times_faster"), ("own_seconds_per_step", "times_own")):
+            within, beside = (min(one[key] for one in measured) for measured in found.values())
+            row |= {f"{key}_within": within, f"{key}_beside": beside, ratio: within / beside}
+        rows.append(row)
+    headings = ("cores", "threads", "ms in it", "beside it", "times faster", "own ms in it", "beside it", "times less")
+    print(table(headings, map(_loading_cells, rows)))
+    return rows
+
+
+def _loading_cells(row: dict[str, Any]) -> list[str]:
+    cells = [str(row["cores"]), str(row["threads"])]
+    for key, ratio in (("seconds_per_step", "times_faster"), ("own_seconds_per_step", "times_own")):
+        cells += [f"{1000 * row[f'{key}_{where}']:.0f}" for where in ("within", "beside")] + [f"{row[ratio]:.2f}"]
+    return cells
+
+
 def _in_fresh_process(
-    file: str, folder: Path, steps: int, changes: dict[str, Any], *, shares: Sequence[float] = ()
+    file: str,
+    folder: Path,
+    steps: int,
+    changes: dict[str, Any],
+    *,
+    cores: int | None = None,
+    shares: Sequence[float] = (),
 ) -> dict[str, Any]:
-    case = json.dumps({"file": file, "folder": str(folder), "steps": steps, "changes": changes, "shares": shares})
+    given = {"file": file, "folder": str(folder), "steps": steps, "changes": changes, "cores": cores, "shares": shares}
+    case = json.dumps(given)
     command = [sys.executable, str(Path(__file__).resolve()), "--one", case]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -197,8 +248,15 @@ def _in_fresh_process(
     return measured
 
 
-def _measure(file: str, folder: str, steps: int, changes: dict[str, Any], shares: Sequence[float]) -> dict[str, Any]:
-    """In the fresh process: train for some steps and look at the clock after each. ``shares`` take turns."""
+def _measure(
+    file: str, folder: str, steps: int, changes: dict[str, Any], cores: int | None, shares: Sequence[float]
+) -> dict[str, Any]:
+    """In the fresh process: train for some steps, on so many cores, and look at the clocks after each.
+
+    ``shares`` of the perceptual loss take turns.
+    """
+    if cores is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-cores:])
     from srgan.config import load_config
     from srgan.training import TrainJob, train
     from srgan.training.config import TrainConfig
@@ -224,12 +282,12 @@ def _measure(file: str, folder: str, steps: int, changes: dict[str, Any], shares
         cycle = 1 if alone else config.updates.generator  # whole ones are timed
         turns = cycle * max(1, len(shares))
         warm, timed = max(2, cycle), -(-steps // turns) * turns
-        clock: list[float] = []
+        clock: list[tuple[float, ...]] = []
         update = WeightAverage.update
 
         def counting(self: WeightAverage, *arguments: Any) -> None:
             update(self, *arguments)
-            clock.append(time.process_time())
+            clock.append((time.process_time(), time.perf_counter(), time.thread_time()))
             if len(clock) == warm + timed:
                 raise Enough
 
@@ -244,9 +302,12 @@ def _measure(file: str, folder: str, steps: int, changes: dict[str, Any], shares
         WeightAverage.update = counting  # type: ignore[method-assign]  # called at the end of every step
         with contextlib.suppress(Enough):
             train(TrainJob(config=config, resume=False))
+    by_processor, by_clock, own = ((end - start) / timed for start, end in zip(clock[warm - 1], clock[-1], strict=True))
     return {
-        "seconds": [after - before for before, after in itertools.pairwise(clock[warm - 1 :])],
-        "cpu_seconds_per_step": (clock[-1] - clock[warm - 1]) / timed,
+        "seconds": [after[0] - before[0] for before, after in itertools.pairwise(clock[warm - 1 :])],
+        "cpu_seconds_per_step": by_processor,
+        "seconds_per_step": by_clock,
+        "own_seconds_per_step": own,
         "peak_bytes": peak_memory(),
         "patch": config.data.patch,
         "scale": config.network.scale,

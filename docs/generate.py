@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, TypeAdapter
 
@@ -127,13 +127,22 @@ def _recipes() -> Iterator[str]:
 def _keys(model: Any, known: Any = None) -> str:
     """A table of the keys of ``model``, but for those that ``known`` has."""
     rows = []
-    left_out = {key for key, _ in list_keys(known)} if known else set()
-    for key, field in list_keys(model):
+    left_out = {key for key, _ in _with_items(known)} if known else set()
+    for key, field in _with_items(model):
         if key in left_out:
             continue
         default = "**required**" if field.is_required() else _code(field.get_default(call_default_factory=True))
         rows.append((f"`{key}`", _values(field), default, field.description or ""))
     return _table(("Key", "Values", "Default", "Meaning"), rows)
+
+
+def _with_items(model: Any) -> Iterator[tuple[str, Any]]:
+    """The keys of ``model``, and behind a list of sections those of each."""
+    for key, field in list_keys(model):
+        yield key, field
+        for part in get_args(field.annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from ((f"{key}.N.{name}", item) for name, item in list_keys(part))
 
 
 def _values(field: Any) -> str:
@@ -150,7 +159,8 @@ def _kind(schema: dict[str, Any]) -> str:
         items = schema.get("prefixItems") or [schema["items"]]
         return f"{len(items)} of: {_kind(items[0])}" if "prefixItems" in schema else f"list of {_kind(items[0])}"
     name = {"integer": "whole number", "boolean": "true or false", "string": "text", "object": "table"}
-    text = "path" if schema.get("format") == "path" else name.get(schema["type"], schema["type"])
+    kind = schema.get("type", "object")  # a reference is to a section
+    text = "path" if schema.get("format") == "path" else name.get(kind, kind)
     if "minimum" in schema and "maximum" in schema:
         return f"{text}, {schema['minimum']} to {schema['maximum']}"
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}

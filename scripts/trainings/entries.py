@@ -15,7 +15,8 @@ from srgan.atomic import write_whole
 from srgan.config import load_config
 from srgan.errors import InvalidConfig
 from srgan.settings import Section
-from srgan.training.config import ModelName, PositiveInt, TrainConfig
+from srgan.training.config import ModelName, TrainConfig
+from srgan.training.picture_settings import PositiveInt
 
 _END = re.compile(r"(?:^[ \t]*(?:#[^\n]*)?\n)*\Z", re.MULTILINE)
 """Empty lines and comments at the end of a table, which are about the next one."""
@@ -103,7 +104,12 @@ class QueueFile:
                         "low_folders": tuple(map(self.locate, data.low_folders)),
                     }
                 ),
-                "validation": judged.model_copy(update={"folder": judged.folder and self.locate(judged.folder)}),
+                "validation": judged.model_copy(
+                    update={
+                        "folder": judged.folder and self.locate(judged.folder),
+                        "low_folder": judged.low_folder and self.locate(judged.low_folder),
+                    }
+                ),
             }
         )
 

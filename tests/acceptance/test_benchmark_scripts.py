@@ -194,6 +194,18 @@ def test_shares_of_the_perceptual_loss_are_held_against_the_whole(run: Any) -> N
 
 
 @pytest.mark.slow
+def test_batches_made_beside_the_step_are_held_against_those_made_in_it(run: Any) -> None:
+    text, document = run("training.py")
+    (row,) = (row for row in document["rows"] if row["part"] == "loading")
+
+    assert row["threads"] == 1
+    for key, ratio in (("seconds_per_step", "times_faster"), ("own_seconds_per_step", "times_own")):
+        assert row[ratio] == pytest.approx(row[f"{key}_within"] / row[f"{key}_beside"])
+        assert f" {1000 * row[f'{key}_within']:.0f} | " in " ".join(text.split())
+    assert row["own_seconds_per_step_within"] <= row["seconds_per_step_within"] * 1.05
+
+
+@pytest.mark.slow
 def test_the_scaled_down_gan_is_held_against_full_scale(run: Any) -> None:
     text, document = run("training.py")
     full, scaled = (row for row in document["rows"] if row["part"] == "sizes")

@@ -1,7 +1,7 @@
 """Scoring models against reference pictures, alone or side by side."""
 
 from srgan.evaluation.comparison import BICUBIC, ORIGINAL, Comparison, Line, check_order
-from srgan.evaluation.inputs import DEGRADATIONS, Degraded, Inputs, LowFolder, Results, Shrunk
+from srgan.evaluation.inputs import Degraded, Inputs, LowFolder, Results, Shrunk
 from srgan.evaluation.recording import record_quality
 from srgan.evaluation.report import (
     PERFECT_PSNR,
@@ -17,7 +17,6 @@ from srgan.evaluation.webpage import comparison_page, most_different
 
 __all__ = [
     "BICUBIC",
-    "DEGRADATIONS",
     "ORIGINAL",
     "PERFECT_PSNR",
     "PROTOCOL",

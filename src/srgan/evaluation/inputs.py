@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import InvalidConfig, InvalidDataset, InvalidImage
-from srgan.imaging import PICTURE_SUFFIXES, Limits, from_uint8, read_picture, resize, to_uint8
+from srgan.imaging import (
+    DEGRADATIONS,
+    PICTURE_SUFFIXES,
+    Degradation,
+    Limits,
+    degraded,
+    from_uint8,
+    read_picture,
+    to_uint8,
+)
 
 Bytes = NDArray[np.uint8]
 Pixels = NDArray[np.float32]
@@ -49,39 +54,7 @@ class Shrunk:
 
     def small(self, path: Path, reference: Bytes, scale: int, limits: Limits) -> Pixels:
         """See `Inputs.small`."""
-        return from_uint8(_whole(_bicubic(reference.astype(np.float64), scale)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Degradation:
-    """What befalls a picture before it is enlarged, in this order; each strength is drawn evenly between two ends."""
-
-    blur: tuple[float, float] | None = None
-    """Sigma of a Gaussian before shrinking, in pixels of the small picture."""
-    noise: tuple[float, float] | None = None
-    """Sigma of Gaussian noise on the small picture, in levels of 255, for each channel by itself."""
-    quality: tuple[int, int] | None = None
-    """JPEG quality of the small picture, 4:2:0, by Pillow."""
-
-    @property
-    def says(self) -> str:
-        """In words."""
-        parts = [
-            f"blurred (Gaussian, sigma {self.blur[0]:g} to {self.blur[1]:g} px of the input)" if self.blur else "",
-            "made small by MATLAB bicubic",
-            f"noise (Gaussian, sigma {self.noise[0]:g} to {self.noise[1]:g} of 255)" if self.noise else "",
-            "8 bit",
-            f"JPEG quality {self.quality[0]} to {self.quality[1]}" if self.quality else "",
-        ]
-        return ", ".join(part for part in parts if part)
-
-
-DEGRADATIONS = {
-    "blur": Degradation(blur=(0.4, 1.0)),
-    "noise": Degradation(noise=(5, 20)),
-    "jpeg": Degradation(quality=(40, 70)),
-    "mixed": Degradation(blur=(0.2, 0.6), noise=(2, 12), quality=(40, 70)),
-}
+        return from_uint8(degraded(reference, scale, Degradation(), name=path.stem))
 
 
 class Degraded:
@@ -101,19 +74,7 @@ class Degraded:
 
     def small(self, path: Path, reference: Bytes, scale: int, limits: Limits) -> Pixels:
         """See `Inputs.small`."""
-        drawn = int.from_bytes(hashlib.sha256(path.stem.encode(errors="surrogateescape")).digest()[:8], "big")
-        chance = np.random.default_rng([self._seed, drawn])
-        # All strengths are drawn whether they are used or not, so that `mixed` and its parts differ in nothing else.
-        blur, noise, quality = chance.random(3)
-        wanted = self._degradation
-        values = reference.astype(np.float64)
-        if wanted.blur:
-            values = _blurred(values, scale * _between(wanted.blur, blur))
-        values = _bicubic(values, scale)
-        if wanted.noise:
-            values = values + chance.normal(0, _between(wanted.noise, noise), values.shape)
-        small = _whole(values)
-        return from_uint8(_as_jpeg(small, round(_between(wanted.quality, quality))) if wanted.quality else small)
+        return from_uint8(degraded(reference, scale, self._degradation, name=path.stem, seed=self._seed))
 
 
 class LowFolder:
@@ -190,37 +151,3 @@ def pictures_in(folder: Path) -> list[Path]:
     if not paths:
         raise InvalidDataset(f"{folder}: there are no pictures in this folder")
     return paths
-
-
-def _between(ends: tuple[float, float], part: float) -> float:
-    return ends[0] + (ends[1] - ends[0]) * part
-
-
-def _bicubic(values: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
-    """Made small in 0..255 and float64, in which ties before rounding are exact."""
-    return resize(values, values.shape[0] // scale, values.shape[1] // scale)
-
-
-def _whole(values: NDArray[np.float64]) -> Bytes:
-    return np.floor(np.clip(values, 0, 255) + 0.5).astype(np.uint8)
-
-
-def _blurred(values: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """Under a Gaussian, cut off at three sigma; the border mirrored with its own values repeated."""
-    radius = math.ceil(3 * sigma)
-    weights = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * sigma**2))
-    for axis in (0, 1):
-        lines = np.moveaxis(values, axis, 0)
-        padded = np.pad(lines, ((radius, radius), (0, 0), (0, 0)), mode="symmetric")
-        blurred = sum(weight * padded[k : k + len(lines)] for k, weight in enumerate(weights / weights.sum()))
-        values = np.moveaxis(np.asarray(blurred), 0, axis)
-    return values
-
-
-def _as_jpeg(pixels: Bytes, quality: int) -> Bytes:
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(stream, "JPEG", quality=quality)
-    with Image.open(stream) as picture:
-        return np.asarray(picture).reshape(pixels.shape)

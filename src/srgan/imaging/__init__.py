@@ -2,6 +2,7 @@
 
 from srgan.imaging.animation.encoding import animated_format_of
 from srgan.imaging.animation.reading import Animation, Frame
+from srgan.imaging.degrading import DEGRADATIONS, Degradation, degraded
 from srgan.imaging.encoding import Page
 from srgan.imaging.formats import PICTURE_SUFFIXES, READABLE, WRITABLE, check_format, estimate_bytes, format_of
 from srgan.imaging.inputs import Limits
@@ -28,10 +29,12 @@ from srgan.imaging.writing import (
 )
 
 __all__ = [
+    "DEGRADATIONS",
     "PICTURE_SUFFIXES",
     "READABLE",
     "WRITABLE",
     "Animation",
+    "Degradation",
     "Frame",
     "Header",
     "Input",
@@ -44,6 +47,7 @@ __all__ = [
     "blank",
     "check_format",
     "count_frames",
+    "degraded",
     "encode_animation",
     "encode_picture",
     "encode_strips",

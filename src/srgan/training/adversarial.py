@@ -19,7 +19,7 @@ from srgan.models import Bundle
 from srgan.networks.discriminators import build_discriminator
 from srgan.networks.foreign import take_foreign
 from srgan.progress import Report, Stop
-from srgan.training.data import TileStore
+from srgan.training.data import TileStore, open_store
 from srgan.training.features import PerceptualLoss, check_patch
 from srgan.training.finishing import finish
 from srgan.training.gan_losses import (
@@ -65,7 +65,7 @@ def adversarial(config: AdversarialConfig, *, resume: bool | Path, report: Repor
     team = make_team(fabric)
     torch.manual_seed(config.seed)
     begun = team.tell(begun)
-    network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
+    network = make_network(config.network, config.data.patch, config.hardware, begun=begun, stages=config.data.stages())
     discriminator = make_discriminator(config.discriminator, begun=begun)
     perceptual = PerceptualLoss(config.loss) if config.loss.perceptual else None
     check_patch(discriminator, "discriminator", config)
@@ -79,10 +79,13 @@ def adversarial(config: AdversarialConfig, *, resume: bool | Path, report: Repor
     validates = config.validation.folder is not None and team.leads
     validator = None
     if validates:
-        validator = Validator(config.validation, scale=network.scale, training=config.data.folders)
-    store = TileStore(
-        config.data, scale=network.scale, seed=config.seed, device=fabric.device, share=(team.rank, team.size)
-    )
+        validator = Validator(
+            config.validation,
+            scale=network.scale,
+            training=config.data.folders,
+            degradation=config.data.degradation,
+        )
+    store = open_store(config, fabric.device, share=(team.rank, team.size))
     average = WeightAverage(network, config.optimiser.ema)
     state = State(
         {MAIN: network, RIVAL: discriminator},
@@ -155,6 +158,7 @@ def make_step(
     discriminator = Learner(fabric, rival, moves[RIVAL], guards[RIVAL], section)
     pixel_loss = PixelLoss(config.loss)
     judged: dict[str, Tensor] = {}
+    lines = torch.Generator()
 
     def improve() -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's loss on a batch, and its weighted parts."""
@@ -176,7 +180,7 @@ def make_step(
         return torch.stack(list(terms.values())).sum(), terms
 
     def tell_apart() -> tuple[Tensor, dict[str, Tensor]]:
-        return _tell_apart(sitting, store.batch(), generator.module, discriminator.module)
+        return _tell_apart(sitting, store.batch(), generator.module, discriminator.module, lines)
 
     def step() -> Stepped:
         number = state.step + 1
@@ -186,6 +190,7 @@ def make_step(
         if state.step % config.updates.generator == 0:
             for _ in range(config.updates.discriminator):
                 state.turns[RIVAL] += 1
+                lines.manual_seed(config.seed + state.turns[RIVAL])  # not the state's: batches are drawn ahead of it
                 told = discriminator.step(tell_apart)
                 judged.update({**told.terms, "loss/discriminator": told.loss})
         rival.requires_grad_(False)
@@ -219,9 +224,16 @@ def _convince(config: AdversarialConfig, state: State, output: Tensor, high: Ten
 
 
 def _tell_apart(
-    sitting: Sitting, batch: tuple[Tensor, Tensor], generate: nn.Module, discriminate: nn.Module
+    sitting: Sitting,
+    batch: tuple[Tensor, Tensor],
+    generate: nn.Module,
+    discriminate: nn.Module,
+    lines: torch.Generator,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The discriminator's loss on a batch, and what it thinks of it; the generator, as it trains, is left alone."""
+    """The discriminator's loss on a batch, and what it thinks of it; the generator, as it trains, is left alone.
+
+    ``lines`` draws for `gradient_penalty`.
+    """
     state, team = sitting.state, sitting.team
     section, bare = _config(sitting).discriminator, state.networks[RIVAL]
     low, real = batch
@@ -231,9 +243,7 @@ def _tell_apart(
     loss = discriminator_loss(section.loss, of_real, of_fake, label=section.label)
     # Penalties are slopes of slopes: in float32, outside of autocast.
     if section.loss == "wgan-gp":
-        loss = loss + section.gradient_penalty * gradient_penalty(
-            bare, real, fake, state.random, part=(team.rank, team.size)
-        )
+        loss = loss + section.gradient_penalty * gradient_penalty(bare, real, fake, lines, part=(team.rank, team.size))
     if section.r1 and state.turns[RIVAL] % section.r1_every == 0:
         loss = loss + section.r1 * section.r1_every * r1_penalty(bare, real)
     return loss, {"discriminator/real": of_real.float().mean(), "discriminator/fake": of_fake.float().mean()}

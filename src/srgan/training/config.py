@@ -22,23 +22,14 @@ from srgan.errors import InvalidConfig
 from srgan.models.info import NAME_PATTERN
 from srgan.plugins import Table
 from srgan.settings import Section
-from srgan.training.degradation.settings import DegradationSection
+from srgan.training.picture_settings import DataSection, Fraction, PositiveInt, ValidationSection
 
 if TYPE_CHECKING:
     from srgan.models import Bundle
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Average = Annotated[float, Field(ge=0, lt=1)]
-PositiveInt = Annotated[int, Field(ge=1)]
 Period = Annotated[float, Field(gt=0)]
 WeightDecay = Annotated[float, Field(ge=0, lt=1)]
-
-
-def _named(path: Any) -> Any:
-    """An empty text would be the current folder, with all that lies in it."""
-    if path == "":
-        raise ValueError("must be a path; use . for the current folder")
-    return path
 
 
 def _sound(name: Any) -> Any:
@@ -57,7 +48,6 @@ def check_decay(kind: str, decay: float | None, chosen_by: str) -> None:
 
 DECAYING = ("adamw", "adan")
 """Optimisers with a weight decay."""
-GivenPath = Annotated[Path, BeforeValidator(_named)]
 ModelName = Annotated[str, Field(pattern=NAME_PATTERN), BeforeValidator(_sound)]
 
 
@@ -77,61 +67,6 @@ class NetworkSection(Section):
         "gets a new head; fast can be widened to quality. Or a .pth file from another program (params_ema or params) "
         "with the same layers.",
     )
-
-
-class DataSection(Section):
-    """The training pictures."""
-
-    folders: tuple[GivenPath, ...] = Field(
-        min_length=1,
-        description="Folders of high-resolution pictures, searched recursively, or text files that list one picture "
-        "per line, relative to the folder of the list.",
-    )
-    low_folders: tuple[GivenPath, ...] = Field(
-        default=(),
-        description="Matching low-resolution pictures: one folder or list for each entry of folders, with the same "
-        "relative paths or the same lines. Default: made from the high-resolution pictures, see degradation.",
-    )
-    patch: int = Field(default=32, ge=8, le=512, description="Patch size in low-resolution pixels.")
-    batch: PositiveInt = Field(default=16, description="Batch size per device.")
-    tile: int = Field(
-        default=480,
-        ge=32,
-        description="Pictures are kept as tiles of this side, in high-resolution pixels; up to a quarter larger where "
-        "that saves much memory, as with pictures of 512 pixels.",
-    )
-    min_detail: float = Field(
-        default=0.0,
-        ge=0,
-        description="Patches whose mean gradient (in levels of 255) is below this are usually replaced by another "
-        "random patch.",
-    )
-    flat_share: Fraction = Field(default=0.1, description="Probability of using a patch below min_detail anyway.")
-    memory_gib: float = Field(
-        default=4.0, gt=0, description="Memory for decoded pictures, in GiB. A larger dataset is streamed."
-    )
-    refresh: PositiveInt = Field(
-        default=200, description="When streaming: replace one tile in sixteen every so many steps."
-    )
-    augment: bool = Field(default=True, description="Random flips and rotations by 90 degrees.")
-    max_pictures: int | None = Field(default=None, ge=1, description="Use only the first N pictures.")
-    degradation: DegradationSection = Field(
-        default_factory=DegradationSection, description="How the low-resolution pictures are made."
-    )
-
-    @model_validator(mode="after")
-    def _one_way_to_low_resolution(self) -> DataSection:
-        if not self.low_folders:
-            return self
-        if len(self.low_folders) != len(self.folders):
-            raise ValueError(
-                f"low_folders has {len(self.low_folders)} entries but folders has {len(self.folders)}; they must match"
-            )
-        if self.degradation.kind != "bicubic":
-            raise ValueError(
-                "low_folders and degradation.kind cannot be combined: low-resolution pictures are either given or made"
-            )
-        return self
 
 
 class LossSection(Section):
@@ -251,27 +186,6 @@ class OptimiserSection(Section):
         return self
 
 
-class ValidationSection(Section):
-    """Validation during training."""
-
-    folder: GivenPath | None = Field(
-        default=None,
-        description="Folder of high-resolution validation pictures, not used for training. Each is processed as a "
-        "whole, so use moderate sizes.",
-    )
-    every: PositiveInt = Field(default=1000, description="Steps between validations.")
-    max_pictures: PositiveInt = Field(default=20, description="Use only the first N pictures.")
-    figures: tuple[
-        Literal["lpips-unweighted", "dists-squeeze", "stlpips-alex", "fd-squeeze", "kid-squeeze", "grid"], ...
-    ] = Field(default=(), description="Metrics besides PSNR and SSIM, as in `srgan evaluate`.")
-    best: str = Field(default="psnr", description="Metric that selects the best checkpoint.")
-    patience: int | None = Field(
-        default=None,
-        ge=1,
-        description="Stop early after this many validations in a row without improvement of best.",
-    )
-
-
 class HardwareSection(Section):
     """Devices, precision and memory."""
 
@@ -287,6 +201,13 @@ class HardwareSection(Section):
         "fp16: for CUDA devices without fast bf16, with automatic loss scaling.",
     )
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 means all.")
+    loaders: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="Further threads, which make batches ahead of the step; with 0 the step makes them itself. The "
+        "batches are the same. Default: 1 with a degradation, but 0 with a single CPU thread.",
+    )
     compile: bool = Field(
         default=False, description="Compile the network with torch.compile: slower to start, faster on a GPU."
     )
@@ -415,6 +336,12 @@ class TrainConfig(Section):
                 yield "validation.patience: needs validation.folder"
             if self.output.take == "best":
                 yield "output.take: best needs validation.folder"
+            if self.validation.low_folder is not None:
+                yield "validation.low_folder: needs validation.folder"
+        if self.validation.inputs != "bicubic" and self.validation.low_folder is not None:
+            yield "validation.inputs: cannot be combined with validation.low_folder: inputs are either given or made"
+        if self.validation.inputs == "training" and self.data.degradation.kind == "bicubic":
+            yield "validation.inputs: training needs data.degradation.kind other than bicubic"
         if self.steps_before:
             if not find_recipe(self.recipe).together:
                 yield f"steps_before: the recipe {self.recipe} has no steps of its own"
@@ -422,9 +349,11 @@ class TrainConfig(Section):
                 yield "steps_before: needs network.init_from"
             if self.steps_before >= self.steps:
                 yield f"steps_before: {self.steps_before} leaves nothing to do of {self.steps} steps"
-        patch, tile, scale = self.data.patch, self.data.tile, self.network.scale
-        if patch * scale > tile:
-            yield f"data.patch {patch} times network.scale {scale} is larger than data.tile {tile}"
+        tile, scale = self.data.tile, self.network.scale
+        for number, size in enumerate(self.data.stages()):
+            if size.patch * scale > tile:
+                key = f"schedule.{number}.patch" if number < len(self.data.schedule) else "patch"
+                yield f"data.{key} {size.patch} times network.scale {scale} is larger than data.tile {tile}"
         if tile % scale:
             yield f"data.tile {tile} is not a multiple of network.scale {scale}"
 

@@ -3,6 +3,7 @@
 A dataset that is larger than the memory set aside for it is streamed: the store then holds a window of an endless,
 seeded sequence of tiles, and every so many steps the oldest sixteenth of it gives way to the next. What the store holds
 at a step depends on the pictures, the seed and the step alone, which is what makes an interrupted run continue exactly.
+Batches are made ahead by a `Loader`, and how large they are follows from the step too.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from torch.nn import functional
 
 from srgan.errors import InvalidDataset, SrganError
 from srgan.progress import Stop
-from srgan.training.config import DataSection
+from srgan.training.config import TrainConfig
 from srgan.training.degradation.second_order import SecondOrder
+from srgan.training.loading import Loader
+from srgan.training.picture_settings import DataSection
 from srgan.training.pictures import Pair, find_pairs, probe_pair, read_pair
 
 DETAIL_CELL = 8
@@ -36,6 +39,8 @@ LARGER = 1.25
 """How many times `DataSection.tile` tiles may be where that saves memory."""
 WORTHWHILE = 0.75
 """What is left of the memory then, at most."""
+MANY = 0.1
+"""Share of the pictures with hidden colours that is warned of."""
 SMALLEST_WINDOW = 16
 """Tiles that a streamed store holds at least, however little memory it was given."""
 
@@ -65,24 +70,52 @@ class _Tile:
     weight: float
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """All that is random of this process's part of a batch. Nothing else decides it but what the store holds."""
+
+    patch: int
+    place: Tensor
+    """N x 4: slot, row, column, symmetry."""
+    seeds: tuple[int, ...] = ()
+    """Of the degradation, if there is one."""
+    spared: Tensor | None = None
+    """N: which patches are not degraded; None where all are."""
+
+
 class TileStore:
     """Tiles of all pictures on one device, and random patches of them.
 
     ``scale`` is the enlargement that is trained, ``seed`` decides order and patches. `batch` draws from ``generator``,
     whose state belongs into a checkpoint. A new store has read the headers only; `fill` decodes. Single pictures that
     cannot be used are logged once and left out; `InvalidDataset` is raised when none can. ``share`` is the number of
-    this process and how many there are: all draw the same large batch, and each takes its own part of it.
+    this process and how many there are: all draw the same large batch, and each takes its own part of it. ``steps`` is
+    the length that the fractions of `DataSection.schedule` refer to; without it there is no schedule. ``loaders`` is
+    the number of threads that make batches ahead.
     """
 
     def __init__(
-        self, data: DataSection, *, scale: int, seed: int, device: torch.device, share: tuple[int, int] = (0, 1)
+        self,
+        data: DataSection,
+        *,
+        scale: int,
+        seed: int,
+        device: torch.device,
+        share: tuple[int, int] = (0, 1),
+        steps: int | None = None,
+        loaders: int = 0,
     ) -> None:
         self._rank, self._processes = share
         self._data, self._scale, self._seed, self._device = data, scale, seed, device
         self.generator = torch.Generator().manual_seed(seed)
+        self._steps, self._size = steps, data.size_at(0, steps)
+        self._sizes = sorted({stage.patch for stage in data.stages()})
+        self._loader = Loader(self.generator, self._draw, self._make, threads=loaders)
         self._degrade = SecondOrder(data.degradation, scale) if data.degradation.kind == "second-order" else None
         pairs = find_pairs(data.folders, data.low_folders, scale)[: data.max_pictures]
         self._reported: set[Path] = set()
+        self._decoded: set[Path] = set()
+        self._hiding: set[Path] = set()
         self._decoders = ThreadPoolExecutor(max_workers=max(2, torch.get_num_threads()), thread_name_prefix="decode")
         self._ahead = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode-ahead")
         found = self._scan(pairs)
@@ -91,7 +124,7 @@ class TileStore:
         self._sources = [_Source(pair, *size, _corners(size, self._tile)) for pair, size in found]
         if not self._sources:
             self.close()
-            needed = f"they must be at least {data.patch * scale} pixels in each direction"
+            needed = f"they must be at least {self._sizes[-1] * scale} pixels in each direction"
             needed += f", with a counterpart of exactly 1/{scale} of the size" if data.low_folders else ""
             raise InvalidDataset(f"{data.folders[0]}: no picture can be used; {needed}")
         self.pictures = len(self._sources)
@@ -105,8 +138,8 @@ class TileStore:
         self._hr = torch.zeros(slots, tile, tile, 3, dtype=torch.uint8, device=device)
         self._lr = torch.zeros(slots, side, side, 3, dtype=torch.uint8, device=device)
         self._extent = torch.zeros(slots, 2, dtype=torch.long)
-        cells = (side - data.patch) // DETAIL_CELL + 1
-        self._detail = torch.zeros(slots, cells, cells)
+        cells = {patch: (side - patch) // DETAIL_CELL + 1 for patch in self._sizes}
+        self._detail = {patch: torch.zeros(slots, count, count) for patch, count in cells.items()}
         self._weight = torch.zeros(slots, dtype=torch.float64)
         self._filled = torch.zeros(0, dtype=torch.long)
         self._ends = torch.zeros(0, dtype=torch.float64)
@@ -116,12 +149,26 @@ class TileStore:
 
     def fill(self, step: int = 0, stop: Stop | None = None) -> None:
         """Decode what the store holds at ``step``. Call it once, before the first batch. ``stop`` ends it early."""
+        self._size = self._data.size_at(step + 1, self._steps)
         self._round = step // self._data.refresh if self.streaming else 0
         first = self._round * self._exchange
         self._sequence = self._tiles_from(first)
         self._put(first, islice(self._asking(stop), self._capacity))
+        self._tell_of_hidden_colours()
         if self.streaming:
             self._next = self._ahead.submit(self._take)
+
+    def _tell_of_hidden_colours(self) -> None:
+        if self._hiding:
+            many = len(self._hiding) >= MANY * len(self._decoded)
+            log.log(
+                logging.WARNING if many else logging.INFO,
+                "%d of %d training pictures are transparent in parts, such as %s: the colours hidden there are "
+                "replaced by those around; to train on them in front of a background, put them on it before",
+                len(self._hiding),
+                len(self._decoded),
+                min(self._hiding),
+            )
 
     def _asking(self, stop: Stop | None) -> Iterator[_Tile | None]:
         for tile in self._sequence:
@@ -130,15 +177,26 @@ class TileStore:
             yield tile
 
     def close(self) -> None:
-        """Stop decoding ahead."""
+        """End all threads: what is being made or decoded is finished, and nothing is begun."""
+        self._loader.close()
         self._ahead.shutdown(wait=False, cancel_futures=True)
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._decoders.shutdown(cancel_futures=True)
+        self._ahead.shutdown()
+
+    @property
+    def waited(self) -> float:
+        """Seconds that steps have waited for batches which are made ahead."""
+        return self._loader.waited
 
     def advance(self, step: int) -> None:
-        """Call before each step: exchanges tiles when streaming and their time has come."""
+        """Call before each step: exchanges tiles when streaming and their time has come, and follows the schedule."""
+        if self._size != (size := self._data.size_at(step, self._steps)):
+            self._loader.discard()
+            self._size = size
         while self._next and self._round < step // self._data.refresh:
             # The sequence has one reader at a time: this waits for it before the next is set to work.
             fresh = self._next.result()
+            self._loader.discard()
             self._put(self._capacity + self._round * self._exchange, fresh)
             self._round += 1
             self._next = self._ahead.submit(self._take)
@@ -146,62 +204,70 @@ class TileStore:
     def batch(self) -> tuple[Tensor, Tensor]:
         """A random batch (LR, HR): float32 in [0, 1], N x 3 x H x W in channels-last memory.
 
-        H and W are ``data.patch`` in LR, ``scale`` times that in HR.
+        N is the batch, H and W are the patch in LR, ``scale`` times that in HR: those of the section, or of its
+        schedule. Raises what the degradation raises.
         """
-        n, patch = self._data.batch * self._processes, self._data.patch
-        mine = slice(self._rank * self._data.batch, (self._rank + 1) * self._data.batch)
-        slot, row, column = self._draw(n)
+        return self._loader.take()
+
+    def _draw(self, generator: torch.Generator) -> _Drawn:
+        """Draw a batch for all processes; what is kept is this one's part."""
+        patch, own = self._size
+        n = own * self._processes
+        mine = slice(self._rank * own, (self._rank + 1) * own)
+        slot, row, column = self._places(n, patch, generator)
         symmetry = torch.zeros(n, dtype=torch.long)
         if self._data.augment:
-            symmetry = torch.randint(8, (n,), generator=self.generator)
-        # A plain copy to a GPU would wait for everything that it still has to do.
-        queued = self._device.type == "cuda"
-        place = torch.stack([slot, row, column, symmetry], dim=1)[mine].to(self._device, non_blocking=queued)
-        hr = _gather(self._hr, place, patch, self._scale)
-        if self._degrade:
-            return self._worn(hr, place, n, mine)
-        return _gather(self._lr, place, patch, 1), hr
-
-    def _worn(self, hr: Tensor, place: Tensor, n: int, mine: slice) -> tuple[Tensor, Tensor]:
-        """Low-resolution patches of this process's ``hr``, worn out but for those that are spared, and the targets."""
-        assert self._degrade is not None
-        seeds = torch.randint(2**62, (n,), generator=self.generator)[mine]
+            symmetry = torch.randint(8, (n,), generator=generator)
+        place = torch.stack([slot, row, column, symmetry], dim=1)[mine]
+        if not self._degrade:
+            return _Drawn(patch, place)
+        seeds = tuple(torch.randint(2**62, (n,), generator=generator)[mine].tolist())
         clean = self._data.degradation.clean
-        if not clean:
+        spared = (torch.rand(n, generator=generator) < clean)[mine] if clean else None
+        return _Drawn(patch, place, seeds, spared)
+
+    def _make(self, drawn: _Drawn) -> tuple[Tensor, Tensor]:
+        """The batch that was ``drawn``: patches cut out, and degraded but for those that are spared."""
+        # A plain copy to a GPU would wait for everything that it still has to do.
+        place = drawn.place.to(self._device, non_blocking=self._device.type == "cuda")
+        hr = _gather(self._hr, place, drawn.patch, self._scale)
+        if not self._degrade:
+            return _gather(self._lr, place, drawn.patch, 1), hr
+        if drawn.spared is None:
             hr = self._degrade.original(hr)
-            return self._degrade(hr, seeds.tolist()), hr
-        spared = (torch.rand(n, generator=self.generator) < clean)[mine]
-        low = _gather(self._lr, place, self._data.patch, 1)
-        if not spared.all():
-            worn = (~spared).to(hr.device)
+            return self._degrade(hr, drawn.seeds), hr
+        low = _gather(self._lr, place, drawn.patch, 1)
+        chosen = (~drawn.spared).nonzero()[:, 0]
+        if len(chosen):
+            worn = chosen.to(hr.device)
             original = self._degrade.original(hr[worn])
-            low[worn] = self._degrade(original, seeds[~spared].tolist())
+            low[worn] = self._degrade(original, [drawn.seeds[i] for i in chosen.tolist()])
             if self._data.degradation.sharpen:
                 hr[worn] = original
         return low, hr
 
-    def _draw(self, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _places(self, n: int, patch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Slots, rows and columns of ``n`` patches, in low-resolution pixels; few flat ones where that is asked for.
 
         A picture comes up as often as its area says, into however many tiles it is cut.
         """
         tries = CANDIDATES if self._data.min_detail > 0 else 1
-        drawn = torch.rand(n, tries, dtype=torch.float64, generator=self.generator) * self._ends[-1]
+        drawn = torch.rand(n, tries, dtype=torch.float64, generator=generator) * self._ends[-1]
         slot = self._filled[torch.searchsorted(self._ends, drawn, right=True).clamp(max=len(self._filled) - 1)]
-        room = self._extent[slot] - self._data.patch + 1
-        at = (torch.rand(n, tries, 2, generator=self.generator) * room).long()
+        room = self._extent[slot] - patch + 1
+        at = (torch.rand(n, tries, 2, generator=generator) * room).long()
         row, column = at.unbind(-1)
         if tries == 1:
             return slot[:, 0], row[:, 0], column[:, 0]
-        keep = self._detail[slot, row // DETAIL_CELL, column // DETAIL_CELL] >= self._data.min_detail
-        keep |= torch.rand(n, tries, generator=self.generator) < self._data.flat_share
+        keep = self._detail[patch][slot, row // DETAIL_CELL, column // DETAIL_CELL] >= self._data.min_detail
+        keep |= torch.rand(n, tries, generator=generator) < self._data.flat_share
         keep[:, -1] = True
         first = keep.int().argmax(dim=1, keepdim=True)
         return slot.gather(1, first)[:, 0], row.gather(1, first)[:, 0], column.gather(1, first)[:, 0]
 
     def _scan(self, pairs: Sequence[Pair]) -> list[tuple[Pair, tuple[int, int]]]:
         """The sizes of all pictures, by their headers. Those unreadable, too small or without a pair are left out."""
-        smallest = self._data.patch * self._scale
+        smallest = self._sizes[-1] * self._scale
         sources = []
         for pair, size in zip(pairs, self._decoders.map(self._probe, pairs), strict=True):
             if isinstance(size, SrganError):
@@ -239,7 +305,8 @@ class TileStore:
                 self._lr[slot].copy_(tile.lr)
                 self._extent[slot] = torch.tensor(tile.extent)
                 self._weight[slot] = tile.weight
-                self._detail[slot] = _detail_map(tile.lr, self._data.patch)
+                for patch, detail in self._detail.items():
+                    detail[slot] = _detail_map(tile.lr, patch)
         self._filled = self._extent[:, 0].nonzero()[:, 0]
         self._ends = self._weight[self._filled].cumsum(0)
         if not len(self._filled):
@@ -286,9 +353,10 @@ class TileStore:
         """All tiles of one picture but the first ``skip``. A low-resolution picture that is made is made of the whole,
         so its borders are right, and then cut at the same places."""
         try:
-            hr, lr = read_pair(source.pair, self._scale)
+            hr, lr = read_pair(source.pair, self._scale, self._hiding.add)
         except SrganError as error:
             return error
+        self._decoded.add(source.pair.high)
         # A picture that was stored on its side: the header does not say, and to training it is all the same.
         if hr.shape[:2] != (source.height, source.width):
             hr, lr = hr.transpose(0, 1), lr.transpose(0, 1)
@@ -306,6 +374,22 @@ class TileStore:
                 low = functional.pad(low, (0, 0, 0, side - low.shape[1], 0, side - low.shape[0]))
             tiles.append(_Tile(cut, low, extent, weight))
         return tiles
+
+
+def open_store(config: TrainConfig, device: torch.device, *, share: tuple[int, int] = (0, 1)) -> TileStore:
+    """The store for a training as ``config`` says, with its schedule and, as this process has threads, its loaders."""
+    loaders = config.hardware.loaders
+    if loaders is None:
+        loaders = int(config.data.degradation.kind != "bicubic" and torch.get_num_threads() > 1)
+    return TileStore(
+        config.data,
+        scale=config.network.scale,
+        seed=config.seed,
+        device=device,
+        share=share,
+        steps=config.steps,
+        loaders=loaders,
+    )
 
 
 def fitting_tile(sizes: Sequence[tuple[int, int]], tile: int, scale: int) -> int:

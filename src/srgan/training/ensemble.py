@@ -178,13 +178,14 @@ def _validator(config: EnsembleConfig) -> Validator | None:
     if section.folder is None:
         log.warning("there is no validation.folder: weights are fitted on training pictures, and nothing is scored")
         return None
+    scale, degradation = config.network.scale, config.data.degradation
     if JUDGED_BY not in section.figures:
         try:
             figures = (*section.figures, JUDGED_BY)
-            return Validator(section.model_copy(update={"figures": figures}), scale=config.network.scale)
+            return Validator(section.model_copy(update={"figures": figures}), scale=scale, degradation=degradation)
         except SrganError as error:
             log.info("without %s: %s", JUDGED_BY, error)
-    return Validator(section, scale=config.network.scale)
+    return Validator(section, scale=scale, degradation=degradation)
 
 
 def _scores(network: EnsembleNetwork, validator: Validator, device: torch.device) -> dict[str, dict[str, float]]:

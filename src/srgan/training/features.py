@@ -174,19 +174,19 @@ class PerceptualLoss(nn.Module):
 def check_patch(judge: nn.Module, setting: str, config: TrainConfig) -> None:
     """Raise `InvalidConfig` unless ``judge``, which ``setting`` names, can look at the patches of ``config``.
 
-    ``judge`` takes N x 3 x H x W; it is tried on one black patch as it is, and left as it was.
+    ``judge`` takes N x 3 x H x W; it is tried on a black patch of each size as it is, and left as it was.
     """
-    patch, scale = config.data.patch, config.network.scale
-    side = patch * scale
-    training = judge.training
+    scale, training = config.network.scale, judge.training
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            judge.eval()(torch.zeros(1, 3, side, side))
+        for patch in sorted({size.patch for size in config.data.stages()}):
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                judge.eval()(torch.zeros(1, 3, patch * scale, patch * scale))
     except (ValueError, RuntimeError) as error:  # torch has both for sizes
         reason = " ".join(str(error).split())
+        key = "data.patch" if patch == config.data.patch else "data.schedule"
         raise InvalidConfig(
-            f"data.patch: {patch} x network.scale {scale} = {side} pixels are too few, or not a suitable multiple, "
-            f"for {setting} ({reason}): increase data.patch"
+            f"{key}: {patch} x network.scale {scale} = {patch * scale} pixels are too few, or not a suitable multiple, "
+            f"for {setting} ({reason}): increase {key}"
         ) from error
     finally:
         judge.train(training)

@@ -65,8 +65,8 @@ def gradient_penalty(
 
     The gradient is that of the mean score of a picture.
 
-    ``generator`` is on the CPU and belongs to the run's random state. The batch is ``part``, (number, of how many), of
-    a larger one: all processes draw for the whole, and each takes its own. Not under autocast: call it in float32.
+    ``generator`` is on the CPU, in the same state in all processes. The batch is ``part``, (number, of how many), of a
+    larger one: all processes draw for the whole, and each takes its own. Not under autocast: call it in float32.
     """
     number, parts = part
     share = torch.rand(parts * len(real), 1, 1, 1, generator=generator).chunk(parts)[number].to(real.device)

@@ -19,6 +19,7 @@ PLACES = (
     "data.folders",
     "data.low_folders",
     "validation.folder",
+    "validation.low_folder",
     "loss.feature_weights",
     "discriminator.init_from",
 )
@@ -63,6 +64,7 @@ class TrainJob(Job):
             # nor precision, which rounds far more than devices differ and which a checkpoint's loss scales belong to.
             "config.hardware.device",
             "config.hardware.threads",
+            "config.hardware.loaders",
             "config.hardware.compile",
             "config.hardware.checkpoint_activations",
             # Where it is kept, and how much of it. output.take is not here, as it chooses among weights. For

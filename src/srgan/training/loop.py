@@ -27,7 +27,7 @@ from srgan.training.runs import Run, new_run
 from srgan.training.setup import averaged, origin, settle_norms
 from srgan.training.state import State
 from srgan.training.team import ALONE, Team
-from srgan.training.validation import Validator
+from srgan.training.validation import Validator, inputs_of
 
 MAX_BAD_STEPS = 20
 """Steps in a row whose gradient is not finite, after which training goes back to its last good checkpoint."""
@@ -142,6 +142,8 @@ def _judge_alike(config: TrainConfig, state: State) -> None:
     if section.folder is None:
         return
     judged_by = f"{section.best} of {section.max_pictures} pictures of {section.folder.resolve()}"
+    if section.low_folder is not None or section.inputs != "bicubic":
+        judged_by += f" {inputs_of(section, config.data.degradation)}"
     if state.judged_by and state.judged_by != judged_by and state.best is not None:
         log.info("the best checkpoint was that by %s; a new best is sought, by %s", state.judged_by, judged_by)
         state.best_step, state.best, state.waited = 0, None, 0
@@ -162,6 +164,8 @@ def work_through(sitting: Sitting, store: TileStore, step: Callable[[], Stepped]
     finally:
         sitting.curves.close()
         store.close()
+        if store.waited:
+            log.info("steps waited %.1f s for batches; if that is much, set hardware.loaders to more", store.waited)
 
 
 def finished(config: TrainConfig, state: State) -> bool:

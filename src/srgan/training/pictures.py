@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from srgan.errors import InvalidDataset
 from srgan.imaging import PICTURE_SUFFIXES, Header, probe_picture, read_picture, to_uint8
 from srgan.training.degradation.bicubic import bicubic_down
+from srgan.upscaler.alpha import extend_colour
 
 SUFFIXES = PICTURE_SUFFIXES - {".gif"}
 """Names of training pictures. GIF is left out: its 256 colours would teach a network to dither."""
@@ -82,13 +83,13 @@ def probe_pair(pair: Pair, scale: int) -> tuple[int, int]:
     return _cut(high, scale)
 
 
-def read_pair(pair: Pair, scale: int) -> tuple[Tensor, Tensor]:
+def read_pair(pair: Pair, scale: int, hidden: Callable[[Path], None] | None = None) -> tuple[Tensor, Tensor]:
     """The picture, H x W x 3, cut to multiples of ``scale``, and its low-resolution counterpart: uint8.
 
-    What is not there is made by bicubic reduction of the whole. Raises as `read_picture` does, and `InvalidDataset` for
-    sizes that do not belong together.
+    What is not there is made by bicubic reduction of the whole. ``hidden`` is told of the picture as by `read_rgb`.
+    Raises as that does, and `InvalidDataset` for sizes that do not belong together.
     """
-    pixels = read_rgb(pair.high)
+    pixels = read_rgb(pair.high, hidden)
     high_size = (pixels.shape[0], pixels.shape[1])
     height, width = (side // scale * scale for side in high_size)
     high = torch.from_numpy(np.ascontiguousarray(pixels[:height, :width]))
@@ -101,10 +102,26 @@ def read_pair(pair: Pair, scale: int) -> tuple[Tensor, Tensor]:
     return high, torch.from_numpy(np.ascontiguousarray(low))
 
 
-def read_rgb(path: Path) -> NDArray[np.uint8]:
-    """The picture at ``path`` as H x W x 3: gray is repeated, transparency ignored. Raises as `read_picture` does."""
-    pixels = to_uint8(read_picture(path).pixels)
-    return pixels[..., [0, 0, 0]] if pixels.shape[2] < 3 else pixels[..., :3]
+def read_rgb(path: Path, hidden: Callable[[Path], None] | None = None) -> NDArray[np.uint8]:
+    """The picture at ``path`` as H x W x 3: gray is repeated, and opacity left out.
+
+    Files have arbitrary colours where they are fully transparent, often black. These are replaced as `Upscaler` does it
+    before it enlarges, by those of the visible pixels around, but all of them: patches may lie anywhere. ``hidden`` is
+    told of a picture that has such pixels. Raises as `read_picture` does, and `InvalidDataset` where all are.
+    """
+    picture = read_picture(path)
+    pixels = picture.pixels
+    if picture.has_alpha:
+        clear = pixels[..., -1] == 0
+        if clear.all():
+            raise InvalidDataset(f"{path}: nothing of it is visible: all its pixels are transparent")
+        if clear.any():
+            pixels = extend_colour(pixels, max(clear.shape))
+            if hidden is not None:
+                hidden(path)
+        pixels = pixels[..., :-1]
+    levels = to_uint8(pixels)
+    return levels[..., [0, 0, 0]] if levels.shape[2] == 1 else levels
 
 
 def _below(folder: Path) -> list[Path]:

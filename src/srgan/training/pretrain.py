@@ -13,7 +13,7 @@ from torch import Tensor
 from srgan.models import Bundle
 from srgan.progress import Report, Stop
 from srgan.training.config import TrainConfig
-from srgan.training.data import TileStore
+from srgan.training.data import TileStore, open_store
 from srgan.training.finishing import finish
 from srgan.training.learner import Learner, Stepped
 from srgan.training.loop import Sitting, open_sitting, work_through
@@ -42,15 +42,18 @@ def pretrain(config: TrainConfig, *, resume: bool | Path, report: Report, stop: 
     team = make_team(fabric)
     torch.manual_seed(config.seed)
     begun = team.tell(begun)
-    network = make_network(config.network, config.data.patch, config.hardware, begun=begun)
+    network = make_network(config.network, config.data.patch, config.hardware, begun=begun, stages=config.data.stages())
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     validates = config.validation.folder is not None and team.leads
     validator = None
     if validates:
-        validator = Validator(config.validation, scale=network.scale, training=config.data.folders)
-    store = TileStore(
-        config.data, scale=network.scale, seed=config.seed, device=fabric.device, share=(team.rank, team.size)
-    )
+        validator = Validator(
+            config.validation,
+            scale=network.scale,
+            training=config.data.folders,
+            degradation=config.data.degradation,
+        )
+    store = open_store(config, fabric.device, share=(team.rank, team.size))
     average = WeightAverage(network, config.optimiser.ema)
     optimisers = {MAIN: make_optimisers(network, config.optimiser)}
     arithmetic = fabric.strategy.precision.precision

@@ -17,8 +17,9 @@ from torch.nn import functional
 from srgan.atomic import check_target
 from srgan.errors import CannotWrite, InvalidDataset, SrganError
 from srgan.imaging import Picture, format_of, from_uint8, write_picture
-from srgan.training.config import DataSection, TrainConfig
+from srgan.training.config import TrainConfig
 from srgan.training.degradation.second_order import SecondOrder
+from srgan.training.picture_settings import DataSection
 from srgan.training.pictures import Pair, find_pairs, read_pair
 
 ROWS = 6

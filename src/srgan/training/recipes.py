@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from srgan.settings import Section
-from srgan.training.config import CHOICE, Average, GivenPath, PositiveInt, Recipe, TrainConfig, WeightDecay, check_decay
+from srgan.training.config import CHOICE, Average, Recipe, TrainConfig, WeightDecay, check_decay
+from srgan.training.picture_settings import GivenPath, PositiveInt
 
 
 class DiscriminatorSection(Section):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from srgan.networks.residual import ResidualNetwork
 from srgan.training.arithmetic import choose_precision
 from srgan.training.config import HardwareSection, NetworkSection
 from srgan.training.launch import check_launch
+from srgan.training.picture_settings import Size
 from srgan.training.runs import Run
 from srgan.training.state import State
 
@@ -88,21 +90,28 @@ def _precision(wanted: str, device: str) -> Precision:
 
 
 def make_network(
-    section: NetworkSection, patch: int, hardware: HardwareSection | None = None, *, begun: Run | None = None
+    section: NetworkSection,
+    patch: int,
+    hardware: HardwareSection | None = None,
+    *,
+    begun: Run | None = None,
+    stages: Sequence[Size] = (),
 ) -> Network:
     """The network to train, with fresh weights or those of `NetworkSection.init_from`, in training mode.
 
     ``hardware`` says whether it saves memory, ``begun`` is the run that it goes on with: where that has a checkpoint,
     the model it started from may be gone by now and is not asked for. Raises `InvalidConfig` when the network cannot be
-    trained on RGB patches of ``patch`` pixels, and what `start_from` raises.
+    trained on RGB patches of ``patch`` pixels, or of those of ``stages``, and what `start_from` raises.
     """
     network = _built(section)
     if network.outputs:
         raise InvalidConfig('network.name: an ensemble is trained by its own recipe: set recipe = "ensemble"')
     if network.channels != 3:
         raise InvalidConfig(f"network.options: training pictures have 3 channels, not {network.channels}")
-    if patch % network.multiple:
-        raise InvalidConfig(f"data.patch: {section.name!r} takes multiples of {network.multiple}, not {patch}")
+    for side in (patch, *(size.patch for size in stages)):
+        if side % network.multiple:
+            key = "data.patch" if side == patch else "data.schedule"
+            raise InvalidConfig(f"{key}: {section.name!r} takes multiples of {network.multiple}, not {side}")
     if section.init_from and not (begun and begun.checkpoints()):
         start_from(network, section.init_from)
     if hardware and hardware.checkpoint_activations:

@@ -62,7 +62,7 @@ class State:
     averages: dict[str, WeightAverage]
     optimisers: dict[str, list[torch.optim.Optimizer]]
     random: torch.Generator
-    """Random numbers of data and losses."""
+    """Random numbers of the data."""
     step: int = 0
     """Optimiser steps of the main network."""
     turns: dict[str, int] = field(default_factory=dict)

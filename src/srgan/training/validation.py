@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +16,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from srgan.errors import InvalidDataset, SrganError
-from srgan.imaging import from_uint8, resize, to_uint8
+from srgan.imaging import DEGRADATIONS, degraded, from_uint8, resize, to_uint8
 from srgan.metrics import psnr, ssim
 from srgan.metrics.distribution import frechet_distance, kernel_distance
 from srgan.metrics.judges import FIGURES, least_side, open_collector, open_judge
 from srgan.metrics.lattice import grid
 from srgan.networks.network import Network
-from srgan.training.config import ValidationSection
-from srgan.training.degradation.bicubic import bicubic_down
-from srgan.training.pictures import find_pictures, read_rgb
+from srgan.training.degradation.second_order import SecondOrder
+from srgan.training.degradation.settings import DegradationSection
+from srgan.training.picture_settings import ValidationSection
+from srgan.training.pictures import find_pairs, find_pictures, probe_pair, read_pair
 from srgan.training.samples import sample_sheet
 
 SMALLEST_INSIDE = 11
@@ -37,12 +40,21 @@ class Validator:
     """Pictures of ``section.folder`` with their low-resolution versions, ready to score a network.
 
     The network runs on whole pictures, so they should be of moderate size. Pictures that cannot be used are logged and
-    left out; raises `InvalidDataset` when none can. Pictures that ``training`` names too are warned of.
+    left out; raises `InvalidDataset` when none can. Pictures that ``training`` names too are warned of. ``degradation``
+    is that of the training, for `ValidationSection.inputs`. Made inputs depend on the pictures' names alone.
     """
 
-    def __init__(self, section: ValidationSection, *, scale: int, training: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        section: ValidationSection,
+        *,
+        scale: int,
+        training: Sequence[Path] = (),
+        degradation: DegradationSection | None = None,
+    ) -> None:
         folder = section.folder
         assert folder is not None
+        worsen = _worsening(section, degradation, scale)
         self._scale = scale
         self._judges = {name: open_judge(name) for name in section.figures if FIGURES[name].kind == "picture"}
         if "grid" in section.figures:
@@ -52,23 +64,22 @@ class Validator:
         self._pairs: list[tuple[Tensor, NDArray[np.float32]]] = []
         smallest = max([2 * scale + SMALLEST_INSIDE, *(least_side(name, scale) for name in section.figures)])
         try:
-            paths = find_pictures([folder])
+            pairs = find_pairs([folder], [section.low_folder] if section.low_folder else [], scale)
         except InvalidDataset as error:
-            raise InvalidDataset(f"validation.folder: {error}") from error
+            raise InvalidDataset(f"validation.folder{' and low_folder' * bool(section.low_folder)}: {error}") from error
         used = []
-        for path in paths:
+        for pair in pairs:
             try:
-                pixels = read_rgb(path)
+                if pair.low is not None:
+                    probe_pair(pair, scale)
+                high, low = read_pair(pair, scale)
+                if min(high.shape[:2]) < smallest:
+                    raise InvalidDataset(f"{pair.high}: smaller than {smallest} pixels")
             except SrganError as error:
                 log.warning("left out of validation: %s", error)
                 continue
-            height, width = (side // scale * scale for side in pixels.shape[:2])
-            if min(height, width) < smallest:
-                log.warning("left out of validation: %s: smaller than %d pixels", path, smallest)
-                continue
-            pixels = np.ascontiguousarray(pixels[:height, :width])
-            self._pairs.append((bicubic_down(torch.from_numpy(pixels), scale), from_uint8(pixels)))
-            used.append(path)
+            self._pairs.append((worsen(high, pair.high.stem) if worsen else low, from_uint8(high.numpy())))
+            used.append(pair.high)
             if len(self._pairs) == section.max_pictures:
                 break
         if not self._pairs:
@@ -82,6 +93,13 @@ class Validator:
         self._patches = self._features(target for _, target in self._pairs)
         if self._over_all and len(self._patches) < 2:
             raise InvalidDataset(f"{folder}: too small for {', '.join(self._over_all)}, which compare many patches")
+
+        log.info(
+            "validation: the mean %s of %d pictures, %s, says which checkpoint is the best",
+            section.best,
+            len(used),
+            inputs_of(section, degradation),
+        )
 
     def pairs(self, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
         """The pictures one by one: low- and high-resolution, 1 x 3 x H x W and 1 x 3 x sH x sW in [0, 1]."""
@@ -136,3 +154,35 @@ class Validator:
         if self._collect is None:
             return np.zeros((0, 0), np.float32)
         return np.concatenate([self._collect(picture) for picture in pictures])
+
+
+def inputs_of(section: ValidationSection, degradation: DegradationSection | None) -> str:
+    """What the network is given in a validation, in words that differ where the inputs do."""
+    if section.low_folder is not None:
+        return f"with the inputs of {section.low_folder.resolve()}"
+    if section.inputs == "bicubic":
+        return "with bicubic inputs"
+    if section.inputs == "training" and degradation is not None:
+        strengths = degradation.model_dump_json(exclude={"clean", "sharpen"})
+        return f"with inputs degraded as for training ({hashlib.sha256(strengths.encode()).hexdigest()[:8]})"
+    return f"with degraded inputs ({section.inputs})"
+
+
+def _worsening(
+    section: ValidationSection, degradation: DegradationSection | None, scale: int
+) -> Callable[[Tensor, str], Tensor] | None:
+    """Makes the input of a picture, uint8 H x W x 3, by its name; None where inputs are given or plain."""
+    if section.low_folder is not None or section.inputs == "bicubic":
+        return None
+    if section.inputs != "training":
+        named = DEGRADATIONS[section.inputs]
+        return lambda high, name: torch.from_numpy(degraded(high.numpy(), scale, named, name=name).copy())
+    assert degradation is not None
+    degrade = SecondOrder(degradation, scale)
+
+    def worsen(high: Tensor, name: str) -> Tensor:
+        seed = zlib.crc32(name.encode(errors="surrogateescape"))
+        low = degrade(high.permute(2, 0, 1)[None].float() / 255, [seed])[0]
+        return (low.permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous()
+
+    return worsen

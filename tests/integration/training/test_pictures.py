@@ -14,8 +14,8 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from srgan.errors import InvalidDataset  # noqa: E402 (torch first: without it nothing here can run)
-from srgan.training.config import DataSection  # noqa: E402
 from srgan.training.data import TileStore  # noqa: E402
+from srgan.training.picture_settings import DataSection  # noqa: E402
 from srgan.training.pictures import Pair, find_pairs, find_pictures, probe_pair, read_pair, read_rgb  # noqa: E402
 
 Store = Callable[..., TileStore]

@@ -14,8 +14,9 @@ torch = pytest.importorskip("torch", reason="training needs torch")
 from srgan.imaging import from_uint8, resize, to_uint8  # noqa: E402 (torch first: without it nothing here can run)
 from srgan.networks import build  # noqa: E402
 from srgan.training import train  # noqa: E402
-from srgan.training.config import TrainConfig, ValidationSection  # noqa: E402
+from srgan.training.config import TrainConfig  # noqa: E402
 from srgan.training.degradation.bicubic import bicubic_down  # noqa: E402
+from srgan.training.picture_settings import ValidationSection  # noqa: E402
 from srgan.training.samples import GAP, SIDE, sample_sheet  # noqa: E402
 from srgan.training.validation import Validator  # noqa: E402
 

@@ -14,9 +14,9 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from srgan.errors import InvalidDataset  # noqa: E402 (torch first: without it nothing here can run)
-from srgan.training.config import DataSection  # noqa: E402
 from srgan.training.data import TileStore, fitting_tile  # noqa: E402
 from srgan.training.degradation.bicubic import bicubic_down  # noqa: E402
+from srgan.training.picture_settings import DataSection  # noqa: E402
 from srgan.training.pictures import find_pictures, read_rgb  # noqa: E402
 
 Store = Callable[..., TileStore]
@@ -258,7 +258,7 @@ def test_gray_alpha_16_bit_and_turned_pictures_are_read(
     assert {(s.height, s.width) for s in store._sources} == {(40, 48), (40, 80)}
     assert store.batch()[0].shape == (32, 3, 8, 8)
     assert len(store._filled) == store.tiles
-    assert caplog.text == ""
+    assert caplog.messages == [m for m in caplog.messages if "1 of 4 training pictures are transparent in parts" in m]
 
 
 def test_bad_pictures_are_named_once_and_left_out(
@@ -362,7 +362,7 @@ def streamed(open_store: Store, many: Path, step: int = 0) -> TileStore:
 def held(store: TileStore) -> tuple[torch.Tensor, ...]:
     """What the filled slots hold."""
     slots = store._filled
-    return slots, store._extent[slots], store._hr[slots], store._lr[slots], store._detail[slots]
+    return slots, store._extent[slots], store._hr[slots], store._lr[slots], store._detail[8][slots]
 
 
 def test_a_dataset_larger_than_its_memory_is_streamed(open_store: Store, many: Path) -> None:

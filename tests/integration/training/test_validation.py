@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +14,16 @@ from PIL import Image
 torch = pytest.importorskip("torch", reason="training needs torch")
 
 from srgan.errors import InvalidDataset  # noqa: E402 (torch first: without it nothing here can run)
-from srgan.imaging import from_uint8, resize, to_uint8  # noqa: E402
+from srgan.imaging import DEGRADATIONS, from_uint8, resize, to_uint8  # noqa: E402
 from srgan.metrics import psnr, ssim  # noqa: E402
 from srgan.metrics.distribution import frechet_distance, kernel_distance  # noqa: E402
 from srgan.metrics.judges import open_collector, open_judge  # noqa: E402
 from srgan.metrics.lattice import grid  # noqa: E402
 from srgan.networks import build  # noqa: E402
-from srgan.training.config import ValidationSection  # noqa: E402
+from srgan.training import TrainJob, train  # noqa: E402
+from srgan.training.config import TrainConfig  # noqa: E402
+from srgan.training.degradation.settings import DegradationSection  # noqa: E402
+from srgan.training.picture_settings import ValidationSection  # noqa: E402
 from srgan.training.pictures import read_rgb  # noqa: E402
 from srgan.training.validation import Validator  # noqa: E402
 
@@ -162,3 +167,104 @@ def test_the_baseline_is_that_of_the_evaluation(pictures: Path, tmp_path: Path) 
     )
     wanted = outcome.result.first.baseline_psnr.value
     assert validator(pictures, 3, 9).bicubic() == pytest.approx(wanted, abs=1e-3)
+
+
+# ---------------------------------------------------------------------------------------------- pairs and worn inputs
+
+WORN = DegradationSection.model_validate({"kind": "second-order", "clean": 0.5, "sharpen": 0.5})
+
+
+def worn(folder: Path, name: str, **how: Any) -> Validator:
+    return Validator(
+        ValidationSection.model_validate({"folder": folder, "inputs": name, **how}), scale=4, degradation=WORN
+    )
+
+
+def inputs(judge: Validator) -> list[Any]:
+    return [low.numpy() for low, _ in judge._pairs]
+
+
+def evaluated(folder: Path, **how: Any) -> float:
+    from srgan.evaluation.job import EvaluateJob, run_evaluate
+
+    job = EvaluateJob.model_validate({"models": ["bicubic"], "folder": folder, "upscale": {"scale": 4}, **how})
+    value: float = run_evaluate(job).result.first.baseline_psnr.value
+    return value
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_named_inputs_are_those_of_the_evaluation(name: str, pictures: Path) -> None:
+    assert worn(pictures, name).bicubic() == pytest.approx(evaluated(pictures, degrade=name), abs=1e-3)
+
+
+def test_every_degradation_of_the_evaluation_can_be_chosen() -> None:
+    choices = ValidationSection.model_fields["inputs"].annotation.__args__  # type: ignore[union-attr]
+    assert choices == ("bicubic", "training", *DEGRADATIONS)
+
+
+def test_pairs_are_matched_by_name_and_judge_as_the_evaluation_does(
+    pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    low = tmp_path / "low"
+    evaluated(pictures, degrade="mixed", save_inputs=low)
+    ways = dict(zip(sorted(low.iterdir()), ("0.png", "1x4.png", "2_x4.webp"), strict=True))
+    for path, name in ways.items():
+        Image.open(path).save(low / f"renamed-{name}", lossless=True)
+        path.unlink()
+    for path in list(low.iterdir()):
+        path.rename(low / path.name.removeprefix("renamed-"))
+    paired = worn(pictures, "bicubic", low_folder=low)
+    assert paired.bicubic() == pytest.approx(worn(pictures, "mixed").bicubic(), abs=1e-9)
+    assert caplog.messages == []
+
+    Image.new("RGB", (36, 36)).save(low / "0.png")
+    (low / "1x4.png").unlink()
+    assert len(worn(pictures, "bicubic", low_folder=low)._pairs) == 1
+    assert "36x36 pixels are not exactly 1/4 of the 192x144" in caplog.text
+    assert "low has no counterpart of it: 1, 1x4, 1_x4 in any format" in caplog.text
+    (low / "2_x4.webp").unlink()
+    with pytest.raises(InvalidDataset, match="no picture here can be used"):
+        worn(pictures, "bicubic", low_folder=low)
+    with pytest.raises(InvalidDataset, match=r"validation\.folder and low_folder: .*nowhere"):
+        worn(pictures, "bicubic", low_folder=tmp_path / "nowhere")
+
+
+def test_inputs_worn_as_for_training_depend_on_names_and_strengths_alone(pictures: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = inputs(worn(pictures, "training"))
+    torch.manual_seed(2)
+    again = inputs(worn(pictures, "training", max_pictures=2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=False))
+    plain = inputs(worn(pictures, "bicubic"))
+    differences = [psnr(from_uint8(a), from_uint8(b)) for a, b in zip(first, plain, strict=True)]
+    assert all(10 < difference < 35 for difference in differences), "none is spared, whatever clean says"
+    renamed = tmp_path / "renamed"
+    renamed.mkdir()
+    for path in pictures.iterdir():
+        (renamed / f"other{path.name}").write_bytes(path.read_bytes())
+    assert not np.array_equal(inputs(worn(renamed, "training"))[0], first[0])
+    (target,) = (worn(pictures, "training", max_pictures=1)._pairs[0][1],)
+    assert np.array_equal(to_uint8(target), read_rgb(sorted(pictures.iterdir())[0])), "judged by the picture as it is"
+
+
+@pytest.mark.usefixtures("quick_export")
+def test_a_run_says_what_decides_and_is_judged_anew_by_other_inputs(
+    make_config: Callable[..., TrainConfig], pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The scores of a run and of one that goes on are the same; the best one is forgotten where inputs change."""
+    caplog.set_level(logging.INFO, "srgan")
+    settings = {"validation__folder": pictures, "validation__every": 4, "data__degradation": WORN.model_dump()}
+    short = make_config(**settings, steps=4, validation__inputs="training")
+    train(short)
+    said = "the mean psnr of 3 pictures, with inputs degraded as for training"
+    assert said in caplog.text
+    run = short.output.runs / "tiny" / "001"
+    for name, forgets in (("training", False), ("blur", True)):
+        caplog.clear()
+        longer = make_config(**settings, steps=8, validation__inputs=name, output__name=name)
+        train(TrainJob(config=longer, start=run))
+        assert ("a new best is sought" in caplog.text) is forgets
+    curves = [
+        (short.output.runs / name / "001" / "curve.csv").read_text().splitlines() for name in ("tiny", "training")
+    ]
+    assert curves[1][:2] == curves[0]

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from srgan.errors import InvalidConfig, InvalidDataset
-from srgan.evaluation import DEGRADATIONS, PROTOCOL, Degraded, LowFolder, Results, Shrunk, Trial, evaluate
-from srgan.imaging import Limits, Picture, from_uint8, read_picture, resize, to_uint8, write_picture
+from srgan.evaluation import PROTOCOL, Degraded, LowFolder, Results, Shrunk, Trial, evaluate
+from srgan.imaging import DEGRADATIONS, Limits, Picture, from_uint8, read_picture, resize, to_uint8, write_picture
 from srgan.metrics import psnr
 from srgan.testing import NearestSession
 

@@ -27,6 +27,7 @@ def job(changes: dict[str, Any] | None = None, **own: Any) -> TrainJob:
 APART: list[tuple[str, Any]] = [
     ("hardware.device", "cuda"),
     ("hardware.threads", 3),
+    ("hardware.loaders", 3),
     ("hardware.compile", True),
     ("hardware.checkpoint_activations", True),
     ("output.runs", "elsewhere"),
@@ -49,6 +50,7 @@ PART: list[tuple[str, Any]] = [
     ("hardware.precision", "bf16"),
     ("network.init_from", "fast"),
     ("data.batch", 3),
+    ("data.schedule", [{"until": 0.5, "batch": 2}]),
     ("data.memory_gib", 1.0),
     ("data.degradation", {"clean": 0.5}),
     ("loss.pixel", "mse"),
@@ -66,6 +68,8 @@ JUDGING: list[tuple[str, Any]] = [
     ("validation.max_pictures", 3),
     ("validation.figures", ["grid"]),
     ("validation.best", "ssim"),
+    ("validation.low_folder", "small"),
+    ("validation.inputs", "mixed"),
 ]
 
 

@@ -327,3 +327,74 @@ def test_options_of_networks_can_be_set_one_by_one() -> None:
         sets=["data.folders=[p]"],
     )
     assert by_environment.network.options == {"width": 16}
+
+
+# ------------------------------------------------------------------------------------------------------- schedule
+
+
+def scheduled(*stages: dict[str, Any], **data: Any) -> TrainConfig:
+    values = {"folders": ["p"], "patch": 48, "batch": 7, "schedule": stages, **data}
+    return TrainConfig.model_validate({"data": values})
+
+
+def test_sizes_follow_the_schedule_and_then_those_of_the_section() -> None:
+    data = scheduled({"until": 0.2, "patch": 32, "batch": 4}, {"until": 0.5, "batch": 16}).data
+    assert data.stages() == [(32, 4), (48, 16), (48, 7)]
+    assert [data.size_at(step, 10) for step in (1, 2, 3, 5, 6, 10)] == [
+        (32, 4),
+        (32, 4),
+        (48, 16),
+        (48, 16),
+        (48, 7),
+        (48, 7),
+    ]
+    assert data.size_at(1, None) == (48, 7)
+    assert scheduled().data.size_at(1, 10) == (48, 7)
+
+
+@pytest.mark.parametrize(
+    ("stages", "says"),
+    [
+        ([{"until": 0.5}, {"until": 0.5}], r"until must rise from stage to stage, not 0\.5, 0\.5"),
+        ([{"until": 0.5}, {"until": 0.2}], "until must rise"),
+        ([{"until": 1.0}], "less than 1"),
+        ([{"until": 0.0}], "greater than 0"),
+        ([{"until": 0.1, "patch": 128}], r"data\.schedule\.0\.patch 128 times network\.scale 4 is larger"),
+        ([{"until": 0.1, "patch": 4}], "greater than or equal to 8"),
+        ([{"until": 0.1, "batch": 0}], "greater than or equal to 1"),
+        ([{"patch": 32}], "Field required"),
+        ([{"until": 0.1, "rate": 1e-4}], "Extra inputs"),
+    ],
+)
+def test_senseless_schedules_are_refused(stages: list[dict[str, Any]], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        scheduled(*stages)
+
+
+def test_a_schedule_can_be_set_for_one_run_and_is_written_and_read_again(tmp_path: Path) -> None:
+    stages = "data.schedule=[{until: 0.2, patch: 32, batch: 4}, {until: 0.4, batch: 8}]"
+    made = load_config(TrainConfig, sets=["data.folders=[p]", stages])
+    assert made.data.stages() == [(32, 4), (32, 8), (32, 16)]
+    (tmp_path / "t.toml").write_text(to_toml(made))
+    assert load_config(TrainConfig, tmp_path / "t.toml") == made
+    with pytest.raises(InvalidConfig, match=r"data\.schedule\.0\.until: must be less than 1.*--set data\.schedule"):
+        load_config(TrainConfig, sets=["data.folders=[p]", "data.schedule=[{until: 2}]"])
+
+
+# ----------------------------------------------------------------------------------------------------- validation
+
+
+@pytest.mark.parametrize(
+    ("validation", "says"),
+    [
+        ({"low_folder": "low"}, r"validation\.low_folder: needs validation\.folder"),
+        ({"folder": "v", "low_folder": "low", "inputs": "mixed"}, "inputs are either given or made"),
+        ({"folder": "v", "inputs": "training"}, r"training needs data\.degradation\.kind"),
+        ({"folder": "v", "inputs": "rain"}, "'bicubic', 'training', 'blur'"),
+    ],
+)
+def test_inputs_of_the_validation_that_cannot_be_are_refused(validation: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        TrainConfig.model_validate({"data": {"folders": ["p"]}, "validation": validation})
+    worn = {"folders": ["p"], "degradation": {"kind": "second-order"}}
+    TrainConfig.model_validate({"data": worn, "validation": {"folder": "v", "inputs": "training"}})

@@ -7,6 +7,7 @@ same size go together. In all rounds pictures are mirrored at their borders.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -27,6 +28,7 @@ from srgan.training.degradation.video import CODECS, need_codecs, through_video
 SMALLEST = 4
 """Pixels that a side keeps on its way, however strong the reduction."""
 FILES = ("jpeg", "webp", "avif", "video")
+_SWITCH = threading.Lock()
 _NAMES = {"webp": "WebP", "avif": "AVIF", "mpeg2": "MPEG-2", "mpeg4": "MPEG-4", "h264": "H.264"}
 
 
@@ -384,12 +386,17 @@ _STEPS: dict[str, Callable[[_Group], None]] = {
 
 @contextmanager
 def _full_precision(device: torch.device) -> Iterator[None]:
-    """Training lets a GPU multiply matrices with fewer bits; here that would round pixels."""
-    before = torch.get_float32_matmul_precision()
-    if device.type == "cuda" and before != "highest":
-        torch.set_float32_matmul_precision("highest")
-    try:
+    """Training lets a GPU multiply matrices with fewer bits; here that would round pixels.
+
+    The switch is the process's, so threads take turns. A training step that multiplies meanwhile is exact as well.
+    """
+    if device.type != "cuda":
         yield
-    finally:
-        if torch.get_float32_matmul_precision() != before:
+        return
+    with _SWITCH:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
             torch.set_float32_matmul_precision(before)
