@@ -201,10 +201,8 @@ def _pictures(reading: _Reading) -> None:
     if folder := reading.take("datasets.val.dataroot_gt"):
         reading.put("validation.folder", folder)
         reading.put("validation.max_pictures", 100_000)  # all, as there
-        if reading.take("datasets.val.dataroot_lq"):
-            reading.differences.append(
-                "datasets.val.dataroot_lq: validation inputs are always made by bicubic downscaling"
-            )
+        if low := reading.take("datasets.val.dataroot_lq"):
+            reading.put("validation.low_folder", low)
 
 
 def _network(reading: _Reading) -> None:

@@ -358,7 +358,9 @@ def _multi_data(form: _Form) -> None:
         form.became("dataset.lr_train_dir", said="of the same names", data__low_folders=[low])
     if valid := form.text("dataset.hr_valid_dir"):
         form.became("dataset.hr_valid_dir", validation__folder=valid)
-    form.idle("small validation pictures are made from the large ones", "dataset.lr_valid_dir")
+    if valid and (low := form.text("dataset.lr_valid_dir")):
+        form.became("dataset.lr_valid_dir", said="of the same names", validation__low_folder=low)
+    form.idle("there are no large validation pictures (dataset.hr_valid_dir)", "dataset.lr_valid_dir")
     form.idle("patches are cut from memory, without workers", "dataset.num_workers")
     form.idle("patches are always drawn at random", "dataset.shuffle")
 

@@ -250,7 +250,8 @@ def test_a_file_of_multi_generator_srgan_is_taken_over(imported: Callable[..., O
     assert (read.discriminator.name, read.discriminator.options) == ("srgan", {"dense": 512})
     assert (read.discriminator.learning_rate, read.optimiser.learning_rate) == (1e-4, 9e-5)
     assert (read.loss.features, read.loss.feature_layers) == ("vgg19", {"conv3_3": 1.0})
-    assert (read.validation.folder, read.output.samples) == (Path("judge"), 0)
+    assert (read.validation.folder, read.validation.low_folder) == (Path("judge"), Path("judge-low"))
+    assert read.output.samples == 0
     # 75 epochs of ten pictures in batches of four, five steps of the generator for each batch.
     assert read.steps == 75 * 3 * 5
 
