@@ -10,6 +10,9 @@ are those of the processor, which other work on the machine hardly changes; what
 "step": the recipes `pretrain` and `adversarial` for the same generator, pictures and batch; seconds per step of the
 generator, with the discriminator's share of `updates`. The GANs of "cheap" take turns 2:1 and have no artefact term.
 
+"share": what `loss.perceptual_share` saves of a step of "patch 16, cheap". The shares take turns within one run, so
+that whatever else the machine does falls on all of them; ratios are medians over the rounds.
+
 "sizes": `configs/config.yaml` against `configs/config_scaled.yaml` as they are, but for pictures and the start. Memory
 is the most that the process ever held.
 
@@ -23,12 +26,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +44,7 @@ from srgan.benchmark import sample_picture, table
 from srgan.hardware import peak_memory
 from srgan.imaging import write_picture
 
-PARTS = ("step", "sizes", "loading")
+PARTS = ("step", "share", "sizes", "loading")
 GENERATORS = {"fast": 12, "quality": 4}
 """Networks with the size of a batch."""
 FULL = {"loss.artefact": 1.0, "updates.generator": 1}
@@ -51,6 +57,7 @@ RIVALS: dict[str, dict[str, Any]] = {
     "unet 32": {"discriminator.name": "unet", "discriminator.options": {"width": 32}, **FULL},
     "unet 16, cheap": {"discriminator.name": "unet", "discriminator.options": {"width": 16}, **CHEAP},
 }
+SHARES = (1.0, 0.5, 0.25)
 AT_MOST = 2.5
 """Target: an adversarial step against one of pretraining."""
 PER_HOUR = 1000
@@ -90,6 +97,9 @@ def main() -> None:
         quick = QUICK if given.quick else {}
         if given.only in (None, "step"):
             rows += _steps(folder, given.steps, quick)
+            print()
+        if given.only in (None, "share"):
+            rows += _shares(folder, given.steps, quick)
             print()
         if given.only in (None, "sizes"):
             rows += _sizes(folder, given.size_steps, quick)
@@ -134,6 +144,31 @@ def _step_cells(row: dict[str, Any]) -> list[str]:
     met = {None: "-", True: "yes", False: "no"}[row["met"]]
     figures = (f"{1000 * row['cpu_seconds_per_step']:.0f}", f"{row['over_pretrain']:.2f}")
     return [row["generator"], str(row["batch"]), row["discriminator"], *figures, met]
+
+
+def _shares(folder: Path, steps: int, quick: dict[str, Any]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for generator, batch in list(GENERATORS.items())[: 1 if quick else None]:
+        say(f"share: {generator}")
+        case = {"network.name": generator, "data.batch": batch, "recipe": "adversarial", **RIVALS["patch 16, cheap"]}
+        row = _in_fresh_process("", folder, steps * len(SHARES), {**case, **quick}, shares=SHARES)
+        cycle = CHEAP["updates.generator"]
+        turns = [sum(row["seconds"][first : first + cycle]) for first in range(0, len(row["seconds"]), cycle)]
+        whole = turns[:: len(SHARES)]
+        for number, share in enumerate(SHARES):
+            own = turns[number :: len(SHARES)]
+            rows.append(
+                {"part": "share", "generator": generator, "batch": row["batch"], "share": share}
+                | {"cpu_seconds_per_step": statistics.median(own) / cycle, "rounds": len(own)}
+                | {"of_whole": statistics.median(a / b for a, b in zip(own, whole, strict=True))}
+            )
+    print(table(("generator", "batch", "share", "ms a step", "of that with 1"), map(_share_cells, rows)))
+    return rows
+
+
+def _share_cells(row: dict[str, Any]) -> list[str]:
+    figures = (f"{1000 * row['cpu_seconds_per_step']:.0f}", f"{row['of_whole']:.2f}")
+    return [row["generator"], str(row["batch"]), f"{row['share']:g}", *figures]
 
 
 def _sizes(folder: Path, steps: int, quick: dict[str, Any]) -> list[dict[str, Any]]:
@@ -195,9 +230,16 @@ def _loading_cells(row: dict[str, Any]) -> list[str]:
 
 
 def _in_fresh_process(
-    file: str, folder: Path, steps: int, changes: dict[str, Any], *, cores: int | None = None
+    file: str,
+    folder: Path,
+    steps: int,
+    changes: dict[str, Any],
+    *,
+    cores: int | None = None,
+    shares: Sequence[float] = (),
 ) -> dict[str, Any]:
-    case = json.dumps({"file": file, "folder": str(folder), "steps": steps, "changes": changes, "cores": cores})
+    given = {"file": file, "folder": str(folder), "steps": steps, "changes": changes, "cores": cores, "shares": shares}
+    case = json.dumps(given)
     command = [sys.executable, str(Path(__file__).resolve()), "--one", case]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -206,13 +248,19 @@ def _in_fresh_process(
     return measured
 
 
-def _measure(file: str, folder: str, steps: int, changes: dict[str, Any], cores: int | None) -> dict[str, Any]:
-    """In the fresh process: train for some steps, on so many cores, and look at the clocks after each."""
+def _measure(
+    file: str, folder: str, steps: int, changes: dict[str, Any], cores: int | None, shares: Sequence[float]
+) -> dict[str, Any]:
+    """In the fresh process: train for some steps, on so many cores, and look at the clocks after each.
+
+    ``shares`` of the perceptual loss take turns.
+    """
     if cores is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-cores:])
     from srgan.config import load_config
     from srgan.training import TrainJob, train
     from srgan.training.config import TrainConfig
+    from srgan.training.features import PerceptualLoss
     from srgan.training.optimisers import WeightAverage
 
     with tempfile.TemporaryDirectory(prefix="srgan-training-run-") as runs:
@@ -232,7 +280,8 @@ def _measure(file: str, folder: str, steps: int, changes: dict[str, Any], cores:
             flags={**always, **changes},
         )
         cycle = 1 if alone else config.updates.generator  # whole ones are timed
-        warm, timed = max(2, cycle), -(-steps // cycle) * cycle
+        turns = cycle * max(1, len(shares))
+        warm, timed = max(2, cycle), -(-steps // turns) * turns
         clock: list[tuple[float, ...]] = []
         update = WeightAverage.update
 
@@ -242,11 +291,20 @@ def _measure(file: str, folder: str, steps: int, changes: dict[str, Any], cores:
             if len(clock) == warm + timed:
                 raise Enough
 
+        look = PerceptualLoss.forward
+
+        def looking(self: PerceptualLoss, *arguments: Any) -> Any:
+            if shares:
+                self._share = shares[max(0, len(clock) - warm) // cycle % len(shares)]
+            return look(self, *arguments)
+
+        PerceptualLoss.forward = looking  # type: ignore[method-assign]
         WeightAverage.update = counting  # type: ignore[method-assign]  # called at the end of every step
         with contextlib.suppress(Enough):
             train(TrainJob(config=config, resume=False))
     by_processor, by_clock, own = ((end - start) / timed for start, end in zip(clock[warm - 1], clock[-1], strict=True))
     return {
+        "seconds": [after[0] - before[0] for before, after in itertools.pairwise(clock[warm - 1 :])],
         "cpu_seconds_per_step": by_processor,
         "seconds_per_step": by_clock,
         "own_seconds_per_step": own,

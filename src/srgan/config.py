@@ -61,18 +61,22 @@ def load_config(
     prefix: str = ENVIRONMENT_PREFIX,
     sets: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
+    values: Mapping[str, Any] | None = None,
 ) -> Config:
     """Merge all sources into a checked ``model_class``.
 
-    ``path`` is a TOML, YAML or JSON file. ``environment`` is `os.environ` or a part of it; variables that start with
-    ``prefix`` count (`TRAINING_ENVIRONMENT_PREFIX` for the training file). Each of ``sets`` is a text
-    ``key.path=value``. ``flags`` maps key paths to values of the right type; None means not given.
+    ``path`` is a TOML, YAML or JSON file; with ``values``, these stand for what it holds. ``environment`` is
+    `os.environ` or a part of it; variables that start with ``prefix`` count (`TRAINING_ENVIRONMENT_PREFIX` for the
+    training file). Each of ``sets`` is a text ``key.path=value``. ``flags`` maps key paths to values of the right type;
+    None means not given.
     Where values choose a form (`Section.form_of`) and a stronger source chooses another one than the file, keys of the
     file that this one lacks are left out. Raises `InvalidConfig` with one line for each mistake, whatever source it is
     in.
     """
     mistakes: list[str] = []
-    file = _from_file(path)
+    if path is not None and values is None:
+        values = read_values(Path(path))
+    file = [_Given((key,), value, Path(path).name if path else "") for key, value in (values or {}).items()]
     stronger = [
         *_from_environment(environment or {}, prefix),
         *_from_sets(sets, mistakes),
@@ -112,11 +116,8 @@ def _validated(
     return config
 
 
-def _from_file(path: str | os.PathLike[str] | None) -> list[_Given]:
-    """The values of a file, each of its top-level keys on its own; `InvalidConfig` when it cannot be read."""
-    if path is None:
-        return []
-    path = Path(path)
+def read_values(path: Path) -> dict[str, Any]:
+    """What stands in the TOML, YAML or JSON file at ``path``. Raises `InvalidConfig` when it cannot be read."""
     try:
         data = _parse(path.read_bytes().decode("utf-8-sig"), path)
     except OSError as error:
@@ -124,11 +125,11 @@ def _from_file(path: str | os.PathLike[str] | None) -> list[_Given]:
     except UnicodeDecodeError as error:
         raise InvalidConfig(f"{path}: is not UTF-8 text") from error
     if data is None:
-        return []
+        return {}
     if not isinstance(data, dict):
         raise InvalidConfig(f"{path}: must contain keys and values, not {type(data).__name__}")
     # "$schema" is how an editor finds the JSON Schema of a JSON or YAML file.
-    return [_Given((str(key),), value, path.name) for key, value in data.items() if key != "$schema"]
+    return {str(key): value for key, value in data.items() if key != "$schema"}
 
 
 def _parse(text: str, path: Path) -> Any:

@@ -184,6 +184,16 @@ def test_adversarial_steps_are_held_against_pretraining(run: Any) -> None:
 
 
 @pytest.mark.slow
+def test_shares_of_the_perceptual_loss_are_held_against_the_whole(run: Any) -> None:
+    _, document = run("training.py")
+    rows = [row for row in document["rows"] if row["part"] == "share"]
+
+    assert [(row["share"], row["rounds"]) for row in rows] == [(1.0, 1), (0.5, 1), (0.25, 1)]
+    assert rows[0]["of_whole"] == 1
+    assert rows[2]["of_whole"] == pytest.approx(rows[2]["cpu_seconds_per_step"] / rows[0]["cpu_seconds_per_step"])
+
+
+@pytest.mark.slow
 def test_batches_made_beside_the_step_are_held_against_those_made_in_it(run: Any) -> None:
     text, document = run("training.py")
     (row,) = (row for row in document["rows"] if row["part"] == "loading")

@@ -40,6 +40,7 @@ app.command("evaluate", cls=options.Command, epilog=evaluate.EXAMPLES)(evaluate.
 app.command("bench", cls=options.Command, epilog=bench.EXAMPLES)(bench.bench)
 app.command("devices", cls=options.Command, epilog=devices.EXAMPLES)(devices.devices)
 app.add_typer(config.app, name="config", help="Write configuration files and print their JSON Schema.")
+app.command("generate-config", cls=options.Command, epilog=config.GENERATE_EXAMPLES, hidden=True)(config.generate)
 app.command("train", cls=options.Command, epilog=train.EXAMPLES)(train.train)
 app.command("train-export", cls=options.Command, epilog=train.EXPORT_EXAMPLES)(train.export)
 app.command("run", cls=options.Command, epilog=any_job.EXAMPLES)(any_job.run)

@@ -1,16 +1,16 @@
-"""`srgan config`: configuration templates, their JSON Schema, and the import of BasicSR options."""
+"""`srgan config`: configuration templates, their JSON Schema, and the import of other programs' files."""
 
 from __future__ import annotations
 
 import textwrap
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from srgan.cli import options
-from srgan.cli.output import emit, emit_json, say
+from srgan.cli.output import emit, emit_json, say, table
 from srgan.errors import CannotWrite, InvalidConfig
 
 if TYPE_CHECKING:
@@ -33,8 +33,14 @@ Examples:
 
 IMPORT_EXAMPLES = """\b
 Examples:
-  srgan config import-basicsr train_MSRResNet_x4.yml
-  srgan config import-basicsr train_MSRGAN_x4.yml --output gan.toml
+  srgan config import train_MSRResNet_x4.yml
+  srgan config import training.toml --output mine.toml
+"""
+
+GENERATE_EXAMPLES = """\b
+Examples:
+  srgan generate-config training.toml
+  srgan generate-config training.toml -p high-quality
 """
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -101,7 +107,8 @@ def init(
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="Training file from a preset: fast-gan (a GAN, minutes on a CPU) or gan (a GAN for a GPU).",
+            help="Training file from a preset: basic, fast (minutes), high-quality (for a GPU), advanced (degraded "
+            "pictures, restarts), fast-gan (a GAN, minutes on a CPU), gan (a GAN for a GPU) or real-esrnet.",
             show_default=False,
         ),
     ] = None,
@@ -125,6 +132,16 @@ def init(
     emit(str(target))
 
 
+def generate(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="File to write, or - for standard output.")],
+    preset: Annotated[
+        str, typer.Option("--preset", "-p", metavar="NAME", help="See `srgan config init --preset`.")
+    ] = "basic",
+) -> None:
+    """Write a training file from a preset, as `srgan config init --kind train --preset` does."""
+    init(path, Kind.TRAIN, preset, None)
+
+
 def _text(kind: Kind, preset: str | None, recipe: str | None) -> str:
     if kind is Kind.SETTINGS:
         if preset is not None or recipe is not None:
@@ -144,37 +161,41 @@ def _text(kind: Kind, preset: str | None, recipe: str | None) -> str:
     return train_template(recipe or "pretrain")
 
 
-@app.command("import-basicsr", cls=options.Command, epilog=IMPORT_EXAMPLES)
-def import_basicsr(
-    source: Annotated[Path, typer.Argument(metavar="OPTIONS", help="BasicSR training options (YAML).")],
+@app.command("import", cls=options.Command, epilog=IMPORT_EXAMPLES)
+def import_file(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="Training file of another program.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="Training file to write; must not exist yet.")
     ] = Path("train.toml"),
 ) -> None:
-    """Convert BasicSR training options to a training file.
+    """Convert a training file of BasicSR, srgan-rust or Multi-Generator SRGAN.
 
-    Differences and options without an equivalent are listed, also in the file. Options that would change their meaning
-    are refused.
+    What became of its keys is listed, also in the file written. Keys that would change their meaning are refused.
     """
     from srgan.config import checked, to_toml
-    from srgan.conversion.basicsr import import_options
     from srgan.training.config import TrainConfig
 
-    made = import_options(source)
-    config = checked(TrainConfig, made.values, source.name)
-    told = [f"Different here: {each}." for each in made.differences]
-    if made.left_out:
-        told.append(f"No equivalent here, left out: {', '.join(made.left_out)}.")
-    head = [
-        f"Converted from {source.name} by srgan config import-basicsr.",
-        *told,
-        f"srgan train --config {output.name}",
-    ]
-    comments = "\n".join(textwrap.fill(line, 118, initial_indent="# ", subsequent_indent="#   ") for line in head)
-    _write_new(output, f"{comments}\n\n{to_toml(config)}")
+    values, told = _imported(source)
+    config = checked(TrainConfig, values, source.name)
+    head = [f"Converted from {source.name} by srgan config import.", *told, f"srgan train --config {output.name}"]
+    _write_new(output, "\n".join(f"# {line}" for line in head) + f"\n\n{to_toml(config)}")
     for line in told:
         say(line)
     emit(str(output))
+
+
+def _imported(source: Path) -> tuple[dict[str, Any], list[str]]:
+    """The training file that ``source`` becomes, and lines about what is different."""
+    from srgan.conversion.basicsr import import_options
+    from srgan.conversion.origins import HEADINGS, import_origin
+
+    if origin := import_origin(source):
+        return origin.values, table(HEADINGS, [row.cells() for row in origin.rows]).splitlines()
+    made = import_options(source)
+    told = [f"Different here: {each}." for each in made.differences]
+    if made.left_out:
+        told.append(f"No equivalent here, left out: {', '.join(made.left_out)}.")
+    return made.values, [line for text in told for line in textwrap.wrap(text, 116, subsequent_indent="  ")]
 
 
 def _write_new(target: Path, text: str) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from srgan.cli import options
 from srgan.cli.carrying import conclude
 from srgan.cli.interrupts import stopping
-from srgan.cli.output import Progress, emit, emit_json, say
+from srgan.cli.output import Progress, emit, emit_json, say, table
 from srgan.errors import InvalidConfig
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ def train(
 ) -> None:
     """Train a network and write it as a model bundle.
 
+    FILE may also be one of srgan-rust or Multi-Generator SRGAN: what becomes of each of its keys is printed.
     Ctrl-C saves a checkpoint; the same command continues from there. Needs the `train` extra:
     pip install 'srgan[train]'.
     """
@@ -97,7 +98,12 @@ def train(
     from srgan.training.config import TrainConfig
 
     settings = load_config(
-        TrainConfig, config, environment=os.environ, prefix=TRAINING_ENVIRONMENT_PREFIX, sets=sets or ()
+        TrainConfig,
+        config,
+        environment=os.environ,
+        prefix=TRAINING_ENVIRONMENT_PREFIX,
+        sets=sets or (),
+        values=_of_another_program(config) if config is not None else None,
     )
     if preview is not None:
         from srgan.training import preview_degradation
@@ -114,6 +120,19 @@ def train(
         raise InvalidConfig("--resume and --fresh contradict each other; give one of them")
     job = TrainJob(config=settings, resume=not fresh, start=start, output=output)
     conclude(job, as_json=as_json, print_job=print_job, print_command=print_command)
+
+
+def _of_another_program(path: Path) -> dict[str, Any] | None:
+    """The values of a file of another program, having told what becomes of them; None for one of srgan's own."""
+    from srgan.conversion.origins import HEADINGS, import_origin
+
+    made = import_origin(path)
+    if made is None:
+        return None
+    say(f"{path}: a training file of {made.program}, read as:")
+    for line in table(HEADINGS, [row.cells() for row in made.rows]).splitlines():
+        say(line)
+    return made.values
 
 
 def carry_out(job: TrainJob, *, as_json: bool) -> None:

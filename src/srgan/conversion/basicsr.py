@@ -23,6 +23,7 @@ DISCRIMINATORS = {"VGGStyleDiscriminator": "srgan", "UNetDiscriminatorSN": "unet
 PIXEL_LOSSES = {"L1Loss": "l1", "MSELoss": "mse", "CharbonnierLoss": "charbonnier"}
 CRITERIA = {"l1": "l1", "l2": "mse", "mse": "mse"}
 GAMES = {"vanilla": "bce", "lsgan": "lsgan", "hinge": "hinge"}
+OPTIMISERS = {"Adam": "adam", "AdamW": "adamw"}
 FLIPS = ("use_flip", "use_hflip", "use_rot")
 NO_CLIPPING = 1e6
 """Its models scale no gradient down."""
@@ -50,7 +51,8 @@ def import_options(path: Path) -> Imported:
         raise InvalidConfig(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(options, dict) or "network_g" not in options:
         raise InvalidConfig(
-            f"{path}: not a BasicSR training file, which has the sections network_g, datasets and train"
+            f"{path}: not a training file of BasicSR, which has the sections network_g, datasets and train, nor of "
+            "srgan-rust or Multi-Generator SRGAN"
         )
     reading = _Reading(dict(_flat(options)))
     recipe = _general(reading)
@@ -199,10 +201,8 @@ def _pictures(reading: _Reading) -> None:
     if folder := reading.take("datasets.val.dataroot_gt"):
         reading.put("validation.folder", folder)
         reading.put("validation.max_pictures", 100_000)  # all, as there
-        if reading.take("datasets.val.dataroot_lq"):
-            reading.differences.append(
-                "datasets.val.dataroot_lq: validation inputs are always made by bicubic downscaling"
-            )
+        if low := reading.take("datasets.val.dataroot_lq"):
+            reading.put("validation.low_folder", low)
 
 
 def _network(reading: _Reading) -> None:
@@ -236,8 +236,12 @@ def _optimiser(reading: _Reading) -> None:
     for one, section in (("train.optim_g.", "optimiser"), ("train.optim_d.", "discriminator")):
         if section == "discriminator" and reading.made["recipe"] != "adversarial":
             continue
-        reading.refuse_unless(f"{one}type", ("Adam",), "only Adam is supported")
-        reading.refuse_unless(f"{one}weight_decay", (0, 0.0), "weight decay is not supported")
+        kind = reading.choose(f"{one}type", OPTIMISERS, "no equivalent optimiser", default="Adam")
+        reading.put(f"{section}.{'kind' if section == 'optimiser' else 'optimiser'}", kind)
+        if kind == "adamw":
+            reading.put(f"{section}.weight_decay", reading.number(f"{one}weight_decay", 0.01))
+        else:
+            reading.refuse_unless(f"{one}weight_decay", (0, 0.0), "only AdamW has a weight decay here")
         reading.put(f"{section}.learning_rate", reading.number(f"{one}lr", 1e-3))
         reading.put(f"{section}.betas", reading.take(f"{one}betas", [0.9, 0.999]))
     reading.put("optimiser.clip", NO_CLIPPING)
@@ -264,16 +268,21 @@ def _schedule(reading: _Reading, total: int) -> None:
         reading.take("train.scheduler.restart_weights")
         if restarts != [0]:
             reading.refused.append("train.scheduler.restarts: restarts are not supported")
-    elif kind == "CosineAnnealingRestartLR" and reading.numbers("train.scheduler.periods") == [total]:
-        reading.take("train.scheduler.restart_weights")
+    elif kind == "CosineAnnealingRestartLR":
+        periods = reading.numbers("train.scheduler.periods")
+        weights = reading.numbers("train.scheduler.restart_weights", (1,))
         least = reading.number("train.scheduler.eta_min", 0.0)
-        reading.put("optimiser.schedule", "cosine")
         # A rate of zero is refused with what else is out of range here.
         reading.put("optimiser.final", least / (reading.made["optimiser"]["learning_rate"] or 1))
+        if (periods, weights) == ([total], [1]):
+            reading.put("optimiser.schedule", "cosine")
+        else:
+            reading.put("optimiser.schedule", "restarts")
+            reading.put("optimiser.periods", [period / total for period in periods])
+            reading.put("optimiser.restart_weights", weights)
     else:
         reading.refused.append(
-            f"train.scheduler.type: {kind!r}: there are milestones, and one half cosine over all steps "
-            "(CosineAnnealingRestartLR whose periods are one)"
+            f"train.scheduler.type: {kind!r}: there are MultiStepLR, MultiStepRestartLR and CosineAnnealingRestartLR"
         )
 
 
@@ -338,7 +347,10 @@ def _game(reading: _Reading) -> None:
         reading.take("network_d.input_size")
         reading.differences.append(f"network_d: {kind} becomes the SRGAN paper's, whose layers differ slightly")
     if weights := reading.take("path.pretrain_network_d"):
-        reading.refused.append(f"path.pretrain_network_d: {weights}: discriminators always start from random weights")
+        if name == "unet":
+            reading.put("discriminator.init_from", weights)
+        else:
+            reading.refused.append(f"path.pretrain_network_d: {weights}: has other layers than the SRGAN paper's")
 
 
 def _rest(reading: _Reading) -> None:

@@ -36,7 +36,7 @@ def train(job: TrainJob | TrainConfig, *, report: Report | None = None, stop: St
     what the recipe raises, and `MissingDependency` without the `train` extra, before the first step.
     """
     job = job if isinstance(job, TrainJob) else TrainJob(config=job)
-    _check_libraries()
+    _check_libraries(job.config)
     if job.output is not None and job.output.exists():
         raise CannotWrite(f"{job.output}: exists already; choose another place for the model")
     from srgan.training.apart import processes, train_apart
@@ -83,7 +83,7 @@ def _copied(bundle: Bundle, job: TrainJob) -> Bundle:
 
 def train_apart(job: TrainJob | TrainConfig, *, report: Report | None = None, stop: Stop | None = None) -> Bundle:
     """`train` in a process of its own, whose death is an error and no more; see `srgan.training.apart.train_apart`."""
-    _check_libraries()
+    _check_libraries(job.config if isinstance(job, TrainJob) else job)
     from srgan.training.apart import train_apart
 
     return train_apart(job, report=report, stop=stop)
@@ -130,10 +130,12 @@ def preview_degradation(config: TrainConfig, target: Path) -> None:
     draw_samples(config, target)
 
 
-def _check_libraries() -> None:
+def _check_libraries(config: TrainConfig | None = None) -> None:
     for library in LIBRARIES:
         if find_spec(library) is None:
             raise MissingDependency(library.replace("_", "-"), "train")
+    if config is not None and config.output.wandb and find_spec("wandb") is None:
+        raise MissingDependency("wandb", "wandb")
 
 
 __all__ = [

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from srgan.errors import InvalidConfig
 from srgan.models import Bundle
 from srgan.networks.discriminators import build_discriminator
+from srgan.networks.foreign import take_foreign
 from srgan.progress import Report, Stop
 from srgan.training.data import TileStore, open_store
 from srgan.training.features import PerceptualLoss, check_patch
@@ -32,9 +33,16 @@ from srgan.training.gan_losses import (
 from srgan.training.learner import Learner, Stepped
 from srgan.training.loop import Sitting, open_sitting, work_through
 from srgan.training.losses import PixelLoss
-from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
+from srgan.training.optimisers import (
+    StepGuard,
+    WeightAverage,
+    make_optimiser,
+    make_optimisers,
+    rate_factor,
+    set_rate,
+)
 from srgan.training.recipes import AdversarialConfig, DiscriminatorSection
-from srgan.training.runs import begun_run
+from srgan.training.runs import Run, begun_run
 from srgan.training.setup import make_fabric, make_network
 from srgan.training.state import MAIN, State
 from srgan.training.team import make_team
@@ -58,7 +66,7 @@ def adversarial(config: AdversarialConfig, *, resume: bool | Path, report: Repor
     torch.manual_seed(config.seed)
     begun = team.tell(begun)
     network = make_network(config.network, config.data.patch, config.hardware, begun=begun, stages=config.data.stages())
-    discriminator = make_discriminator(config.discriminator)
+    discriminator = make_discriminator(config.discriminator, begun=begun)
     perceptual = PerceptualLoss(config.loss) if config.loss.perceptual else None
     check_patch(discriminator, "discriminator", config)
     if perceptual is not None:
@@ -82,7 +90,7 @@ def adversarial(config: AdversarialConfig, *, resume: bool | Path, report: Repor
     state = State(
         {MAIN: network, RIVAL: discriminator},
         {MAIN: average},
-        {MAIN: make_optimisers(network, config.optimiser), RIVAL: [_make_optimiser(discriminator, config)]},
+        {MAIN: make_optimisers(network, config.optimiser), RIVAL: [_rivals_optimiser(discriminator, config)]},
         store.generator,
         turns={RIVAL: 0},
         arithmetic=fabric.strategy.precision.precision,
@@ -106,8 +114,12 @@ def adversarial(config: AdversarialConfig, *, resume: bool | Path, report: Repor
         return finish(sitting, store, loss_features=seen)
 
 
-def make_discriminator(section: DiscriminatorSection) -> nn.Module:
-    """The discriminator with fresh weights. Raises `InvalidConfig`, also for a combination that cannot work."""
+def make_discriminator(section: DiscriminatorSection, *, begun: Run | None = None) -> nn.Module:
+    """The discriminator with fresh weights or those of `DiscriminatorSection.init_from`.
+
+    That file is not asked for where ``begun``, the run that it goes on with, has a checkpoint. Raises `InvalidConfig`,
+    also for a combination that cannot work, and what `take_foreign` raises.
+    """
     try:
         discriminator = build_discriminator(section.name, **section.options)
     except InvalidConfig as error:
@@ -117,17 +129,14 @@ def make_discriminator(section: DiscriminatorSection) -> nn.Module:
         raise InvalidConfig(
             'discriminator: the gradient penalty excludes batch norm: set discriminator.options.norm = "none"'
         )
+    if section.init_from and not (begun and begun.checkpoints()):
+        take_foreign(discriminator, section.init_from, "discriminator.init_from")
     return discriminator
 
 
-def _make_optimiser(discriminator: nn.Module, config: AdversarialConfig) -> torch.optim.Optimizer:
+def _rivals_optimiser(discriminator: nn.Module, config: AdversarialConfig) -> torch.optim.Optimizer:
     section = config.discriminator
-    weights = list(discriminator.parameters())
-    fused = weights[0].device.type in ("cpu", "cuda")
-    optimiser = torch.optim.Adam(weights, section.learning_rate, betas=section.betas, fused=fused)
-    for group in optimiser.param_groups:
-        group["peak"] = group["lr"]
-    return optimiser
+    return make_optimiser(section.optimiser, list(discriminator.parameters()), section, config.optimiser.adan_betas)
 
 
 def _config(sitting: Sitting) -> AdversarialConfig:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from srgan.models import Bundle
 
 Average = Annotated[float, Field(ge=0, lt=1)]
+Period = Annotated[float, Field(gt=0)]
+WeightDecay = Annotated[float, Field(ge=0, lt=1)]
 
 
 def _sound(name: Any) -> Any:
@@ -38,6 +40,14 @@ def _sound(name: Any) -> Any:
     return name
 
 
+def check_decay(kind: str, decay: float | None, chosen_by: str) -> None:
+    """Raise ValueError where the optimiser ``kind``, that the key ``chosen_by`` names, would not heed ``decay``."""
+    if decay is not None and kind not in DECAYING:
+        raise ValueError(f"weight_decay: {kind} has none; set {chosen_by} to {' or '.join(DECAYING)}, or leave it out")
+
+
+DECAYING = ("adamw", "adan")
+"""Optimisers with a weight decay."""
 ModelName = Annotated[str, Field(pattern=NAME_PATTERN), BeforeValidator(_sound)]
 
 
@@ -71,6 +81,13 @@ class LossSection(Section):
         default=1.0, description="Fraction of the steps after which the pixel loss switches to MSE; 1 means never."
     )
     perceptual: float = Field(default=1.0, ge=0, description="Recipe adversarial: weight of the perceptual loss.")
+    perceptual_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Fraction of each batch that the perceptual loss looks at, at least one patch: the same loss on "
+        "average, in less time but with more noise.",
+    )
     features: Literal["squeezenet", "vgg16", "vgg19"] = Field(
         default="squeezenet",
         description="Feature network of the perceptual loss. The VGG networks need feature_weights.",
@@ -100,26 +117,45 @@ class LossSection(Section):
 class OptimiserSection(Section):
     """Optimiser and learning-rate schedule."""
 
-    kind: Literal["adam", "muon"] = Field(
+    kind: Literal["adam", "adamw", "adan", "muon"] = Field(
         default="adam",
         description="Optimiser. muon: orthogonalised momentum for the inner convolutions, Adam for the rest.",
     )
-    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate of Adam.")
+    learning_rate: float = Field(
+        default=1e-3, gt=0, le=1, description="Peak learning rate of Adam, AdamW or Adan; Adan bears a higher one."
+    )
     muon_learning_rate: float = Field(default=7e-3, gt=0, le=1, description="Peak learning rate of Muon.")
-    betas: tuple[Average, Average] = Field(default=(0.9, 0.99), description="Betas of Adam.")
+    betas: tuple[Average, Average] = Field(default=(0.9, 0.99), description="Betas of Adam and AdamW.")
+    adan_betas: tuple[Average, Average, Average] = Field(
+        default=(0.98, 0.92, 0.99),
+        description="Betas of Adan, also of the discriminator's: of the gradient, of its change, and of their square.",
+    )
+    weight_decay: WeightDecay | None = Field(
+        default=None, description="Decoupled weight decay of adamw and adan. Default: 0.01."
+    )
     warmup: int = Field(default=100, ge=0, description="Warm-up steps, over which the learning rate rises from zero.")
     flat: Fraction = Field(
         default=0.0, description="Fraction of the steps at the peak learning rate before the cosine decay."
     )
     final: Fraction = Field(default=1e-3, description="Learning rate at the last step, as a fraction of the peak.")
-    schedule: Literal["cosine", "steps"] = Field(
+    schedule: Literal["cosine", "steps", "restarts"] = Field(
         default="cosine",
-        description="Learning-rate schedule: cosine decay, or steps: multiplied by gamma at each milestone.",
+        description="Learning-rate schedule: cosine decay; steps: multiplied by gamma at each milestone; restarts: a "
+        "cosine decay in each of several periods.",
     )
     milestones: tuple[Fraction, ...] = Field(
         default=(0.5,), description="Milestones of the schedule steps, as fractions of the steps."
     )
     gamma: float = Field(default=0.1, gt=0, le=1, description="Factor of the schedule steps.")
+    periods: tuple[Period, ...] = Field(
+        default=(0.25, 0.25, 0.25, 0.25),
+        min_length=1,
+        description="Periods of the schedule restarts, as fractions of the steps; they must cover all steps.",
+    )
+    restart_weights: tuple[Fraction, ...] = Field(
+        default=(),
+        description="Peak of each period, as a fraction of the peak learning rate. Default: all 1.",
+    )
     clip: float = Field(default=1.0, gt=0, description="Gradient clipping: maximum norm.")
     ema: Average = Field(
         default=0.999, description="Decay of the exponential moving average of the weights, which becomes the model."
@@ -133,6 +169,21 @@ class OptimiserSection(Section):
     recovery_rate: float = Field(
         default=0.5, gt=0, le=1, description="Factor for all learning rates at each such return."
     )
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> OptimiserSection:
+        check_decay(self.kind, self.weight_decay, "kind")
+        if self.schedule == "restarts":
+            if sum(self.periods) < 1 - 1e-6:
+                raise ValueError(f"periods cover {sum(self.periods):g} of the steps; their sum must be at least 1")
+            if self.restart_weights and len(self.restart_weights) != len(self.periods):
+                raise ValueError(
+                    f"restart_weights has {len(self.restart_weights)} entries but periods has {len(self.periods)}; "
+                    "they must match"
+                )
+            if self.flat:
+                raise ValueError("flat is for the schedule cosine; restarts have periods instead")
+        return self
 
 
 class HardwareSection(Section):
@@ -196,6 +247,12 @@ class OutputSection(Section):
         "TensorBoard.",
     )
     tensorboard: bool = Field(default=True, description="Write TensorBoard logs.")
+    wandb: str = Field(
+        default="",
+        pattern=r"^[^/\\#?%:]*$",
+        description="Project of Weights & Biases to log curves, samples and settings to; empty for none. Needs the "
+        "extra wandb. The account is that of `wandb login`; with WANDB_MODE=offline nothing is sent.",
+    )
 
 
 RECIPES = Table(

@@ -127,12 +127,14 @@ def _layers(section: LossSection) -> Mapping[str, float]:
 class PerceptualLoss(nn.Module):
     """The distance that `LossSection` describes, between batches N x 3 x H x W in [0, 1]; a scalar.
 
-    ``name`` says through which network it looks, as it goes into the bundle's provenance.
+    With `LossSection.perceptual_share` it is that of the first patches of a batch. These are drawn by themselves, so it
+    has the mean and the gradient of the whole on average, and draws no random numbers. ``name`` says through which
+    network it looks, as it goes into the bundle's provenance.
     """
 
     def __init__(self, section: LossSection) -> None:
         super().__init__()
-        self._form = section.feature_distance
+        self._form, self._share = section.feature_distance, section.perceptual_share
         self._weights: tuple[float, ...] = ()
         if section.features == "squeezenet":
             if section.feature_weights is not None or section.feature_layers:
@@ -152,6 +154,8 @@ class PerceptualLoss(nn.Module):
         self.name = looked_through(section)
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        count = max(1, round(self._share * len(output)))
+        output, target = output[:count], target[:count]
         # Apart from the metrics, which see both in one pass, since here only the output needs a gradient.
         with torch.no_grad():
             wanted = self.network(target)

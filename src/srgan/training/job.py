@@ -21,6 +21,7 @@ PLACES = (
     "validation.folder",
     "validation.low_folder",
     "loss.feature_weights",
+    "discriminator.init_from",
     "teacher.store",
 )
 """Keys of paths: the same place may be written in several ways."""
@@ -74,6 +75,7 @@ class TrainJob(Job):
             "config.output.keep",
             "config.output.samples",
             "config.output.tensorboard",
+            "config.output.wandb",
             # Whether what comes out is fit to be called a model decides about no weight.
             "config.output.unfit",
             # What is said of the model: a run goes on under words that were put right.

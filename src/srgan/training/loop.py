@@ -18,7 +18,7 @@ from srgan.metrics.judges import FIGURES
 from srgan.networks.foreign import is_foreign
 from srgan.progress import Report, Stop, silent
 from srgan.training.config import TrainConfig
-from srgan.training.curves import Curves
+from srgan.training.curves import Curves, open_curves
 from srgan.training.data import TileStore
 from srgan.training.job import TrainStep
 from srgan.training.learner import Stepped
@@ -119,7 +119,7 @@ def open_sitting(
             guards=guards,
             team=team,
             validator=validator,
-            curves=Curves(run.folder if config.output.tensorboard and team.leads else None, state.step),
+            curves=open_curves(config, run, state.step) if team.leads else Curves(),
             report=report if team.leads else silent,
             stop=stop,
             fresh=not checkpoints,
@@ -335,11 +335,8 @@ def _validate(sitting: Sitting, loss: float) -> None:
     if sitting.validator is None:
         return
     if count := sitting.config.output.samples:
-        pixels = sitting.validator.samples(network, device, count)
-        sitting.curves.show(state.step, "bicubic, output, original", pixels)
-        sitting.run.show(state.step, pixels)
-    sitting.curves.add(state.step, {f"validation/{name}": value for name, value in figures.items()})
-    sitting.run.note({"step": state.step, "seconds": round(state.seconds, 1), "loss": loss, **figures})
+        sitting.curves.show(state.step, sitting.validator.samples(network, device, count))
+    sitting.curves.judge(state.step, figures, loss=loss, seconds=state.seconds)
     said = ", ".join(f"{name} {value:.{max(3, FIGURES[name].digits)}f}" for name, value in figures.items())
     log.info("step %d: %s", state.step, said)
     if _stale(sitting.config, state):

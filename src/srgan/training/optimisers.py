@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,8 @@ from srgan.training.config import OptimiserSection
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration; they trade exactness for speed of convergence (Jordan et al. 2024)."""
+WEIGHT_DECAY = 0.01
+"""Of optimisers that have one, where a training file says nothing."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -73,6 +77,68 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
         x = a * x + (b * square + c * square @ square) @ x
     result: Tensor = x.mT if tall else x
     return result
+
+
+class Adan(torch.optim.Optimizer):
+    """Adaptive Nesterov momentum: besides the gradient and its square, its change since the step before is averaged.
+
+    Method: Xie et al., "Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep Models", 2022, algorithm
+    1, with proximal weight decay, and averages that are corrected for their start from zero as in Adam. ``betas`` are
+    what stays of an average at each step, so one minus the paper's. It keeps four tensors for each weight, Adam two.
+    """
+
+    _step_supports_amp_scaling = True
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        betas: tuple[float, float, float] = (0.98, 0.92, 0.99),
+        weight_decay: float = 0.01,
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One update of all weights that have a gradient. ``closure`` is not supported."""
+        if closure is not None:
+            raise ValueError("Adan takes no closure")
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._move(weight, weight.grad, **{k: group[k] for k in ("lr", "betas", "weight_decay", "eps")})
+
+    def _move(
+        self,
+        weight: Tensor,
+        gradient: Tensor,
+        *,
+        lr: float,
+        betas: tuple[float, float, float],
+        weight_decay: float,
+        eps: float,
+    ) -> None:
+        old = self.state[weight]
+        if not old:
+            old |= {name: torch.zeros_like(weight) for name in ("mean", "change", "square", "previous")}
+            old["step"] = torch.zeros((), device=weight.device)
+        of_mean, of_change, of_square = betas
+        step = old["step"] + 1
+        change = (gradient - old["previous"]) * (step > 1)
+        new = {
+            "mean": old["mean"].lerp(gradient, 1 - of_mean),
+            "change": old["change"].lerp(change, 1 - of_change),
+            "square": old["square"].lerp((gradient + of_change * change).square(), 1 - of_square),
+            "previous": gradient,
+            "step": step,
+        }
+        momentum = new["mean"] / (1 - of_mean**step) + of_change * new["change"] / (1 - of_change**step)
+        spread = (new["square"] / (1 - of_square**step)).sqrt() + eps
+        moved = (weight - lr * momentum / spread) / (1 + lr * weight_decay)
+        bad: Tensor | None = getattr(self, "found_inf", None)
+        for before, after in ((weight, moved), *((old[name], new[name]) for name in new)):
+            before.copy_(after if bad is None else torch.where(bad > 0, before, after))
 
 
 class LossScale:
@@ -165,19 +231,45 @@ def make_optimisers(network: Network, section: OptimiserSection) -> list[torch.o
     """The optimisers for all weights of ``network``. Each group remembers its peak rate as ``peak``."""
     named = list(network.named_parameters())
     inner = [p for name, p in named if p.ndim > 1 and not name.startswith(network.ends)]
-    if section.kind == "adam":
+    if section.kind != "muon":
         inner = []
     taken = {id(p) for p in inner}
     rest = [p for _, p in named if id(p) not in taken]
-    optimisers: list[torch.optim.Optimizer] = [
-        torch.optim.Adam(rest, section.learning_rate, betas=section.betas, fused=rest[0].device.type in ("cpu", "cuda"))
-    ]
+    optimisers = [make_optimiser("adam" if inner else section.kind, rest, section, section.adan_betas)]
     if inner:
-        optimisers.append(Muon(inner, section.muon_learning_rate))
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["peak"] = group["lr"]
+        optimisers.append(_with_peak(Muon(inner, section.muon_learning_rate)))
     return optimisers
+
+
+class Rates(Protocol):
+    """What a section of the training file says of an optimiser, whatever its kind."""
+
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def betas(self) -> tuple[float, float]: ...
+    @property
+    def weight_decay(self) -> float | None: ...
+
+
+def make_optimiser(
+    kind: str, weights: Sequence[Tensor], section: Rates, adan_betas: tuple[float, float, float]
+) -> torch.optim.Optimizer:
+    """The optimiser ``kind`` (adam, adamw, adan) of ``weights``; its group remembers its peak rate as ``peak``."""
+    rate, betas, decay = section.learning_rate, section.betas, section.weight_decay
+    decay = WEIGHT_DECAY if decay is None else decay
+    fused = weights[0].device.type in ("cpu", "cuda")
+    if kind == "adan":
+        return _with_peak(Adan(weights, rate, adan_betas, decay))
+    if kind == "adamw":
+        return _with_peak(torch.optim.AdamW(weights, rate, betas=betas, weight_decay=decay, fused=fused))
+    return _with_peak(torch.optim.Adam(weights, rate, betas=betas, fused=fused))
+
+
+def _with_peak(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    for group in optimiser.param_groups:
+        group["peak"] = group["lr"]
+    return optimiser
 
 
 def rate_factor(section: OptimiserSection, step: int, steps: int, before: int = 0) -> float:
@@ -187,6 +279,7 @@ def rate_factor(section: OptimiserSection, step: int, steps: int, before: int = 
     behind each milestone. With ``cosine`` it falls in half a cosine from ``section.flat`` of all steps on; rise and
     fall overlap when ``flat`` is small: the descent counts from there, and begins to show when the rise is over. When
     ``before`` steps were done elsewhere, a run begins behind them, and rises to where the schedule is by then.
+    With ``restarts`` it falls in half a cosine in each of ``section.periods``, from its share of ``restart_weights``.
     """
     rise = min(1.0, (step - before) / section.warmup) if section.warmup else 1.0
     return rise if step <= section.warmup and not before else rise * _scheduled(section, step, steps)
@@ -196,9 +289,21 @@ def _scheduled(section: OptimiserSection, step: int, steps: int) -> float:
     """`rate_factor` without the rise."""
     if section.schedule == "steps":
         return section.gamma ** sum(step > milestone * steps for milestone in section.milestones)
+    if section.schedule == "restarts":
+        return _restarted(section, step, steps)
     descent = (step / steps - section.flat) / (1 - section.flat) if section.flat < 1 else 0.0
     cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, max(0.0, descent)))
     return section.final + (1 - section.final) * cosine
+
+
+def _restarted(section: OptimiserSection, step: int, steps: int) -> float:
+    """The schedule of BasicSR's CosineAnnealingRestartLR, which gives the last step of a period its lowest rate."""
+    ends = [round(share * steps) for share in itertools.accumulate(section.periods)]
+    number = min(bisect.bisect_left(ends, step), len(ends) - 1)
+    start = ends[number - 1] if number else 0
+    weight = section.restart_weights[number] if section.restart_weights else 1.0
+    cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, (step - start) / max(1, ends[number] - start)))
+    return section.final + weight * (1 - section.final) * cosine
 
 
 def set_rate(optimisers: Iterable[torch.optim.Optimizer], factor: float) -> None:

@@ -21,6 +21,56 @@ REAL_ESRGAN: dict[str, Any] = {
 """`data.degradation` as Real-ESRGAN has it: all that this leaves as it is, the defaults have in common with it."""
 
 PRESETS: dict[str, dict[str, Any]] = {
+    # configs/pretrain.toml
+    "basic": {
+        "recipe": "pretrain",
+        "steps": 20_000,
+        "network": {"name": "fast", "scale": 4},
+        "data": {"folders": ["photos"], "min_detail": 8.0},
+        "loss": {"mse_after": 0.9},
+        "optimiser": {"kind": "muon"},
+        "validation": {"folder": "judge"},
+        "output": {"name": "basic-x4"},
+    },
+    # for a first try: the smallest network, from the weights that srgan ships
+    "fast": {
+        "recipe": "pretrain",
+        "steps": 2000,
+        "network": {"name": "turbo", "scale": 4, "init_from": "turbo-x4"},
+        "data": {"folders": ["photos"], "patch": 48, "batch": 8, "min_detail": 8.0, "memory_gib": 1.0},
+        "loss": {"mse_after": 0.5},
+        "optimiser": {"kind": "muon", "learning_rate": 3e-4, "muon_learning_rate": 2e-3},
+        "validation": {"folder": "judge", "every": 500},
+        "output": {"name": "quick-x4"},
+    },
+    # for a GPU: configs/quality-x4.toml, but for what it says of its authors' pictures
+    "high-quality": {
+        "recipe": "pretrain",
+        "steps": 50_000,
+        "seed": 4,
+        "network": {"name": "quality", "scale": 4},
+        "data": {"folders": ["photos"], "patch": 64, "batch": 64, "min_detail": 8.0},
+        "loss": {"mse_after": 0.85},
+        "optimiser": {"kind": "muon", "learning_rate": 5e-4, "warmup": 500},
+        "validation": {"folder": "judge", "every": 2000},
+        "hardware": {"device": "cuda", "precision": "bf16", "compile": True},
+        "output": {"name": "high-quality-x4", "checkpoint_every": 2000},
+    },
+    # pictures that have been through the web: second-order degradation, a quarter of the patches clean
+    "advanced": {
+        "recipe": "pretrain",
+        "steps": 20_000,
+        "network": {"name": "fast", "scale": 4, "init_from": "fast-x4"},
+        "data": {
+            "folders": ["photos"],
+            "min_detail": 8.0,
+            "degradation": {"kind": "second-order", "clean": 0.25},
+        },
+        "optimiser": {"kind": "adan", "learning_rate": 1e-3, "schedule": "restarts", "periods": (0.25, 0.25, 0.5)}
+        | {"restart_weights": (1.0, 0.5, 0.5)},
+        "validation": {"folder": "judge", "figures": ["lpips-unweighted"]},
+        "output": {"name": "advanced-x4"},
+    },
     # configs/my-photos.toml, which gives the reasons
     "fast-gan": {
         "recipe": "adversarial",

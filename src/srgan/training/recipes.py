@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from srgan.settings import Section
-from srgan.training.config import CHOICE, Average, Recipe, TrainConfig
+from srgan.training.config import CHOICE, Average, Recipe, TrainConfig, WeightDecay, check_decay
 from srgan.training.picture_settings import Fraction, GivenPath, PositiveInt
 
 
@@ -19,16 +19,25 @@ class DiscriminatorSection(Section):
     options: dict[str, Any] = Field(
         default_factory=dict, description="Arguments of the architecture, such as width = 32."
     )
+    init_from: GivenPath | None = Field(
+        default=None,
+        description="File to start from: a checkpoint of a GAN's run, or a .pth or .safetensors file of another "
+        "program with the same layers, such as Real-ESRGAN's for unet.",
+    )
     loss: Literal["bce", "ragan", "lsgan", "hinge", "wgan-gp"] = Field(
         default="bce", description="GAN loss; ragan is the relativistic average GAN with BCE."
     )
     label: float = Field(
         default=1.0, gt=0.5, le=1, description="Label of real pictures; 0.9 is one-sided label smoothing."
     )
-    learning_rate: float = Field(
-        default=1e-4, gt=0, le=1, description="Peak learning rate of the discriminator (Adam)."
+    optimiser: Literal["adam", "adamw", "adan"] = Field(default="adam", description="Optimiser of the discriminator.")
+    learning_rate: float = Field(default=1e-4, gt=0, le=1, description="Peak learning rate of the discriminator.")
+    betas: tuple[Average, Average] = Field(
+        default=(0.9, 0.99), description="Betas of the discriminator's Adam or AdamW."
     )
-    betas: tuple[Average, Average] = Field(default=(0.9, 0.99), description="Betas of the discriminator's Adam.")
+    weight_decay: WeightDecay | None = Field(
+        default=None, description="Decoupled weight decay of the discriminator's adamw or adan. Default: 0.01."
+    )
     gradient_penalty: float = Field(
         default=10.0,
         ge=0,
@@ -46,6 +55,11 @@ class DiscriminatorSection(Section):
         description="Train the discriminator for this many generator steps before the GAN loss counts for the "
         "generator.",
     )
+
+    @model_validator(mode="after")
+    def _fits_its_optimiser(self) -> DiscriminatorSection:
+        check_decay(self.optimiser, self.weight_decay, "optimiser")
+        return self
 
 
 class UpdatesSection(Section):

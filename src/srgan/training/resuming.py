@@ -23,6 +23,7 @@ FIXED = (
     "optimiser.kind",
     "discriminator.name",
     "discriminator.options",
+    "discriminator.optimiser",
 )
 """What a checkpoint is made of, and so cannot go on without."""
 ORIGIN = "origin"

@@ -106,6 +106,34 @@ def test_opening_a_network_draws_no_random_numbers(features: Any, vgg: tuple[nn.
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize(("share", "count"), [(1.0, 6), (0.5, 3), (0.3, 2), (0.01, 1)])
+def test_a_share_of_the_batch_is_the_loss_of_its_first_patches(share: float, count: int) -> None:
+    whole, part = PerceptualLoss(LossSection()), PerceptualLoss(LossSection(perceptual_share=share))
+    output, target = torch.rand(6, 3, 32, 32, requires_grad=True), torch.rand(6, 3, 32, 32)
+    before = torch.get_rng_state()
+
+    loss = part(output, target)
+    loss.backward()
+
+    assert torch.equal(torch.get_rng_state(), before)
+    assert loss.item() == pytest.approx(whole(output[:count], target[:count]).item(), rel=1e-6)
+    assert output.grad is not None
+    assert [bool(gradient.any()) for gradient in output.grad] == [number < count for number in range(6)]
+
+
+def test_a_share_of_the_batch_is_right_on_average() -> None:
+    """Each patch comes first as often as any other: then the loss and its gradient are those of the whole batch."""
+    whole, part = PerceptualLoss(LossSection()), PerceptualLoss(LossSection(perceptual_share=0.5))
+    output, target = torch.rand(4, 3, 32, 32, requires_grad=True), torch.rand(4, 3, 32, 32)
+    (wanted,) = torch.autograd.grad(whole(output, target), output)
+
+    losses = torch.stack([part(output.roll(k, 0), target.roll(k, 0)) for k in range(4)])
+    (gradient,) = torch.autograd.grad(losses.mean(), output)
+
+    assert losses.mean().item() == pytest.approx(whole(output, target).item(), rel=1e-5)
+    torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("form", ["unit", "l1", "mse"])
 def test_the_gradient_reaches_the_picture_and_not_the_weights(form: Any) -> None:
     loss = PerceptualLoss(LossSection(feature_distance=form))

@@ -213,6 +213,48 @@ def test_a_warm_up_longer_than_the_run() -> None:
     assert rate_factor(OptimiserSection(warmup=100), 10, 10) == pytest.approx(0.1)
 
 
+def basicsr(step: int, periods: list[int], weights: list[float], least: float) -> float:
+    """The rate that BasicSR's CosineAnnealingRestartLR has behind ``step`` of its own, for a peak of 1."""
+    ends = list(itertools.accumulate(periods))
+    number = next(number for number, end in enumerate(ends) if step <= end)
+    since = step - (ends[number - 1] if number else 0)
+    return least + weights[number] * 0.5 * (1 - least) * (1 + math.cos(math.pi * since / periods[number]))
+
+
+@pytest.mark.parametrize(
+    ("periods", "weights", "steps"),
+    [([40, 40, 120], [1.0, 0.5, 0.25], 200), ([7, 13, 80], [1.0, 1.0, 1.0], 100), ([60, 90], [1.0, 0.1], 100)],
+    ids=["ever longer", "no round fractions", "longer than the run"],
+)
+def test_restarts_are_those_of_basicsr(periods: list[int], weights: list[float], steps: int) -> None:
+    section = OptimiserSection(
+        schedule="restarts",
+        periods=[period / steps for period in periods],
+        restart_weights=weights,
+        warmup=0,
+        final=0.01,
+    )
+
+    rates = [rate_factor(section, step, steps) for step in range(1, steps + 1)]
+
+    assert rates == pytest.approx([basicsr(step, periods, weights, 0.01) for step in range(1, steps + 1)])
+
+
+def test_a_period_ends_at_the_least_rate_and_the_next_begins_near_its_peak() -> None:
+    section = OptimiserSection(schedule="restarts", periods=(0.7, 0.1, 0.2), warmup=0, final=0.0)
+    rates = {step: rate_factor(section, step, 1000) for step in (700, 701, 800, 801, 1000)}
+
+    assert [rates[step] for step in (700, 800, 1000)] == pytest.approx([0, 0, 0])
+    assert min(rates[701], rates[801]) > 0.99
+
+
+def test_a_warm_up_comes_before_the_first_period_only() -> None:
+    section = OptimiserSection(schedule="restarts", periods=(0.5, 0.5), warmup=10)
+
+    assert [rate_factor(section, step, 100) for step in (1, 5, 10)] == pytest.approx([0.1, 0.5, 1.0])
+    assert rate_factor(section, 51, 100) > 0.99
+
+
 # -------------------------------------------------------------------------------------------------------- average
 
 

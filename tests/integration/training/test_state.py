@@ -46,7 +46,7 @@ def contents(state: State, path: Path) -> dict[str, torch.Tensor]:
     return load_file(path)
 
 
-@pytest.mark.parametrize("kind", ["adam", "muon"])
+@pytest.mark.parametrize("kind", ["adam", "adamw", "adan", "muon"])
 def test_a_state_comes_back_and_goes_on_alike(kind: str, tmp_path: Path) -> None:
     state, other = new_state(kind), new_state(kind, seed=5)
     train_a_little(state)

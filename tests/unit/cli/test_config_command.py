@@ -86,7 +86,7 @@ def test_init_to_standard_output_writes_no_file(
         (["init", "x.yaml"], 2, "must end in .toml"),
         (["init", "no/such/folder/x.toml"], 7, "No such file or directory"),
         (["init", "--kind", "nothing"], 2, "'nothing' is not"),
-        (["init", "--kind", "train", "--preset", "best"], 2, "Choose one of: fast-gan, gan"),
+        (["init", "--kind", "train", "--preset", "best"], 2, "Choose one of: basic, fast, high-quality"),
         (["init", "--preset", "fast-gan"], 2, "add --kind train"),
         (["init", "--recipe", "take"], 2, "add --kind train"),
         (["init", "--kind", "train", "--recipe", "alchemy"], 2, "Choose one of: pretrain, adversarial"),
@@ -129,7 +129,7 @@ def test_options_of_basicsr_become_a_training_file(srgan: Callable[..., Any], tm
 
     source, target = tmp_path / "options.yml", tmp_path / "made.toml"
     source.write_text(OPTIONS)
-    done = srgan("config", "import-basicsr", source, "-o", target)
+    done = srgan("config", "import", source, "-o", target)
 
     assert (done.code, done.out) == (0, f"{target}\n")
     assert "left out: logger.print_freq" in done.err
@@ -138,7 +138,7 @@ def test_options_of_basicsr_become_a_training_file(srgan: Callable[..., Any], tm
     assert "left out: logger.print_freq" in text
     assert load_config(TrainConfig, target).network.options == {"width": 32, "blocks": 4}
 
-    again = srgan("config", "import-basicsr", source, "-o", target)
+    again = srgan("config", "import", source, "-o", target)
     assert (again.code, again.out) != (0, f"{target}\n")
     assert "exists already" in again.err
     assert target.read_text() == text
@@ -146,7 +146,48 @@ def test_options_of_basicsr_become_a_training_file(srgan: Callable[..., Any], tm
 
 def test_options_that_mean_something_else_make_no_file(srgan: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "options.yml").write_text(OPTIONS.replace("EDSR", "SwinIR"))
-    done = srgan("config", "import-basicsr", tmp_path / "options.yml", "-o", tmp_path / "made.toml")
+    done = srgan("config", "import", tmp_path / "options.yml", "-o", tmp_path / "made.toml")
     assert done.code != 0
     assert "network_g.type: 'SwinIR'" in done.err
     assert not (tmp_path / "made.toml").exists()
+
+
+ORIGIN = """
+network: {factor: 2, width: 16}
+training: {max_steps: 300, quantise: true}
+data: {training_folder: photos}
+"""
+
+
+def test_a_file_of_an_origin_becomes_a_training_file(srgan: Callable[..., Any], tmp_path: Path) -> None:
+    from srgan.training.config import TrainConfig
+
+    source, target = tmp_path / "training.yaml", tmp_path / "made.toml"
+    source.write_text(ORIGIN)
+    done = srgan("config", "import", source, "-o", target)
+
+    assert (done.code, done.out) == (0, f"{target}\n")
+    assert "has no effect, because models hold" in done.err
+    made = load_config(TrainConfig, target)
+    assert (made.network.scale, made.steps) == (2, 300)
+    assert "training.quantise" in target.read_text(), "the table is in the file too"
+
+
+def test_what_is_no_training_file_is_told_what_there_is(srgan: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("colour: blue")
+    done = srgan("config", "import", tmp_path / "other.yaml", "-o", tmp_path / "made.toml")
+    assert done.code == 2
+    assert "not a training file of BasicSR" in done.err
+    assert "srgan-rust" in done.err
+
+
+@pytest.mark.parametrize("name", ["basic", "fast", "high-quality", "advanced"])
+def test_generate_config_writes_the_preset_of_that_name(name: str, srgan: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    assert srgan("generate-config", path, "-p", name).out == f"{path}\n"
+    assert path.read_text() == srgan("config", "init", "-", "--kind", "train", "--preset", name).out
+
+
+def test_generate_config_has_a_preset_of_its_own(srgan: Callable[..., Any]) -> None:
+    assert srgan("generate-config", "-").out == srgan("generate-config", "-", "-p", "basic").out
+    assert "no preset 'best'" in srgan("generate-config", "-", "-p", "best").err

@@ -170,3 +170,57 @@ def test_mistakes_in_the_training_file_come_all_at_once(
     assert sorted(line.split(": ")[2] for line in done.err.splitlines()) == ["data.batch", "data.folders", "stepps"]
     assert "did you mean 'steps'?" in done.err
     assert trainer.config is None
+
+
+# --------------------------------------------------------------------------------------- files of other programs
+
+RUST = """
+[network]
+factor = 2
+[training]
+learning_rate = 0.001
+max_steps = 300
+quantise = true
+[data]
+training_folder = "photos"
+"""
+
+
+def test_a_file_of_srgan_rust_is_trained_as_it_stands(
+    srgan: Callable[..., Any], trainer: Trainer, tmp_path: Path
+) -> None:
+    (tmp_path / "training.toml").write_text(RUST)
+    done = srgan("train", "--config", tmp_path / "training.toml", "--set", "optimiser.learning_rate=5e-4")
+
+    assert done.code == 0, done.err
+    assert trainer.config is not None
+    assert (trainer.config.network.scale, trainer.config.steps) == (2, 300)
+    assert trainer.config.optimiser.learning_rate == 5e-4, "what is set for this run is stronger"
+    assert "training.toml: a training file of srgan-rust, read as:" in done.err
+    lines = [line.split() for line in done.err.splitlines()]
+    assert ["training.max_steps", "300", "steps", "300"] in lines
+    assert any(line[:3] == ["training.quantise", "true", "-"] and "because" in line for line in lines)
+
+
+def test_an_unknown_key_of_it_is_named(srgan: Callable[..., Any], trainer: Trainer, tmp_path: Path) -> None:
+    (tmp_path / "training.toml").write_text(RUST.replace("quantise", "quantize"))
+    done = srgan("train", "--config", tmp_path / "training.toml")
+
+    assert (done.code, done.out, trainer.job) == (2, "", None)
+    assert "training.quantize: unknown key; did you mean 'training.quantise'?" in done.err
+
+
+def test_what_is_out_of_range_there_is_told_by_our_key(
+    srgan: Callable[..., Any], trainer: Trainer, tmp_path: Path
+) -> None:
+    (tmp_path / "training.toml").write_text(RUST.replace("0.001", "7"))
+    done = srgan("train", "--config", tmp_path / "training.toml")
+
+    assert (done.code, trainer.job) == (2, None)
+    assert "optimiser.learning_rate: must be less than or equal to 1, not 7.0 (training.toml)" in done.err
+
+
+def test_quiet_trains_without_the_table(srgan: Callable[..., Any], trainer: Trainer, tmp_path: Path) -> None:
+    (tmp_path / "training.toml").write_text(RUST)
+    done = srgan("train", "--config", tmp_path / "training.toml", "-q")
+    assert (done.code, done.err) == (0, "")

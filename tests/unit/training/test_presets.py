@@ -13,7 +13,7 @@ import yaml
 
 from srgan.config import load_config
 from srgan.errors import InvalidConfig
-from srgan.training.config import TrainConfig
+from srgan.training.config import TrainConfig, train_template
 from srgan.training.presets import PRESETS, preset
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
@@ -208,15 +208,24 @@ def test_nobody_can_be_left_without_steps(key: str) -> None:
 # ------------------------------------------------------------------------------------------------------- presets
 
 
-@pytest.mark.parametrize(("name", "file"), [("fast-gan", "my-photos.toml"), ("gan", "photo-gpu-x4.toml")])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("fast-gan", "my-photos.toml"),
+        ("gan", "photo-gpu-x4.toml"),
+        ("basic", "pretrain.toml"),
+        ("high-quality", "quality-x4.toml"),
+    ],
+)
 def test_a_preset_trains_as_its_file_does(name: str, file: str, tmp_path: Path) -> None:
     (tmp_path / "made.toml").write_text(preset(name))
     made, wanted = load_config(TrainConfig, tmp_path / "made.toml"), load(file)
 
-    for section in ("recipe", "steps", "seed", "network", "loss", "discriminator", "updates", "optimiser", "hardware"):
+    assert type(made) is type(wanted)
+    for section in set(type(made).model_fields) - {"data", "validation", "output"}:
         assert getattr(made, section) == getattr(wanted, section), section
     assert made.data.model_copy(update={"folders": ()}) == wanted.data.model_copy(update={"folders": ()})
-    assert (made.output.name, made.validation.every) == (wanted.output.name, wanted.validation.every)
+    assert made.validation.every == wanted.validation.every
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -226,9 +235,34 @@ def test_a_preset_explains_every_key_and_needs_no_other_package(name: str) -> No
     keys = [number for number, line in enumerate(lines) if re.match(r"(# )?\w+ =", line)]
     assert len(keys) > 60
     assert all(lines[number - 1].startswith("# ") for number in keys)
-    assert "stlpips" not in PRESETS[name]["validation"]["figures"], "its package is not among the extras"
+    assert "stlpips" not in PRESETS[name]["validation"].get("figures", ()), "its package is not among the extras"
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_reads_back_as_it_was_meant(name: str, tmp_path: Path) -> None:
+    (tmp_path / "made.toml").write_text(preset(name))
+    made = load_config(TrainConfig, tmp_path / "made.toml")
+
+    assert made == TrainConfig.model_validate(PRESETS[name])
+    assert type(made) is type(TrainConfig.model_validate(PRESETS[name]))
+
+
+@pytest.mark.parametrize("recipe", ["pretrain", "adversarial", "ensemble", "take"])
+def test_the_file_of_a_recipe_reads_back_as_its_defaults(recipe: str, tmp_path: Path) -> None:
+    text = train_template(recipe)
+    assert text.count("# folders = # required") == 1
+    (tmp_path / "made.toml").write_text(text.replace("# folders = # required", 'folders = ["p"]'))
+
+    made = load_config(TrainConfig, tmp_path / "made.toml")
+
+    assert made == TrainConfig.model_validate({"recipe": recipe, "data": {"folders": ["p"]}})
+
+
+def test_presets_differ() -> None:
+    made = [TrainConfig.model_validate(values) for values in PRESETS.values()]
+    assert len({(one.network.name, one.recipe, one.steps, one.data.degradation.kind) for one in made}) == len(made)
 
 
 def test_an_unknown_preset_is_answered_with_the_choices() -> None:
-    with pytest.raises(InvalidConfig, match=r"no preset 'best'\. Choose one of: fast-gan, gan"):
+    with pytest.raises(InvalidConfig, match=r"no preset 'best'\. Choose one of: basic, fast, high-quality"):
         preset("best")

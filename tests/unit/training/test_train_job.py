@@ -40,6 +40,7 @@ APART: list[tuple[str, Any]] = [
     ("output.keep", 1),
     ("output.samples", 0),
     ("output.tensorboard", False),
+    ("output.wandb", "mine"),
     ("output.unfit", "keep"),
 ]
 PART: list[tuple[str, Any]] = [

@@ -117,6 +117,10 @@ def test_it_comes_back_from_its_own_forms(tmp_path: Path) -> None:
         ("optimiser__kind", "sgd"),
         ("optimiser__learning_rate", 0),
         ("optimiser__betas", [0.9, 1.0]),
+        ("optimiser__adan_betas", [0.9, 0.9]),
+        ("optimiser__weight_decay", -0.1),
+        ("optimiser__periods", [0.5, 0.0, 0.5]),
+        ("optimiser__restart_weights", [1.5]),
         ("optimiser__ema", 1.0),
         ("optimiser__clip", 0),
         ("optimiser__warmup", -1),
@@ -127,6 +131,7 @@ def test_it_comes_back_from_its_own_forms(tmp_path: Path) -> None:
         ("output__name", "../up"),
         ("output__name", ""),
         ("output__keep", 0),
+        ("output__wandb", "team/project"),
         ("output__typo", 1),
         ("typo", 1),
     ],
@@ -146,6 +151,29 @@ def test_a_tile_must_be_a_multiple_of_the_scale() -> None:
     assert config(data__tile=480, network__scale=3)
     with pytest.raises(ValidationError, match=r"data\.tile 482 is not a multiple of network\.scale 3"):
         config(data__tile=482, network__scale=3)
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "said"),
+    [
+        ({"kind": "adam", "weight_decay": 0.01}, "weight_decay: adam has none; set kind to adamw or adan"),
+        ({"kind": "muon", "weight_decay": 0.0}, "weight_decay: muon has none"),
+        ({"schedule": "restarts", "periods": (0.5, 0.4)}, r"periods cover 0\.9 of the steps"),
+        ({"schedule": "restarts", "restart_weights": (1.0, 0.5)}, "has 2 entries but periods has 4"),
+        ({"schedule": "restarts", "flat": 0.5}, "flat is for the schedule cosine"),
+    ],
+)
+def test_settings_that_an_optimiser_would_not_heed_are_refused(optimiser: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        config(optimiser=optimiser)
+
+
+def test_a_decay_fits_its_optimiser_and_periods_may_be_longer_than_the_run() -> None:
+    assert config(optimiser={"kind": "adan", "weight_decay": 0.02}).optimiser.weight_decay == 0.02
+    assert config(optimiser={"schedule": "restarts", "periods": [1 / 3] * 3}).optimiser.schedule == "restarts"
+    assert config(optimiser={"schedule": "restarts", "periods": [0.6, 0.6]}).optimiser.periods == (0.6, 0.6)
+    with pytest.raises(ValidationError, match="set optimiser to adamw or adan"):
+        config(recipe="adversarial", discriminator={"weight_decay": 0.1})
 
 
 def test_each_folder_needs_its_own_of_low_resolution() -> None:
