@@ -41,6 +41,8 @@ WORTHWHILE = 0.75
 """What is left of the memory then, at most."""
 MANY = 0.1
 """Share of the pictures with hidden colours that is warned of."""
+MOST_LOADERS = 4
+"""Threads that make batches ahead where nobody says how many."""
 SMALLEST_WINDOW = 16
 """Tiles that a streamed store holds at least, however little memory it was given."""
 
@@ -380,7 +382,8 @@ def open_store(config: TrainConfig, device: torch.device, *, share: tuple[int, i
     """The store for a training as ``config`` says, with its schedule and, as this process has threads, its loaders."""
     loaders = config.hardware.loaders
     if loaders is None:
-        loaders = int(config.data.degradation.kind != "bicubic" and torch.get_num_threads() > 1)
+        most = MOST_LOADERS if device.type == "cpu" else 1  # a GPU works for one after the other
+        loaders = min(most, torch.get_num_threads() // 2) if config.data.degradation.kind != "bicubic" else 0
     return TileStore(
         config.data,
         scale=config.network.scale,
