@@ -24,7 +24,7 @@ from torch.nn import functional
 from srgan.errors import InvalidDataset, SrganError
 from srgan.progress import Stop
 from srgan.training.config import TrainConfig
-from srgan.training.degradation.second_order import SecondOrder
+from srgan.training.degradation.mixed import wear
 from srgan.training.loading import Loader
 from srgan.training.picture_settings import DataSection
 from srgan.training.pictures import Pair, find_pairs, probe_pair, read_pair
@@ -113,7 +113,7 @@ class TileStore:
         self._steps, self._size = steps, data.size_at(0, steps)
         self._sizes = sorted({stage.patch for stage in data.stages()})
         self._loader = Loader(self.generator, self._draw, self._make, threads=loaders)
-        self._degrade = SecondOrder(data.degradation, scale) if data.degradation.kind == "second-order" else None
+        self._degrade = wear(data.degradation, scale)
         pairs = find_pairs(data.folders, data.low_folders, scale)[: data.max_pictures]
         self._reported: set[Path] = set()
         self._decoded: set[Path] = set()
