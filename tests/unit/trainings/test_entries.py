@@ -25,12 +25,23 @@ def test_an_entry_is_its_training_file_with_what_it_says_itself(queue: QueueFile
 
 def test_folders_are_found_in_the_data_folder_if_there_is_one(queue: QueueFile) -> None:
     entry = queue.read().entry[0]
-    there = QueueFile(queue.path, Path("/data"))
+    there = QueueFile(queue.path, (Path("/data"),))
 
     assert there.config(entry).data.folders == (Path("/data/train/photos"), Path("elsewhere"))
     assert there.config(entry).validation.folder == Path("/data/eval/Set5")
     assert queue.config(entry).data.folders == (Path("datasets/photos"), Path("elsewhere"))
     assert there.locate(Path("datasets/Set5")) == Path("/data/eval/Set5")
+
+
+def test_the_first_folder_of_pictures_that_has_one_counts(queue: QueueFile, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    (second / "train" / "photos").mkdir(parents=True)
+    there = QueueFile(queue.path, (first, second))
+
+    assert there.locate(Path("datasets/photos")) == second / "train" / "photos"
+    assert there.locate(Path("datasets/Set5")) == first / "eval" / "Set5"
+    (first / "train" / "photos").mkdir(parents=True)
+    assert there.locate(Path("datasets/photos")) == first / "train" / "photos"
 
 
 def test_a_note_changes_its_entry_and_nothing_else(queue: QueueFile) -> None:
@@ -82,7 +93,7 @@ def test_a_bundle_says_what_was_changed_of_its_training_file(queue: QueueFile) -
 
 
 def test_every_entry_of_the_project_is_a_valid_training_for_a_cpu() -> None:
-    queue = QueueFile(ROOT / "configs" / "queue.toml", Path("/data"))
+    queue = QueueFile(ROOT / "configs" / "queue.toml", (Path("/data"),))
     entries = queue.read().entry
 
     assert [entry.name for entry in entries][:2] == ["balanced", "fast"]
