@@ -44,7 +44,7 @@ format: setup ## let ruff format the code and mend what it can
 
 types: setup ## static types (mypy --strict)
 	$(BIN)/mypy
-	MYPYPATH=. $(BIN)/mypy --explicit-package-bases scripts/trainings
+	MYPYPATH=. $(BIN)/mypy --explicit-package-bases scripts/trainings scripts/corpora
 
 contracts: setup ## who may import whom (import-linter; the tests run it too)
 	$(BIN)/lint-imports

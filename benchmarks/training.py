@@ -18,8 +18,9 @@ is the most that the process ever held.
 
 "loading": `fast` with the degradation second-order, batches made in the step (`hardware.loaders = 0`) and by a thread
 beside it (1), on one core, on all with one thread for the network, and on all with a thread each. The rows of a pair
-take turns, and of each the quickest counts. "own" is the processor's time of the step's thread alone: what a step would
-take if the other thread had a core to itself, which the clock shows only on a quiet machine.
+take turns, and of each the quickest counts. The clock is to be believed on a quiet machine only. "own" is the
+processor's time of the step's thread alone, without what is made beside it. "at best" follows from it: how many times
+faster steps are where the other thread has a core to itself and nothing else slows them.
 """
 
 from __future__ import annotations
@@ -213,18 +214,20 @@ def _loading(folder: Path, steps: int, quick: dict[str, Any]) -> list[dict[str, 
                 case = {**WORN, "hardware.threads": threads, "hardware.loaders": loaders, **quick}
                 found[loaders].append(_in_fresh_process("", folder, steps, case, cores=count))
         row: dict[str, Any] = {"part": "loading", "cores": count, "threads": threads}
-        for key, ratio in (("seconds_per_step", "times_faster"), ("own_seconds_per_step", "times_own")):
+        for key in ("seconds_per_step", "own_seconds_per_step"):
             within, beside = (min(one[key] for one in measured) for measured in found.values())
-            row |= {f"{key}_within": within, f"{key}_beside": beside, ratio: within / beside}
+            row |= {f"{key}_within": within, f"{key}_beside": beside}
+        row["times_faster"] = row["seconds_per_step_within"] / row["seconds_per_step_beside"]
+        row["at_best"] = within / max(beside, within - beside) if count > 1 else 1.0
         rows.append(row)
-    headings = ("cores", "threads", "ms in it", "beside it", "times faster", "own ms in it", "beside it", "times less")
+    headings = ("cores", "threads", "ms in it", "beside it", "times faster", "own ms in it", "beside it", "at best")
     print(table(headings, map(_loading_cells, rows)))
     return rows
 
 
 def _loading_cells(row: dict[str, Any]) -> list[str]:
     cells = [str(row["cores"]), str(row["threads"])]
-    for key, ratio in (("seconds_per_step", "times_faster"), ("own_seconds_per_step", "times_own")):
+    for key, ratio in (("seconds_per_step", "times_faster"), ("own_seconds_per_step", "at_best")):
         cells += [f"{1000 * row[f'{key}_{where}']:.0f}" for where in ("within", "beside")] + [f"{row[ratio]:.2f}"]
     return cells
 

@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _carry_out(given: argparse.Namespace, place: Place) -> int:
-    queue = QueueFile(given.queue, given.data)
+    queue = QueueFile(given.queue, given.data or place.data())
     diary = Diary(given.log)
     match given.command:
         case "run":
@@ -122,9 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--queue", type=Path, default=ROOT / "configs" / "queue.toml", help="the queue's file")
     parser.add_argument("--place", type=Path, help="folder of runs and checkpoints; default: $SRGAN_TRAINING, else "
                         "srgan/training among your data")  # fmt: skip
-    data = os.environ.get("SRGAN_DATA")
-    parser.add_argument("--data", type=Path, default=Path(data) if data else None,
-                        help="folder of pictures, where the queue says what is what; default: $SRGAN_DATA")  # fmt: skip
+    parser.add_argument("--data", type=lambda paths: tuple(map(Path, paths.split(os.pathsep))), default=(),
+                        help="folders of pictures, where the queue says what is what; default: $SRGAN_DATA, then data "
+                        "in the folder of trainings")  # fmt: skip
     parser.add_argument("--log", type=Path, default=ROOT / "docs" / "training-log.md", help="the training log")
     parser.add_argument("--shipped", type=Path, default=ROOT / "src" / "srgan" / "models" / "shipped",
                         help="folder of the shipped bundles")  # fmt: skip

@@ -66,11 +66,12 @@ class Queue(Section):
 class QueueFile:
     """The queue on disk, and where its trainings find pictures.
 
-    ``data`` is the folder that `Queue.folders` are in; without it the paths of training files stand as they are.
+    ``data`` are the folders that `Queue.folders` are in, the first one before the others; without any the paths of
+    training files stand as they are.
     """
 
     path: Path
-    data: Path | None = None
+    data: tuple[Path, ...] = ()
 
     def read(self) -> Queue:
         """The queue as it is now. Raises `InvalidConfig`."""
@@ -125,7 +126,10 @@ class QueueFile:
     def locate(self, folder: Path) -> Path:
         """Where ``folder``, as training files call it, is on this machine."""
         known = self.read().folders.get(folder.as_posix())
-        return self.data / known if known is not None and self.data is not None else folder
+        if known is None or not self.data:
+            return folder
+        places = [data / known for data in self.data]
+        return next((place for place in (*places, folder) if place.exists()), places[0])
 
     def note(self, name: str, **values: Any) -> None:
         """Write ``values`` into the entry ``name``, and leave all else, comments too, as it is. Raises `CannotWrite`.

@@ -2,6 +2,7 @@
 
 runs/NAME/001/     as `srgan train` makes them
 models/NAME/       what was harvested last
+data/              pictures, as `scripts/corpus` makes them
 queue.lock         held by the process that works through the queue; says its number and its entry
 """
 
@@ -55,6 +56,12 @@ class Place:
     def runs(self) -> Path:
         """The folder of all runs."""
         return self.folder / "runs"
+
+    def data(self) -> tuple[Path, ...]:
+        """The folders of pictures: those of ``$SRGAN_DATA``, written as ``$PATH`` is, then the one in here if it is."""
+        said = os.environ.get("SRGAN_DATA", "").split(os.pathsep)
+        own = self.folder / "data"
+        return (*(Path(path).expanduser() for path in said if path), *([own] if own.is_dir() else []))
 
     @contextlib.contextmanager
     def working(self) -> Iterator[Callable[[str], None]]:

@@ -206,7 +206,7 @@ class HardwareSection(Section):
         ge=0,
         le=64,
         description="Further threads, which make batches ahead of the step; with 0 the step makes them itself. The "
-        "batches are the same. Default: 1 with a degradation, but 0 with a single CPU thread.",
+        "batches are the same. Default, with a degradation only: one for every two CPU threads, at most 4; on a GPU 1.",
     )
     compile: bool = Field(
         default=False, description="Compile the network with torch.compile: slower to start, faster on a GPU."

@@ -24,7 +24,7 @@ from torch.nn import functional
 from srgan.errors import InvalidDataset, SrganError
 from srgan.progress import Stop
 from srgan.training.config import TrainConfig
-from srgan.training.degradation.second_order import SecondOrder
+from srgan.training.degradation.mixed import wear
 from srgan.training.loading import Loader
 from srgan.training.picture_settings import DataSection
 from srgan.training.pictures import Pair, find_pairs, probe_pair, read_pair
@@ -41,6 +41,8 @@ WORTHWHILE = 0.75
 """What is left of the memory then, at most."""
 MANY = 0.1
 """Share of the pictures with hidden colours that is warned of."""
+MOST_LOADERS = 4
+"""Threads that make batches ahead where nobody says how many."""
 SMALLEST_WINDOW = 16
 """Tiles that a streamed store holds at least, however little memory it was given."""
 
@@ -116,7 +118,7 @@ class TileStore:
         self._steps, self._size = steps, data.size_at(0, steps)
         self._sizes = sorted({stage.patch for stage in data.stages()})
         self._loader = Loader(self.generator, self._draw, self._make, threads=loaders)
-        self._degrade = SecondOrder(data.degradation, scale) if data.degradation.kind == "second-order" else None
+        self._degrade = wear(data.degradation, scale)
         pairs = find_pairs(data.folders, data.low_folders, scale)[: data.max_pictures]
         self._reported: set[Path] = set()
         self._decoded: set[Path] = set()
@@ -394,7 +396,8 @@ def open_store(
     """The store for a training as ``config`` says, with its schedule and, as this process has threads, its loaders."""
     loaders = config.hardware.loaders
     if loaders is None:
-        loaders = int(config.data.degradation.kind != "bicubic" and torch.get_num_threads() > 1)
+        most = MOST_LOADERS if device.type == "cpu" else 1  # a GPU works for one after the other
+        loaders = min(most, torch.get_num_threads() // 2) if config.data.degradation.kind != "bicubic" else 0
     return TileStore(
         config.data,
         scale=config.network.scale,

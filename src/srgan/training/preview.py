@@ -18,13 +18,13 @@ from srgan.atomic import check_target
 from srgan.errors import CannotWrite, InvalidDataset, SrganError
 from srgan.imaging import Picture, format_of, from_uint8, write_picture
 from srgan.training.config import TrainConfig
-from srgan.training.degradation.second_order import SecondOrder
+from srgan.training.degradation.mixed import Wear, wear
 from srgan.training.picture_settings import DataSection
 from srgan.training.pictures import Pair, find_pairs, read_pair
 
 ROWS = 6
 SAMPLES = 5
-"""Samples of the second-order degradation in a row."""
+"""Samples of the degradation in a row."""
 CELL = 256
 """Side of what is shown of a picture, about, in pixels. A larger training patch is shown in part."""
 TRIES = 8
@@ -53,7 +53,7 @@ def draw_samples(config: TrainConfig, target: Path) -> None:
     """Write a sheet of patches as training would see them to ``target``, whose suffix says the format.
 
     Each row shows the high-resolution patch of one picture, and beside it low-resolution ones, enlarged by repeating
-    pixels: with the degradation second-order the clean bicubic reduction and `SAMPLES` others, each with what was done
+    pixels: with a degradation the clean bicubic reduction and `SAMPLES` others, each with what was done
     to it; else the one that there is, and its bicubic enlargement. What is drawn follows from the configuration alone.
     Raises `CannotWrite`, also when the target exists, `InvalidDataset`, `InvalidConfig` and `MissingDependency`.
     """
@@ -65,8 +65,8 @@ def draw_samples(config: TrainConfig, target: Path) -> None:
     patch = min(data.patch, max(8, CELL // scale))
     random = np.random.default_rng(config.seed)
     patches = list(islice(_patches(data, patch, scale, random), ROWS))
-    make = _worn_row if data.degradation.kind == "second-order" else _plain_row
-    rows = [make(patch, data, scale, random) for patch in patches]
+    degrade = wear(data.degradation, scale)
+    rows = [_worn_row(patch, degrade, scale, random) if degrade else _plain_row(patch, scale) for patch in patches]
     title = f"{data.degradation.kind}, x{scale}, patches of {patch} pixels"
     if data.low_folders:
         title = f"pairs, x{scale}, patches of {patch} pixels"
@@ -101,7 +101,7 @@ def _most_detailed(pair: Pair, high: Tensor, low: Tensor, patch: int, random: np
     return max(found, key=lambda patch: float(patch.high.float().diff(dim=0).abs().mean()))
 
 
-def _plain_row(patch: _Patch, data: DataSection, scale: int, random: np.random.Generator) -> list[_Cell]:
+def _plain_row(patch: _Patch, scale: int) -> list[_Cell]:
     low = patch.low.permute(2, 0, 1)[None].float()
     smooth = functional.interpolate(low, scale_factor=scale, mode="bicubic").round().clamp(0, 255)
     return [
@@ -111,8 +111,7 @@ def _plain_row(patch: _Patch, data: DataSection, scale: int, random: np.random.G
     ]
 
 
-def _worn_row(patch: _Patch, data: DataSection, scale: int, random: np.random.Generator) -> list[_Cell]:
-    degrade = SecondOrder(data.degradation, scale)
+def _worn_row(patch: _Patch, degrade: Wear, scale: int, random: np.random.Generator) -> list[_Cell]:
     seeds = [int(seed) for seed in random.integers(2**62, size=SAMPLES)]
     original = degrade.original(patch.high.permute(2, 0, 1)[None].float().div(255))
     pictures = original.expand(SAMPLES, -1, -1, -1)

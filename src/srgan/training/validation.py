@@ -22,7 +22,7 @@ from srgan.metrics.distribution import frechet_distance, kernel_distance
 from srgan.metrics.judges import FIGURES, least_side, open_collector, open_judge
 from srgan.metrics.lattice import grid
 from srgan.networks.network import Network
-from srgan.training.degradation.second_order import SecondOrder
+from srgan.training.degradation.mixed import wear
 from srgan.training.degradation.settings import DegradationSection
 from srgan.training.picture_settings import ValidationSection
 from srgan.training.pictures import find_pairs, find_pictures, probe_pair, read_pair
@@ -177,8 +177,8 @@ def _worsening(
     if section.inputs != "training":
         named = DEGRADATIONS[section.inputs]
         return lambda high, name: torch.from_numpy(degraded(high.numpy(), scale, named, name=name).copy())
-    assert degradation is not None
-    degrade = SecondOrder(degradation, scale)
+    degrade = wear(degradation, scale) if degradation is not None else None
+    assert degrade is not None
 
     def worsen(high: Tensor, name: str) -> Tensor:
         seed = zlib.crc32(name.encode(errors="surrogateescape"))

@@ -220,6 +220,8 @@ def test_loaders_are_there_where_they_are_worth_it(make_config: Config) -> None:
 
     assert loaders(2, data__degradation=WORN) == 1
     assert loaders(1, data__degradation=WORN) == 0
+    assert loaders(5, data__degradation=WORN) == 2
+    assert loaders(16, data__degradation=WORN) == 4
     assert loaders(2) == 0
     assert loaders(1, hardware__loaders=3) == 3
     assert loaders(2, data__degradation=WORN, hardware__loaders=0) == 0

@@ -195,7 +195,7 @@ def _day() -> date:
 
 def _work(folder: Path, place: str, report: Callable[[Step], Any] = lambda _: None) -> Work:
     return Work(
-        queue=QueueFile(folder / "queue.toml", folder),
+        queue=QueueFile(folder / "queue.toml", (folder,)),
         place=Place(folder / place),
         shipped=folder / "shipped",
         diary=Diary(folder / "log.md"),

@@ -34,6 +34,13 @@ def test_videos_are_off_until_they_are_asked_for() -> None:
         ({"second": {"up": 0, "down": 0, "keep": 0}}, "to disable resizing, set keep to 1"),
         ({"first": {"jpeg_quality": [90, 30]}}, "the range from 90 to 30 is empty"),
         ({"first": {"blur": 1.5}}, "less than or equal to 1"),
+        ({"mix": {"second_order": 0, "phone": 0, "web": 0, "scan": 0, "screen": 0}}, "all shares of the mix are 0"),
+        ({"web": {"jpeg": 0, "webp": 0, "avif": 0}}, "to leave out web pages, set mix.web to 0"),
+        ({"still": {"mpeg2": 0, "mpeg4": 0, "h264": 0}}, "to leave out stills, set mix.still to 0"),
+        ({"screen": {"palette_colours": [1, 300]}}, "palette_colours must be from 2 to 256"),
+        ({"phone": {"photons": [9, 5]}}, "put the smaller number first"),
+        ({"scan": {"period": [0.5, 70]}}, "less than or equal to 64"),
+        ({"mix": {"fax": 1}}, "Extra inputs are not permitted"),
         ({"resizers": {"area": 0, "bilinear": 0, "bicubic": 0}}, "all shares of resizing methods are 0"),
     ],
 )

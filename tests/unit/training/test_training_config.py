@@ -19,9 +19,9 @@ from srgan.training import LIBRARIES, train
 from srgan.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[3]
-QUEUE = "queue.toml"
-"""No training file, but the list of those that are trained one after another."""
-FILES = sorted(path for path in (ROOT / "configs").iterdir() if path.name != QUEUE)
+LISTS = {"queue.toml", "corpus.toml"}
+"""No training files, but lists: what is trained one after another, and what the pictures are made of."""
+FILES = sorted(path for path in (ROOT / "configs").iterdir() if path.name not in LISTS)
 STARTING_EXAMPLE = ROOT / "configs" / "pretrain.toml"
 GAN_LOSSES = ("loss.perceptual", "loss.feature", "loss.adversarial", "loss.artefact", "loss.grid")
 ELSEWHERE = ("data.degradation.", "discriminator.", "updates.", "ensemble.", *GAN_LOSSES)

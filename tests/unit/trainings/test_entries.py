@@ -26,12 +26,23 @@ def test_an_entry_is_its_training_file_with_what_it_says_itself(queue: QueueFile
 
 def test_folders_are_found_in_the_data_folder_if_there_is_one(queue: QueueFile) -> None:
     entry = queue.read().entry[0]
-    there = QueueFile(queue.path, Path("/data"))
+    there = QueueFile(queue.path, (Path("/data"),))
 
     assert there.config(entry).data.folders == (Path("/data/train/photos"), Path("elsewhere"))
     assert there.config(entry).validation.folder == Path("/data/eval/Set5")
     assert queue.config(entry).data.folders == (Path("datasets/photos"), Path("elsewhere"))
     assert there.locate(Path("datasets/Set5")) == Path("/data/eval/Set5")
+
+
+def test_the_first_folder_of_pictures_that_has_one_counts(queue: QueueFile, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    (second / "train" / "photos").mkdir(parents=True)
+    there = QueueFile(queue.path, (first, second))
+
+    assert there.locate(Path("datasets/photos")) == second / "train" / "photos"
+    assert there.locate(Path("datasets/Set5")) == first / "eval" / "Set5"
+    (first / "train" / "photos").mkdir(parents=True)
+    assert there.locate(Path("datasets/photos")) == first / "train" / "photos"
 
 
 def test_a_note_changes_its_entry_and_nothing_else(queue: QueueFile) -> None:
@@ -98,7 +109,7 @@ def test_what_a_teacher_computes_ahead_is_shared_by_the_runs(queue: QueueFile) -
 
 
 def test_every_entry_of_the_project_is_a_valid_training_for_a_cpu() -> None:
-    queue = QueueFile(ROOT / "configs" / "queue.toml", Path("/data"))
+    queue = QueueFile(ROOT / "configs" / "queue.toml", (Path("/data"),))
     entries = queue.read().entry
 
     assert [entry.name for entry in entries][:2] == ["balanced", "fast"]
@@ -116,7 +127,7 @@ def test_every_entry_of_the_project_is_a_valid_training_for_a_cpu() -> None:
 
 
 def test_a_trial_differs_from_the_other_by_the_teacher_alone() -> None:
-    queue = QueueFile(ROOT / "configs" / "queue.toml", Path("/data"))
+    queue = QueueFile(ROOT / "configs" / "queue.toml", (Path("/data"),))
     for seed in (1, 2):
         alone, taught = (
             queue.config(queue.find(f"trial: {kind}, seed {seed}")) for kind in ("squared error", "teacher")

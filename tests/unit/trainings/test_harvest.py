@@ -64,7 +64,7 @@ class World:
     def __init__(self, queue: QueueFile, place: Place, tmp_path: Path, make_bundle: Make) -> None:
         self.make, self.place, self.shipped = make_bundle, place, tmp_path / "shipped"
         self.shipped.mkdir()
-        self.queue = QueueFile(queue.path, tmp_path / "data")
+        self.queue = QueueFile(queue.path, (tmp_path / "data",))
         self.queue.path.write_text(
             self.queue.path.read_text().replace(
                 "[folders]", '[folders]\n"datasets/Set14" = "eval/Set14"\n"datasets/BSD100" = "eval/BSD100"'

@@ -139,3 +139,15 @@ def test_a_folder_that_cannot_be_made_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CannotWrite, match=r"queue\.lock"), Place(tmp_path / "file").working():
         pass
+
+
+def test_pictures_are_where_the_variable_says_and_beside_the_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path)
+    monkeypatch.delenv("SRGAN_DATA", raising=False)
+    assert place.data() == ()
+
+    monkeypatch.setenv("SRGAN_DATA", os.pathsep.join(["/one", "/two"]))
+    (tmp_path / "data").mkdir()
+    assert place.data() == (Path("/one"), Path("/two"), tmp_path / "data")

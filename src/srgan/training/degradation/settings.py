@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from srgan.settings import Section
-
-_Number = TypeVar("_Number", int, float)
-
-
-def _rising(bounds: tuple[_Number, _Number]) -> tuple[_Number, _Number]:
-    if bounds[0] > bounds[1]:
-        raise ValueError(f"the range from {bounds[0]:g} to {bounds[1]:g} is empty: put the smaller number first")
-    return bounds
-
-
-Chance = Annotated[float, Field(ge=0, le=1)]
-Share = Annotated[float, Field(ge=0)]
-_Sigma = Annotated[float, Field(gt=0, le=10)]
-_Exponent = Annotated[float, Field(gt=0, le=10)]
-_Factor = Annotated[float, Field(ge=0.1, le=4)]
-_Strength = Annotated[float, Field(ge=0, le=100)]
-_Quality = Annotated[int, Field(ge=1, le=100)]
-_Side = Annotated[int, Field(ge=3, le=21)]
-_Quantiser = Annotated[int, Field(ge=1, le=31)]
-_QuantiserH264 = Annotated[int, Field(ge=0, le=51)]
-_Frames = Annotated[int, Field(ge=1, le=8)]
-Sigmas = Annotated[tuple[_Sigma, _Sigma], AfterValidator(_rising)]
-Exponents = Annotated[tuple[_Exponent, _Exponent], AfterValidator(_rising)]
-Factors = Annotated[tuple[_Factor, _Factor], AfterValidator(_rising)]
-Strengths = Annotated[tuple[_Strength, _Strength], AfterValidator(_rising)]
-Qualities = Annotated[tuple[_Quality, _Quality], AfterValidator(_rising)]
-Sides = Annotated[tuple[_Side, _Side], AfterValidator(_rising)]
-Quantisers = Annotated[tuple[_Quantiser, _Quantiser], AfterValidator(_rising)]
-QuantisersH264 = Annotated[tuple[_QuantiserH264, _QuantiserH264], AfterValidator(_rising)]
-Frames = Annotated[tuple[_Frames, _Frames], AfterValidator(_rising)]
+from srgan.training.degradation.origins import (
+    MixSection,
+    PhoneSection,
+    ScanSection,
+    ScreenSection,
+    StillSection,
+    WebSection,
+)
+from srgan.training.degradation.ranges import (
+    Chance,
+    Exponents,
+    Factors,
+    Frames,
+    Qualities,
+    Quantisers,
+    QuantisersH264,
+    Share,
+    Sides,
+    Sigmas,
+    Strengths,
+)
 
 
 class KernelSection(Section):
@@ -201,10 +192,12 @@ class VideoSection(Section):
 class DegradationSection(Section):
     """How the low-resolution pictures are made."""
 
-    kind: Literal["bicubic", "second-order"] = Field(
+    kind: Literal["bicubic", "second-order", "mixed"] = Field(
         default="bicubic",
         description="bicubic: plain bicubic downscaling. second-order: two random rounds of blur, resizing, noise and "
-        "JPEG for each patch, as in Real-ESRGAN. All other keys of this section are for second-order.",
+        "JPEG for each patch, as in Real-ESRGAN. mixed: each patch comes from a phone, the web, a scanner, a screen, a "
+        "video or the second-order degradation, as mix says. clean and sharpen are for both; mix, phone, web, scan, "
+        "screen and still for mixed; all other keys for second-order.",
     )
     clean: Chance = Field(
         default=0.0, description="Probability that a patch is not degraded, only downscaled (bicubic)."
@@ -246,6 +239,13 @@ class DegradationSection(Section):
     avif_quality: Qualities = Field(default=(30, 90), description="AVIF quality.")
 
     video: VideoSection = Field(default_factory=VideoSection, description="Video compression artefacts.")
+
+    mix: MixSection = Field(default_factory=MixSection, description="Where degraded patches come from.")
+    phone: PhoneSection = Field(default_factory=PhoneSection, description="Photographs of phones.")
+    web: WebSection = Field(default_factory=WebSection, description="Pictures of web pages.")
+    scan: ScanSection = Field(default_factory=ScanSection, description="Scanned prints.")
+    screen: ScreenSection = Field(default_factory=ScreenSection, description="Screenshots.")
+    still: StillSection = Field(default_factory=StillSection, description="Stills of videos.")
 
     @model_validator(mode="after")
     def _one_file(self) -> DegradationSection:
