@@ -8,9 +8,12 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from srgan.models import Bundle, ModelInfo, write_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -60,6 +63,41 @@ def data_folder() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def make_latent() -> Callable[..., Bundle]:
+    """``make_latent(path, **fields of the info)`` writes a latent model that is linear, for ncnn, without torch.
+
+    Of 4 numbers of noise it makes codes 6 x 4 x 4, and of each place of a code a block of 16 x 16 pixels: channels 0 to
+    2 raise a colour by an eighth, 3 to 5 are slopes from left to right in a colour. The encoder finds them again.
+    """
+    import numpy as np
+
+    slope = np.linspace(-1, 1, 16, dtype=np.float32) / np.float32(8)
+    shapes = np.zeros((6, 3, 16, 16), np.float32)
+    for colour in range(3):
+        shapes[colour, colour], shapes[colour + 3, colour] = 0.125, slope
+    analysis = shapes / np.square(shapes).sum(axis=(1, 2, 3), keepdims=True)
+    mixing = np.random.default_rng(8).standard_normal((6, 4, 4, 4)).astype(np.float32) / 2  # out, in, height, width
+    layers = {
+        "generator": ("Deconvolution", "0=6 1=4 3=1", mixing, np.zeros(6)),
+        "decoder": ("Deconvolution", "0=3 1=16 3=16", shapes.swapaxes(0, 1), np.full(3, 0.5)),
+        "encoder": ("Convolution", "0=6 1=16 3=16", analysis, -0.5 * analysis.sum(axis=(1, 2, 3))),
+    }
+    files = {}
+    for part, (kind, options, kernel, bias) in layers.items():
+        graph = f"7767517\n2 2\nInput in0 0 1 in0\n{kind} all 1 1 in0 out0 {options} 5=1 6={kernel.size}\n"
+        files[f"{part}.ncnn.param"] = graph.encode()
+        stored = (np.ascontiguousarray(values, np.float32).tobytes() for values in (kernel, bias))
+        files[f"{part}.ncnn.bin"] = b"\0\0\0\0" + b"".join(stored)
+
+    def make(path: Path, **changes: Any) -> Bundle:
+        latent = {"noise": 4, "code": (6, 4, 4), "side": 64, **changes.pop("latent", {})}
+        fields = {"name": "linear", "network": "latent", "scale": 1, "radius": 0, "multiple": 16, "version": "1.2.0"}
+        return write_bundle(path, ModelInfo(**{**fields, "latent": latent, **changes}), files)
+
+    return make
 
 
 @pytest.fixture(scope="session", autouse=True)

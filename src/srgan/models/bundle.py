@@ -6,6 +6,11 @@
     model.onnx            the portable form
     weights.safetensors   the trainable form
 
+A latent model (`ModelInfo.latent`) has three networks, its parts: the `generator` makes codes of noise, the `decoder`
+pictures of codes, the `encoder` codes of pictures. Each has files of its own, `decoder.onnx` in place of `model.onnx`,
+but for the weights, which are in one file under the roles of the parts: `netG2.head.bias`. `Bundle.part` gives one of
+them as a bundle under the usual names.
+
 It is the only contract between training, conversion, evaluation and inference.
 """
 
@@ -22,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srgan.atomic import put_folder
-from srgan.errors import CannotWrite, CorruptModel, ModelNotFound
-from srgan.models.info import ModelInfo, info_from_toml, info_to_toml
+from srgan.errors import CannotWrite, CorruptModel, ModelNotFound, UnsupportedModel
+from srgan.models.info import ModelInfo, PartInfo, info_from_toml, info_to_toml
 
 INFO_FILE = "model.toml"
 NCNN_PARAM = "model.ncnn.param"
@@ -31,12 +36,27 @@ NCNN_BIN = "model.ncnn.bin"
 ONNX = "model.onnx"
 SAFETENSORS = "weights.safetensors"
 KNOWN_FILES = (NCNN_PARAM, NCNN_BIN, ONNX, SAFETENSORS)
+"""The files of a model of one network."""
+PARTS = {"generator": "netG1", "decoder": "netG2", "encoder": "netRS"}
+"""The parts of a latent model with their roles (`srgan.networks.latent` explains them)."""
 MAX_FILE_BYTES = 2 << 30
 MAX_INFO_BYTES = 1 << 20
 
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 """The same files give the same zip."""
+
+
+def part_file(part: str, name: str) -> str:
+    """The file in which ``part`` has what a model of one network has in ``name``; weights are shared."""
+    return f"{part}{name.removeprefix('model')}" if name.startswith("model.") else name
+
+
+def known_files(info: ModelInfo) -> tuple[str, ...]:
+    """The names of all files that a bundle of this kind may have beside `model.toml`."""
+    if info.latent is None:
+        return KNOWN_FILES
+    return tuple(dict.fromkeys(part_file(part, name) for name in KNOWN_FILES for part in PARTS))
 
 
 @dataclass(frozen=True)
@@ -60,12 +80,17 @@ class Bundle:
         text = _read(path, INFO_FILE, MAX_INFO_BYTES).decode("utf-8", "replace")
         return cls(path, info_from_toml(text, str(path)))
 
+    def file(self, name: str) -> str:
+        """The file that holds what is asked for as ``name``: this very one, but in a part."""
+        return name
+
     def has(self, name: str) -> bool:
         """Whether the bundle lists the file ``name``."""
-        return name in self.info.files
+        return self.file(name) in self.info.files
 
     def read(self, name: str) -> bytes:
         """The bytes of one file, checked against the bundle's SHA-256. Raises `CorruptModel`."""
+        name = self.file(name)
         if name not in self.info.files:
             raise CorruptModel(f"{self.path}: the bundle has no {name}")
         data = _read(self.path, name, MAX_FILE_BYTES)
@@ -79,6 +104,36 @@ class Bundle:
         """Read and check every file. Raises `CorruptModel`."""
         for name in self.info.files:
             self.read(name)
+
+    def part(self, name: str) -> Part:
+        """The part ``name`` (see `PARTS`) of a latent model. Raises `UnsupportedModel` for a model that is none."""
+        latent = self.info.latent
+        if latent is None:
+            raise UnsupportedModel(
+                f"{self.info.name} enlarges pictures and makes none from noise; "
+                f"use it with: srgan upscale IN OUT --model {self.info.name}"
+            )
+        role, step = PARTS[name], latent.reduction
+        fields = {
+            "network": role,
+            "network_options": self.info.network_options.get(role, {}),
+            "part": name,
+            "channels": {"generator": latent.noise, "decoder": latent.code[0], "encoder": 3}[name],
+            "multiple": step if name == "encoder" else 1,
+            "minimum": step if name == "encoder" else 1,
+            "radius": 0,
+        }
+        return Part(self.path, PartInfo.model_construct(**{**dict(self.info), **fields}))
+
+
+@dataclass(frozen=True)
+class Part(Bundle):
+    """One network of a latent model, under the file names of a model of one network. Made by `Bundle.part`."""
+
+    info: PartInfo
+
+    def file(self, name: str) -> str:
+        return part_file(self.info.part, name)
 
 
 # ---------------------------------------------------------------------------------------------------- reading
@@ -131,12 +186,12 @@ def _read_from_zip(archive: zipfile.ZipFile, path: Path, name: str, limit: int) 
 def write_bundle(target: str | os.PathLike[str], info: ModelInfo, files: Mapping[str, bytes]) -> Bundle:
     """Write a bundle folder, or a zip when ``target`` ends in ``.zip``; an older bundle there is replaced as a whole.
 
-    ``files`` maps the names in `KNOWN_FILES` to their bytes; their hashes replace ``info.files``.
+    ``files`` maps names (see `known_files`) to bytes; their hashes replace ``info.files``.
     The bundle is built beside the target, read back, and renamed into place, so that a reader never sees half of it.
     Raises `CannotWrite`, with the older bundle still in its place; it also refuses to replace a folder of other things.
     """
     target = Path(target)
-    unknown = set(files) - set(KNOWN_FILES)
+    unknown = set(files) - set(known_files(info))
     if unknown:
         raise ValueError(f"not files of a bundle: {sorted(unknown)}")
     hashes = {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}

@@ -6,7 +6,7 @@ import hashlib
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from srgan.errors import CorruptModel
 
@@ -55,10 +55,35 @@ class Provenance(_Record):
     )
 
 
+class LatentInfo(_Record):
+    """What a latent model is: it makes pictures from noise by way of codes, and codes of pictures."""
+
+    noise: int = Field(ge=1, le=4096, description="Numbers of the noise that one picture is made from.")
+    code: tuple[int, int, int] = Field(description="Channels, height and width of the code of one picture.")
+    side: int = Field(ge=1, le=1024, description="Height and width of the pictures made, in pixels.")
+    refiner: str = Field(
+        default="",
+        pattern=rf"^$|{NAME_PATTERN}",
+        description="Name of the upscaling model that makes larger ones of them. Empty: there is none.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> LatentInfo:
+        if min(self.code) < 1 or self.code[1] != self.code[2] or self.side % self.code[1]:
+            raise ValueError("code must be positive and square, and divide the side")
+        return self
+
+    @property
+    def reduction(self) -> int:
+        """So many pixels a side share one place of the code."""
+        return self.side // self.code[1]
+
+
 class ModelInfo(_Record):
     """Contents of `model.toml`.
 
-    The network takes N x `channels` x H x W in `value_range` and returns pictures `scale` times larger.
+    The network takes N x `channels` x H x W in `value_range` and returns pictures `scale` times larger; a latent model
+    (`latent`) has three networks instead, see `srgan.models.bundle`.
     """
 
     name: Annotated[str, Field(pattern=NAME_PATTERN, description="Unique name, such as `fast-x4`.")]
@@ -90,6 +115,9 @@ class ModelInfo(_Record):
     working_bytes_per_pixel: int = Field(
         default=WORKING_BYTES_PER_PIXEL, ge=0, description="Estimate of the memory one run needs, per input pixel."
     )
+    latent: LatentInfo | None = Field(
+        default=None, description="For a model that makes new pictures from noise, and enlarges none."
+    )
     licence: str = Field(default="", description="SPDX identifier of the weights' licence.")
     provenance: Provenance = Field(default_factory=Provenance)
     quality: tuple[Quality, ...] = Field(default=(), description="Measured quality.")
@@ -111,6 +139,16 @@ class ModelInfo(_Record):
         """
         lines = "".join(f"{name} {digest}\n" for name, digest in sorted(self.files.items()))
         return hashlib.sha256(lines.encode()).hexdigest() if lines else ""
+
+
+class PartInfo(ModelInfo):
+    """One network of a latent model, as a session sees it; never written. `network` is its role, such as netG2.
+
+    It takes N x `channels` x H x W, sides a multiple of `multiple`, and gives what the part gives.
+    """
+
+    channels: int = Field(ge=1, description="Channels of the input.")
+    part: str = Field(description="Name of the part: generator, decoder or encoder.")
 
 
 def info_from_toml(text: str, where: str) -> ModelInfo:

@@ -16,18 +16,23 @@ import json
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from srgan.errors import MissingDependency, UnsupportedModel
 from srgan.networks import build
 
 if TYPE_CHECKING:
     from srgan.networks.network import Network
+
+Module = TypeVar("Module", bound=nn.Module)
 
 ONNX, SAFETENSORS, NCNN_PARAM, NCNN_BIN = "model.onnx", "weights.safetensors", "model.ncnn.param", "model.ncnn.bin"
 """The names of the forms in a bundle (`srgan.models.bundle` has them too; rooms on one line do not know each other)."""
@@ -68,6 +73,30 @@ class Described(Protocol):
     def licence(self) -> str: ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A network that is to be written: ``module``, deployed and rounded, with what is needed to convert and prove it.
+
+    ``sample`` is one input for tracing, ``trial`` two for checking. Where their height and width differ, a form must
+    work for all sizes. ``outputs`` are the names of its outputs in ONNX, ``notes`` what the ONNX file says of it.
+    """
+
+    module: nn.Module
+    name: str
+    sample: torch.Tensor
+    trial: torch.Tensor
+    outputs: tuple[str, ...] = ("output",)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def any_size(self) -> bool:
+        """Whether height and width may vary."""
+        return self.sample.shape[2:] != self.trial.shape[2:]
+
+
+Arrays = list[NDArray[np.float32]]
+
+
 def export_forms(module: Network, info: Described) -> dict[str, bytes]:
     """All forms of ``module``, by their file names in a bundle. ``module`` itself is left as it is.
 
@@ -76,26 +105,41 @@ def export_forms(module: Network, info: Described) -> dict[str, bytes]:
     never returned. Raises `MissingDependency` without the libraries of the `train` extra.
     """
     _check_description(module, info)
-    plain = _rounded(module, info.name)
-    forms = {SAFETENSORS: _to_safetensors(plain, info), ONNX: _to_onnx(plain, info)}
-    forms |= _to_ncnn(plain, info)
-    _check(plain, info, forms)
-    return forms
+    plain = rounded(module.deploy(), info.name)
+    notes = {"name": info.name, "network": info.network, "scale": str(info.scale), "licence": info.licence}
+    subject = Subject(
+        module=plain,
+        name=info.name,
+        sample=_picture(info, _TRACE_BLOCKS),
+        trial=_picture(info, _CHECK_BLOCKS, count=2),
+        outputs=info.outputs or ("output",),
+        notes={**notes, "multiple": str(info.multiple), "radius": str(info.radius)},
+    )
+    weights, graph, (param, data) = to_safetensors(plain.state_dict(), notes), to_onnx(subject), to_ncnn(subject)
+    prove(
+        subject,
+        {
+            SAFETENSORS: lambda x: _run_torch(info, weights, x),
+            ONNX: lambda x: run_onnx(subject, graph, x),
+            NCNN_BIN: lambda x: run_ncnn(subject, param, data, x),
+        },
+    )
+    return {SAFETENSORS: weights, ONNX: graph, NCNN_PARAM: param, NCNN_BIN: data}
 
 
 def _check_description(module: Network, info: Described) -> None:
-    for field in ("scale", "channels", "radius", "multiple", "outputs"):
-        stated, real = getattr(info, field), getattr(module, field)
+    for name in ("scale", "channels", "radius", "multiple", "outputs"):
+        stated, real = getattr(info, name), getattr(module, name)
         if stated != real:
-            raise UnsupportedModel(f"{info.name}: model.toml says {field} {stated}, but the network has {real}")
+            raise UnsupportedModel(f"{info.name}: model.toml says {name} {stated}, but the network has {real}")
 
 
-def _rounded(module: Network, name: str) -> Network:
-    """The deployed network in float32 on the CPU, every weight a normal number of 16 bits, or zero.
+def rounded(deployed: Module, name: str) -> Module:
+    """``deployed`` in float32 on the CPU, every weight made a normal number of 16 bits, or zero.
 
     The numbers below the smallest normal one (6e-5) become zero, because pnnx writes them so: every form then agrees.
     """
-    plain = module.deploy().cpu().float().eval().requires_grad_(False)
+    plain = deployed.cpu().float().eval().requires_grad_(False)
     for key, tensor in plain.state_dict().items():
         if tensor.is_floating_point():
             half = tensor.half()
@@ -103,11 +147,6 @@ def _rounded(module: Network, name: str) -> Network:
                 raise UnsupportedModel(f"{name}: {key} has values that are not finite, or too large for 16 bits")
             tensor.copy_(half.where(half.abs() >= _SMALLEST_NORMAL, 0.0))
     return plain
-
-
-def _names(info: Described) -> list[str]:
-    """The names of the outputs in the ONNX graph."""
-    return list(info.outputs) or ["output"]
 
 
 def _picture(info: Described, blocks: tuple[int, int], count: int = 1) -> torch.Tensor:
@@ -118,14 +157,14 @@ def _picture(info: Described, blocks: tuple[int, int], count: int = 1) -> torch.
 # ---------------------------------------------------------------------------------------------------- writing
 
 
-def _to_safetensors(plain: Network, info: Described) -> bytes:
+def to_safetensors(weights: Mapping[str, torch.Tensor], notes: Mapping[str, str]) -> bytes:
+    """``weights`` in 16 bits under their names, with ``notes`` beside them."""
     try:
         from safetensors.torch import save
     except ImportError as error:
         raise MissingDependency("safetensors", "train") from error
-    halves = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in plain.state_dict().items()}
-    notes = {"format": "pt", "name": info.name, "network": info.network, "scale": str(info.scale)}
-    data = save(halves, {**notes, "licence": info.licence})
+    halves = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in weights.items()}
+    data = save(halves, {"format": "pt", **notes})
     # The library orders the notes by chance, but equal weights should have equal bytes. A file is the length of the
     # header, the header in JSON, and the values at places counted from the header's end.
     length = int.from_bytes(data[:8], "little")
@@ -134,34 +173,34 @@ def _to_safetensors(plain: Network, info: Described) -> bytes:
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
-def _to_onnx(plain: Network, info: Described) -> bytes:
+def to_onnx(subject: Subject) -> bytes:
+    """The ONNX form; the input is called ``input``."""
     try:
         import onnx
     except ImportError as error:
         raise MissingDependency("onnx", "train") from error
-    outputs = _names(info)
+    sides = ({2: "height", 3: "width"}, {2: "height_out", 3: "width_out"}) if subject.any_size else ({}, {})
     with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="srgan-export-") as folder:
         # The exporter that torch advises needs onnxscript and ties dynamic sizes down; this one is complete for us.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            plain,
-            (_picture(info, _TRACE_BLOCKS),),
+            subject.module,
+            (subject.sample,),
             f"{folder}/{ONNX}",
             dynamo=False,
             opset_version=_OPSET,
             input_names=["input"],
-            output_names=outputs,
+            output_names=list(subject.outputs),
             dynamic_axes={
-                "input": {0: "count", 2: "height", 3: "width"},
-                **{name: {0: "count", 2: "height_out", 3: "width_out"} for name in outputs},
+                "input": {0: "count", **sides[0]},
+                **{name: {0: "count", **sides[1]} for name in subject.outputs},
             },
         )
         model = onnx.load(f"{folder}/{ONNX}")
     _inline_identities(model.graph)
     _halve_weights(model.graph)
     model.producer_name = "srgan"
-    notes = {"name": info.name, "network": info.network, "scale": str(info.scale), "licence": info.licence}
-    onnx.helper.set_model_props(model, {**notes, "multiple": str(info.multiple), "radius": str(info.radius)})
+    onnx.helper.set_model_props(model, dict(subject.notes))
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
     return data
@@ -195,27 +234,26 @@ def _halve_weights(graph: Any) -> None:
     graph.node.extend(nodes)
 
 
-def _to_ncnn(plain: Network, info: Described) -> dict[str, bytes]:
+def to_ncnn(subject: Subject) -> tuple[bytes, bytes]:
+    """The ncnn form: its graph and its weights."""
     try:
         import pnnx
     except ImportError as error:
         raise MissingDependency("pnnx", "train") from error
-    first, second = _picture(info, _TRACE_BLOCKS), _picture(info, _CHECK_BLOCKS)
     with tempfile.TemporaryDirectory(prefix="srgan-export-") as name:
         folder = Path(name)
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            traced = torch.jit.trace(plain, first, check_trace=False)  # type: ignore[no-untyped-call]
+            traced = torch.jit.trace(subject.module, subject.sample, check_trace=False)  # type: ignore[no-untyped-call]
             torch.jit.save(traced, str(folder / "model.pt"))
         # Two shapes that differ make the sizes in the graph dynamic.
-        shapes = [
-            f"{key}={list(x.shape)}".replace(" ", "") for key, x in (("inputshape", first), ("inputshape2", second))
-        ]
-        chatter = _run_pnnx([pnnx.EXEC_PATH, "model.pt", *shapes, "fp16=1"], folder, info.name)
+        inputs = {"inputshape": subject.sample, **({"inputshape2": subject.trial[:1]} if subject.any_size else {})}
+        shapes = [f"{key}={list(x.shape)}".replace(" ", "") for key, x in inputs.items()]
+        chatter = _run_pnnx([pnnx.EXEC_PATH, "model.pt", *shapes, "fp16=1"], folder, subject.name)
         try:
-            return {file: (folder / file).read_bytes() for file in (NCNN_PARAM, NCNN_BIN)}
+            return (folder / NCNN_PARAM).read_bytes(), (folder / NCNN_BIN).read_bytes()
         except OSError as error:
-            raise UnsupportedModel(f"{info.name}: pnnx cannot convert the network:\n{chatter}") from error
+            raise UnsupportedModel(f"{subject.name}: pnnx cannot convert the network:\n{chatter}") from error
 
 
 def _run_pnnx(command: list[str], folder: Path, name: str) -> str:
@@ -241,70 +279,79 @@ def _run_pnnx(command: list[str], folder: Path, name: str) -> str:
 # --------------------------------------------------------------------------------------------------- checking
 
 
-def _check(plain: Network, info: Described, forms: dict[str, bytes]) -> None:
-    """Run every form on the same two pictures as ``plain``, of a size that none was made at; compare all outputs."""
-    pictures = _picture(info, _CHECK_BLOCKS, count=2)
-    wanted = _run(plain, pictures)
-    if not all(np.isfinite(picture).all() for picture in wanted):
-        raise UnsupportedModel(f"{info.name}: the network gives values that are not finite")
-    for form, run in ((SAFETENSORS, _run_torch), (ONNX, _run_onnx), (NCNN_BIN, _run_ncnn)):
-        made = run(info, forms, pictures.numpy())
-        for name, got, want in zip(_names(info), made, wanted, strict=True):
-            what = f"{form} ({name})" if info.outputs else form
+def prove(subject: Subject, forms: Mapping[str, Callable[[NDArray[np.float32]], Arrays]]) -> None:
+    """Run each of ``forms`` on the trial as ``subject.module``; compare all outputs.
+
+    Raises `UnsupportedModel` for one that differs by more than `TOLERANCE`.
+    """
+    wanted = run_module(subject.module, subject.trial)
+    if not all(np.isfinite(output).all() for output in wanted):
+        raise UnsupportedModel(f"{subject.name}: the network gives values that are not finite")
+    for form, run in forms.items():
+        made = run(subject.trial.numpy())
+        for name, got, want in zip(subject.outputs, made, wanted, strict=True):
+            what = f"{form} ({name})" if len(subject.outputs) > 1 else form
             if got.shape != want.shape:
-                raise UnsupportedModel(f"{info.name}: {what} gives {got.shape}, the network {want.shape}")
+                raise UnsupportedModel(f"{subject.name}: {what} gives {got.shape}, the network {want.shape}")
             with np.errstate(all="ignore"):
                 error = float(np.abs(got - want).max())
             if not error <= TOLERANCE * max(1.0, float(np.abs(want).max())):
-                raise UnsupportedModel(f"{info.name}: {what} differs from the network by {error:.2g}")
+                raise UnsupportedModel(f"{subject.name}: {what} differs from the network by {error:.2g}")
 
 
-def _run(network: Network, pictures: torch.Tensor) -> list[NDArray[np.float32]]:
+def run_module(network: nn.Module, inputs: torch.Tensor) -> Arrays:
     """All outputs of ``network``."""
     with torch.no_grad():
-        made = network(pictures)
-    return [picture.numpy() for picture in (made if isinstance(made, tuple) else (made,))]
+        made = network(inputs)
+    return [output.numpy() for output in (made if isinstance(made, tuple) else (made,))]
 
 
-def _run_torch(info: Described, forms: dict[str, bytes], pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def load_weights(network: nn.Module, weights: Mapping[str, torch.Tensor], name: str) -> None:
+    """Put ``weights`` into ``network``. Raises `UnsupportedModel` where they are not for it."""
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UnsupportedModel(f"{name}: the weights are not for the network described: {error}") from error
+
+
+def _run_torch(info: Described, weights: bytes, inputs: NDArray[np.float32]) -> Arrays:
     from safetensors.torch import load
 
     with torch.random.fork_rng(devices=[]):
         fresh = build(info.network, info.scale, **info.network_options).deploy()
-    try:
-        fresh.load_state_dict(load(forms[SAFETENSORS]))
-    except RuntimeError as error:
-        raise UnsupportedModel(f"{info.name}: the weights are not for the network described: {error}") from error
-    return _run(fresh, torch.from_numpy(pictures))
+    load_weights(fresh, load(weights), info.name)
+    return run_module(fresh, torch.from_numpy(inputs))
 
 
-def _run_onnx(info: Described, forms: dict[str, bytes], pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def run_onnx(subject: Subject, graph: bytes, inputs: NDArray[np.float32]) -> Arrays:
+    """What the ONNX form gives."""
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingDependency("onnxruntime", "train") from error
-    session = onnxruntime.InferenceSession(forms[ONNX], providers=["CPUExecutionProvider"])
-    made: list[NDArray[np.float32]] = session.run(_names(info), {"input": pictures})
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    made: Arrays = session.run(list(subject.outputs), {"input": inputs})
     return made
 
 
-def _run_ncnn(info: Described, forms: dict[str, bytes], pictures: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def run_ncnn(subject: Subject, param: bytes, data: bytes, inputs: NDArray[np.float32]) -> Arrays:
+    """What the ncnn form gives, one input after the other."""
     import ncnn
 
-    outputs: list[list[NDArray[np.float32]]] = [[] for _ in _names(info)]
+    outputs: list[Arrays] = [[] for _ in subject.outputs]
     with tempfile.TemporaryDirectory(prefix="srgan-export-") as folder, ncnn.Net() as net:
-        for file in (NCNN_PARAM, NCNN_BIN):
-            Path(folder, file).write_bytes(forms[file])
+        for file, content in ((NCNN_PARAM, param), (NCNN_BIN, data)):
+            Path(folder, file).write_bytes(content)
         net.opt.use_vulkan_compute = False
         net.opt.use_sgemm_convolution = False
         if net.load_param(f"{folder}/{NCNN_PARAM}") or net.load_model(f"{folder}/{NCNN_BIN}"):
-            raise UnsupportedModel(f"{info.name}: ncnn cannot load what pnnx made; it knows no such layer")
-        for picture in pictures:
+            raise UnsupportedModel(f"{subject.name}: ncnn cannot load what pnnx made; it knows no such layer")
+        for one in inputs:
             with net.create_extractor() as extractor:
-                extractor.input("in0", ncnn.Mat(np.ascontiguousarray(picture)).clone())
+                extractor.input("in0", ncnn.Mat(np.ascontiguousarray(one)).clone())
                 for number, made in enumerate(outputs):
                     status, out = extractor.extract(f"out{number}")
                     if status:
-                        raise UnsupportedModel(f"{info.name}: ncnn cannot run what pnnx made (code {status})")
+                        raise UnsupportedModel(f"{subject.name}: ncnn cannot run what pnnx made (code {status})")
                     made.append(np.array(out))
     return [np.stack(made) for made in outputs]

@@ -35,9 +35,10 @@ def cut(length: int, needs: tiling.Needs, threads: int) -> tuple[list[tiling.Spa
 
 
 class Bands:
-    """``threads`` threads for the pictures of one session, whose windows have these ``needs`` and grow by ``scale``."""
+    """``threads`` threads for the pictures of one session, whose windows have these ``needs`` and grow by ``scale``;
+    without ``needs`` none is cut."""
 
-    def __init__(self, threads: int, needs: tiling.Needs, scale: int) -> None:
+    def __init__(self, threads: int, needs: tiling.Needs | None, scale: int) -> None:
         self.threads = threads
         self._needs = needs
         self._scale = scale
@@ -51,6 +52,8 @@ class Bands:
         """
         _, height, width = picture.shape
         upright = height >= width
+        if self._needs is None:
+            return run(picture, self.threads)
         spans, each = cut(max(height, width), self._needs, self.threads)
         if len(spans) == 1:
             return run(picture, self.threads)

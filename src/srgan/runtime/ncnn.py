@@ -61,7 +61,8 @@ def open_ncnn(
     processor that has it.
     """
     if not bundle.has(NCNN_PARAM) or not bundle.has(NCNN_BIN):
-        raise UnsupportedModel(f"{bundle.info.name} has no ncnn form ({NCNN_PARAM} and {NCNN_BIN})")
+        files = f"{bundle.file(NCNN_PARAM)} and {bundle.file(NCNN_BIN)}"
+        raise UnsupportedModel(f"{bundle.info.name} has no ncnn form ({files})")
     engine = _engine()
     options = engine.Option()
     threads = threads or _threads(engine)
@@ -104,7 +105,8 @@ class NcnnSession:
         self._blobs = tuple(blobs)
         self._load = load
         needs = tiling.Needs(radius=info.radius, multiple=info.multiple, minimum=info.minimum)
-        self._bands = Bands(threads, needs, info.scale)
+        # What a part gives is no enlarged input, so it is not put together from bands.
+        self._bands = Bands(threads, None if info.part else needs, info.scale)
         # OpenMP is used in threads of our own alone, also to load.
         self._crew = Crew(1, "srgan-ncnn")
         # A network is laid out for its number of threads. The first is for pictures too small for bands.
@@ -170,6 +172,8 @@ class NcnnSession:
     def _joined(self, made: list[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArray[np.float32]:
         """The outputs' channels one after the other. Each array keeps its matrix alive, whose memory does not belong
         to the network's own pool."""
+        if self.info.part:
+            return made[0]
         channels, height, width = shape
         size = height * self.info.scale, width * self.info.scale
         for out in made:

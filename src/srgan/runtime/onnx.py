@@ -62,7 +62,7 @@ def open_onnx(
     ``fp16`` is for TensorRT only, ``bf16`` for none.
     """
     if not bundle.has(ONNX):
-        raise UnsupportedModel(f"{bundle.info.name} has no ONNX form ({ONNX})")
+        raise UnsupportedModel(f"{bundle.info.name} has no ONNX form ({bundle.file(ONNX)})")
     engine = _engine()
     kind, _, index = device.partition(":")
     provider = PROVIDERS.get(kind)
@@ -77,7 +77,7 @@ def open_onnx(
         raise DeviceUnavailable(f"ONNX Runtime has the provider {provider}, but it does not start on this machine")
     made = {output.name for output in session.get_outputs()}
     if [i.name for i in session.get_inputs()] != ["input"] or made != set(outputs or _PLAIN):
-        raise CorruptModel(f"{bundle.path}: {ONNX} must have one input, `input`, and one output, `output`")
+        raise CorruptModel(f"{bundle.path}: {bundle.file(ONNX)} must have one input, `input`, and one output, `output`")
     info = describe(bundle.info, backend="onnx", device=device, precision=arithmetic, outputs=outputs)
     return OnnxSession(session, info, begin)
 
@@ -94,7 +94,7 @@ def _model(bundle: Bundle, outputs: tuple[str, ...]) -> bytes:
     try:
         return keep_outputs(model, outputs)
     except ValueError as error:
-        raise CorruptModel(f"{bundle.path}: {ONNX} is damaged: {error}") from error
+        raise CorruptModel(f"{bundle.path}: {bundle.file(ONNX)} is damaged: {error}") from error
 
 
 class OnnxSession:

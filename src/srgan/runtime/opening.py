@@ -19,7 +19,7 @@ from srgan.errors import (
     SrganError,
     UnsupportedModel,
 )
-from srgan.models.bundle import NCNN_PARAM, ONNX, SAFETENSORS, Bundle
+from srgan.models.bundle import NCNN_PARAM, ONNX, SAFETENSORS, Bundle, Part
 from srgan.models.catalogue import find_model
 from srgan.models.info import MEMBERS
 from srgan.plugins import Table
@@ -88,7 +88,7 @@ def open_session(
     """Open ``model`` on a device.
 
     ``model`` is a name, a path or a bundle (see `srgan.models.find_model`, also for ``scale``), or one of
-    `RESIZE_MODELS` for plain resampling by ``scale`` (rounded up; default 4).
+    `RESIZE_MODELS` for plain resampling by ``scale`` (rounded up; default 4), or a `Part` of a latent model.
 
     ``device`` is ``auto``, ``cpu``, ``gpu`` (any), ``cuda``, ``vulkan``, ``mps``, ``directml``, ``tensorrt``, ``rocm``,
     ``migraphx``, ``coreml`` or ``openvino``, with ``:N`` for the N-th of its kind. ``backend`` is ``auto`` or a name in
@@ -107,6 +107,7 @@ def open_session(
         _check_outputs(model, (), wanted)
         return _open_kernel(cast("Kernel", model), scale, backend, device)
     bundle = model if isinstance(model, Bundle) else find_model(model, scale)
+    _check_enlarges(bundle)
     _check_outputs(bundle.info.name, bundle.info.outputs, wanted)
     session = _open(bundle, backend, device, precision, threads, wanted or bundle.info.outputs[:1])
     low, high = bundle.info.value_range
@@ -126,6 +127,14 @@ def _check(backend: str, device: str, precision: str, threads: int) -> None:
     if colon and (kind in ("auto", "cpu", "gpu") or not (index.isdigit() or kind == "openvino")):
         raise InvalidConfig(
             f"{device!r} is not a device name; use a kind such as cuda or vulkan, optionally with :0, :1, ..."
+        )
+
+
+def _check_enlarges(bundle: Bundle) -> None:
+    if bundle.info.latent is not None and not isinstance(bundle, Part):
+        name = bundle.info.name
+        raise UnsupportedModel(
+            f"{name} makes new pictures from noise and enlarges none; use it with: srgan generate OUT --model {name}"
         )
 
 
@@ -198,7 +207,7 @@ def _candidates(bundle: Bundle, backend: str, device: str) -> list[tuple[str, st
         raise InvalidConfig(f"The {backend} backend has no device {device!r}")
     runnable = [pair for pair in pairs if bundle.has(FORMS[pair[0]])]
     if not runnable:
-        wanted = " or ".join(sorted({FORMS[name] for name, _ in pairs}))
+        wanted = " or ".join(sorted({bundle.file(FORMS[name]) for name, _ in pairs}))
         present = ", ".join(bundle.info.files) or "no weights"
         raise UnsupportedModel(
             f"{bundle.info.name} has no {wanted}, which this backend and device need; it has {present}"

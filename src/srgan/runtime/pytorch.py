@@ -22,6 +22,7 @@ from srgan.errors import (
 )
 from srgan.hardware import cpu_name, total_memory
 from srgan.models.bundle import SAFETENSORS, Bundle
+from srgan.models.info import PartInfo
 from srgan.runtime.devices import Device, Survey, may_have_cuda
 from srgan.runtime.forks import ADVICE, Crew, abandon, tell_of_fork
 from srgan.runtime.session import SessionInfo, closed, describe
@@ -41,7 +42,7 @@ def open_torch(
     that the program has set for torch holds; another is set during a run only, because torch keeps one for all.
     """
     if not bundle.has(SAFETENSORS):
-        raise UnsupportedModel(f"{bundle.info.name} has no torch form ({SAFETENSORS})")
+        raise UnsupportedModel(f"{bundle.info.name} has no torch form ({bundle.file(SAFETENSORS)})")
     _require()
     import torch
 
@@ -204,14 +205,19 @@ def _network(info: ModelInfo, data: bytes, where: str) -> torch.nn.Module:
     except ImportError as error:
         raise MissingDependency("safetensors", "train") from error
     from srgan.networks import build
+    from srgan.networks.latent.deployed import build_deployed, part_of
 
     try:
         weights = load(data)
     except SafetensorError as error:
         raise CorruptModel(f"{where}: {SAFETENSORS} cannot be read: {error}") from error
-    # Weights are about to replace whatever chance gives here, and the program's random numbers are not ours to use up.
-    with torch.random.fork_rng(devices=[]):
-        network = build(info.network, info.scale, **info.network_options).deploy()
+    network: torch.nn.Module
+    if isinstance(info, PartInfo):
+        network, weights = build_deployed(info.network, **info.network_options), part_of(weights, info.network)
+    else:
+        # Weights are about to replace what chance gives here, and the program's random numbers are not ours to use up.
+        with torch.random.fork_rng(devices=[]):
+            network = build(info.network, info.scale, **info.network_options).deploy()
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srgan.errors import Closed
-from srgan.models.info import WORKING_BYTES_PER_PIXEL, ModelInfo
+from srgan.models.info import WORKING_BYTES_PER_PIXEL, ModelInfo, PartInfo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,9 @@ class SessionInfo:
     """The selected outputs of a model with several, see `srgan.open_session`; empty for other models."""
     picture: bool = True
     """Whether the output is a picture. A map may be black or flat where the input is not."""
+    part: str = ""
+    """Of a latent model the part that it runs, see `srgan.models.bundle`; empty for other models. What comes out is
+    no enlarged input then: its channels and size are the part's, ``scale`` means nothing."""
     radius: int = 0
     """Receptive radius in input pixels: tiles that overlap by this much join without a seam."""
     margin: int = 0
@@ -77,6 +80,7 @@ def describe(
         sha256=model.digest,
         scale=model.scale,
         outputs=outputs,
+        part=model.part if isinstance(model, PartInfo) else "",
         channels=model.channels,
         radius=model.radius,
         # Beside a saturated border the shipped networks were wrong by up to 15/255 without, and by 2/255 with this.

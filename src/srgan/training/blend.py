@@ -82,6 +82,8 @@ def blend(shares: Mapping[str, float], target: Path, *, name: str, family: str =
 def _check_kind(text: str, info: ModelInfo, first: ModelInfo) -> None:
     if info.outputs:
         raise InvalidConfig(f"{text}: is an ensemble; blend its members, or use its strategy soup")
+    if info.latent is not None:
+        raise InvalidConfig(f"{text}: makes pictures from noise; only models that enlarge can be blended")
     kinds = [(kind.network, kind.scale, kind.channels, kind.network_options) for kind in (info, first)]
     if kinds[0] != kinds[1]:
         said = [f"{network!r} x{scale} with {options}" for network, scale, _, options in kinds]
