@@ -14,6 +14,7 @@ TYPE_CHECKING = False  # as type checkers understand it; importing `typing` alon
 if TYPE_CHECKING:
     from srgan.batch import process_folder
     from srgan.errors import SrganError
+    from srgan.generation import LatentModel, generate
     from srgan.imaging import Limits, Picture, read_picture, write_picture
     from srgan.models import Bundle, ModelInfo, find_model, list_models
     from srgan.runtime import Session, SessionInfo, open_session
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bundle",
+    "LatentModel",
     "Limits",
     "ModelInfo",
     "Picture",
@@ -32,6 +34,7 @@ __all__ = [
     "Upscaler",
     "__version__",
     "find_model",
+    "generate",
     "list_models",
     "open_session",
     "process_folder",
@@ -42,6 +45,7 @@ __all__ = [
 
 _HOMES = {
     "Bundle": "srgan.models",
+    "LatentModel": "srgan.generation",
     "Limits": "srgan.imaging",
     "ModelInfo": "srgan.models",
     "Picture": "srgan.imaging",
@@ -50,6 +54,7 @@ _HOMES = {
     "SrganError": "srgan.errors",
     "Upscaler": "srgan.upscaler",
     "find_model": "srgan.models",
+    "generate": "srgan.generation",
     "list_models": "srgan.models",
     "open_session": "srgan.runtime",
     "process_folder": "srgan.batch",

@@ -27,6 +27,9 @@ KINDS = Table(
         "batch": "srgan.jobs:BATCH",
         "train": "srgan.jobs:TRAIN",
         "evaluate": "srgan.jobs:EVALUATE",
+        "generate": "srgan.jobs:GENERATE",
+        "encode": "srgan.jobs:ENCODE",
+        "reconstruct": "srgan.jobs:RECONSTRUCT",
     },
 )
 """Each kind's name with its `Kind`."""
@@ -58,6 +61,9 @@ UPSCALE = Kind("srgan.upscaler.job:UpscaleJob", "srgan.upscaler.job:run_upscale"
 BATCH = Kind("srgan.batch.job:BatchJob", "srgan.batch.pictures:run_batch")
 TRAIN = Kind("srgan.training.job:TrainJob", "srgan.training.job:run_train")
 EVALUATE = Kind("srgan.evaluation.job:EvaluateJob", "srgan.evaluation.job:run_evaluate")
+GENERATE = Kind("srgan.generation.job:GenerateJob", "srgan.generation.job:run_generate")
+ENCODE = Kind("srgan.generation.coding:EncodeJob", "srgan.generation.coding:run_encode")
+RECONSTRUCT = Kind("srgan.generation.coding:ReconstructJob", "srgan.generation.coding:run_reconstruct")
 
 
 def load(data: str | bytes | Mapping[str, Any], *, name: str = "job") -> Job:

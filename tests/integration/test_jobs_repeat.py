@@ -7,6 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from srgan import jobs
+from srgan.models import Bundle
 
 SRGAN = [sys.executable, "-m", "srgan"]
 
@@ -21,6 +23,9 @@ COMMANDS = {
     "upscale": "upscale in/a.png a.png --model fast --scale 2.5",
     "batch": "batch-process in out --model turbo --long-side 70 --format tiff --contact-sheet sheet.html",
     "evaluate": "evaluate turbo in --save-dir kept --save-inputs low --csv scores.csv --metrics consistency",
+    "generate": "generate new --model linear --count 3 --seed 4 --first 2 --truncation 0.5",
+    "encode": "encode in codes.npz --model linear",
+    "reconstruct": "reconstruct in/b.png b.png --model linear",
     "train": "train --set data.folders=[in] --set data.tile=64 --set data.patch=8 --set data.batch=2 --set steps=3 "
     "--set network.name=fast --set 'network.options={width: 16, blocks: 1}' --set hardware.device=cpu "
     "--set hardware.threads=1 --set hardware.precision=fp32 --set output.tensorboard=false --output model",
@@ -63,7 +68,9 @@ def test_every_kind_is_repeated_here() -> None:
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
-def test_a_job_repeats_the_command(kind: str, pictures: Path, tmp_path: Path) -> None:
+def test_a_job_repeats_the_command(
+    kind: str, pictures: Path, tmp_path: Path, make_latent: Callable[..., Bundle]
+) -> None:
     if kind == "train":
         pytest.importorskip("torch")
     command = shlex.split(COMMANDS[kind])
@@ -71,6 +78,8 @@ def test_a_job_repeats_the_command(kind: str, pictures: Path, tmp_path: Path) ->
     for folder in (by_command, by_job):
         folder.mkdir()
         (folder / "in").symlink_to(pictures)
+        if kind in ("generate", "encode", "reconstruct"):
+            make_latent(folder / "linear")
     (by_job / "job.json").write_bytes(srgan(by_command, command[0], "--print-job", *command[1:]))
 
     srgan(by_command, *command)

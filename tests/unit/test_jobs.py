@@ -47,7 +47,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def test_every_kind_has_a_model_of_its_name_and_a_runner() -> None:
-    assert list(jobs.KINDS.builtin) == ["upscale", "batch", "train", "evaluate"]
+    assert list(jobs.KINDS.builtin) == ["upscale", "batch", "train", "evaluate", "generate", "encode", "reconstruct"]
     for name in jobs.KINDS.builtin:
         kind = jobs.KINDS.load(name)
         model = kind.load_model()

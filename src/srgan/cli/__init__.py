@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from srgan.cli import batch, bench, config, devices, evaluate, models, options, train, upscale
+from srgan.cli import batch, bench, config, devices, evaluate, generate, models, options, train, upscale
 from srgan.cli import run as any_job
 from srgan.cli.failures import STOPPED, as_exit_code, complain, write_talk
 from srgan.cli.output import emit, set_verbosity, start_logging
@@ -35,6 +35,9 @@ app = typer.Typer(
 app.command("upscale", cls=options.Command, epilog=upscale.EXAMPLES)(upscale.upscale)
 app.command("batch-process", cls=options.Command, epilog=batch.EXAMPLES)(batch.batch)
 app.command("batch", cls=options.Command, epilog=batch.EXAMPLES, hidden=True)(batch.batch)
+app.command("generate", cls=options.Command, epilog=generate.EXAMPLES)(generate.generate)
+app.command("encode", cls=options.Command, epilog=generate.ENCODE_EXAMPLES)(generate.encode)
+app.command("reconstruct", cls=options.Command, epilog=generate.RECONSTRUCT_EXAMPLES)(generate.reconstruct)
 app.add_typer(models.app, name="models", help="List, show and blend models.")
 app.command("evaluate", cls=options.Command, epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("bench", cls=options.Command, epilog=bench.EXAMPLES)(bench.bench)

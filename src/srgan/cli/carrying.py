@@ -17,6 +17,9 @@ CARRIERS: dict[str, str] = {
     "batch": "srgan.cli.batch:carry_out",
     "train": "srgan.cli.train:carry_out",
     "evaluate": "srgan.cli.evaluate:carry_out",
+    "generate": "srgan.cli.generate:carry_out",
+    "encode": "srgan.cli.generate:carry_out_encode",
+    "reconstruct": "srgan.cli.generate:carry_out_reconstruct",
 }
 """For each kind of job, what carries it out for a person: ``(job, *, as_json)``, ``module:attribute``."""
 

@@ -40,6 +40,9 @@ _COMMANDS = {
     "batch": _Command("batch-process", {**_SIZE, "report": "reports"}),
     "train": _Command("train", {"fresh": "resume"}, prefix="config.", always=frozenset({"config.recipe"})),
     "evaluate": _Command("evaluate", joined=frozenset({"metrics"})),
+    "generate": _Command("generate"),
+    "encode": _Command("encode"),
+    "reconstruct": _Command("reconstruct"),
 }
 
 
@@ -108,6 +111,8 @@ def _option(parameter: Any, value: Any, *, joined: bool) -> Iterator[str]:
         yield name if value or not parameter.secondary_opts else max(parameter.secondary_opts, key=len)
     elif joined:
         yield f"{name}={','.join(value)}"
+    elif parameter.nargs > 1:
+        yield from (name, *map(str, value))
     else:
         for one in value if isinstance(value, tuple | list) else [value]:
             yield f"{name}={one}"

@@ -67,7 +67,8 @@ JobOption = Annotated[
     typer.Option(
         "--job",
         metavar="NAME",
-        help="Print the schema of jobs of this kind instead: upscale, batch, evaluate, train, or one from a plug-in.",
+        help="Print the schema of jobs of this kind instead: upscale, batch, evaluate, train, generate, encode, "
+        "reconstruct, or one from a plug-in.",
         show_default=False,
     ),
 ]

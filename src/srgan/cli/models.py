@@ -11,7 +11,7 @@ from srgan.cli import options
 from srgan.cli.output import bytes_text, emit, emit_json, say, table
 
 if TYPE_CHECKING:
-    from srgan.models import Bundle, Quality
+    from srgan.models import Bundle, ModelInfo, Quality
 
 LIST_EXAMPLES = """\b
 Examples:
@@ -56,7 +56,8 @@ def list_(as_json: options.Json = False) -> None:
     for bundle in bundles:
         info, first = bundle.info, next(iter(bundle.info.quality), None)
         measured = f"{first.psnr:.2f} dB {first.dataset}" if first else None
-        rows.append((info.name, f"x{info.scale}", bytes_text(_size(bundle)), measured, info.description or None))
+        does = f"x{info.scale}" if info.latent is None else f"{info.latent.side} px"
+        rows.append((info.name, does, bytes_text(_size(bundle)), measured, info.description or None))
     if rows:
         emit(table(("NAME", "SCALE", "SIZE", "PSNR", "DESCRIPTION"), rows))
     else:
@@ -78,12 +79,10 @@ def show(name: Name, as_json: options.Json = False) -> None:
         ("family", info.family),
         ("version", info.version),
         ("description", info.description),
-        ("scale", f"x{info.scale}"),
+        *_does(info),
         ("strategies", ", ".join(info.strategies)),
         ("network", " ".join([info.network, *_options(info.network_options)])),
         ("parameters", f"{info.parameters:,}"),
-        ("cost", f"{info.macs_per_pixel:,} multiply-accumulates per input pixel"),
-        ("radius", f"{info.radius} pixels"),
         ("licence", info.licence),
         ("path", bundle.path),
         ("files", ", ".join(info.files)),
@@ -149,6 +148,23 @@ def blend(
         return
     emit(str(bundle.path))
     say(f"Use it with: srgan upscale IN OUT --model {bundle.path}")
+
+
+def _does(info: ModelInfo) -> list[tuple[str, object]]:
+    """What the model does: enlarges, or makes pictures of its own."""
+    latent = info.latent
+    if latent is None:
+        return [
+            ("scale", f"x{info.scale}"),
+            ("cost", f"{info.macs_per_pixel:,} multiply-accumulates per input pixel"),
+            ("radius", f"{info.radius} pixels"),
+        ]
+    return [
+        ("makes", f"new pictures of {latent.side} x {latent.side} pixels (srgan generate OUT --model {info.name})"),
+        ("noise", f"{latent.noise} numbers"),
+        ("code", " x ".join(map(str, latent.code))),
+        ("refiner", latent.refiner),
+    ]
 
 
 def _record(bundle: Bundle) -> dict[str, Any]:

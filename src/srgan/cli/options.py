@@ -272,6 +272,6 @@ def read_job(ctx: typer.Context, kind: type[Kind], **fields: Any) -> Kind:
     settings = read_settings(ctx)
     sections = {name: getattr(settings, name) for name in type(settings).model_fields if name in kind.model_fields}
     own = {name: value for name, value in ctx.params.items() if name in kind.model_fields and value is not None}
-    if "size" in kind.model_fields:
+    if "long_side" in ctx.params:
         sections["size"] = read_size(ctx)
     return checked(kind, {**sections, **own, **fields})

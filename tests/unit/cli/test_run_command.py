@@ -41,6 +41,10 @@ COMMANDS = [
     "train --set data.folders=[a] --set recipe=adversarial --set discriminator.name=patch --set optimiser.clip=2",
     'train --set \'data.folders=["a\x7f", "\U0001f600"]\'',
     "train --set data.folders=[a] --set 'network.options={width: 32}' --set output.description='say \"it\"'",
+    "generate new --model mine --count 5 --seed 3 --first 2 --truncation 0.7 --size 512 --refiner other",
+    "generate sheet.png -m mine --interpolate 3 9 --steps 5 --grid --overwrite --set runtime.memory_limit=2000000",
+    "encode a.png b.png codes.npz -m mine --whole --set limits.max_pixels=100",
+    "reconstruct -m mine --device cpu -- -a.png b.png",
     "evaluate Set5 --results 'mine=my results' --results other --html a.html --worst-by ssim --scale 2",
 ]
 
