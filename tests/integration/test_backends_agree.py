@@ -13,6 +13,8 @@ from srgan.models import Bundle
 from srgan.runtime import open_session
 
 NETWORKS = ["srresnet", "turbo", "fast", "balanced", "quality"]
+LARGEST = ("refiner", 8)
+"""A network of another scale than the others, and the one that has to see the farthest."""
 Exported = Callable[[str, int], Bundle]
 
 
@@ -34,8 +36,7 @@ def apart(a: NDArray[np.float32], b: NDArray[np.float32]) -> int:
     return int(np.abs(to_uint8(a).astype(int) - to_uint8(b)).max())
 
 
-@pytest.mark.parametrize("scale", [2, 4])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("name", "scale"), [*((name, scale) for name in NETWORKS for scale in (2, 4)), LARGEST])
 def test_all_backends_give_the_same_picture(exported: Exported, name: str, scale: int) -> None:
     bundle = exported(name, scale)
     torch_session = open_session(bundle, backend="torch", device="cpu")
@@ -102,9 +103,9 @@ def test_the_caller_keeps_the_pixels_and_the_result(exported: Exported, backend:
     np.testing.assert_array_equal(first, copy)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_the_stated_radius_is_enough_for_tiles(exported: Exported, name: str) -> None:
-    bundle = exported(name, 2)
+@pytest.mark.parametrize(("name", "scale"), [*((name, 2) for name in NETWORKS), LARGEST])
+def test_the_stated_radius_is_enough_for_tiles(exported: Exported, name: str, scale: int) -> None:
+    bundle = exported(name, scale)
     session = open_session(bundle, backend="ncnn", device="cpu")
     step = bundle.info.multiple
     radius = -(-bundle.info.radius // step) * step
@@ -114,7 +115,7 @@ def test_the_stated_radius_is_enough_for_tiles(exported: Exported, name: str) ->
     middle = session.run(batch[..., step : 2 * radius + 2 * step])
 
     np.testing.assert_allclose(
-        middle[..., 2 * radius : 2 * radius + 2 * step],
-        whole[..., 2 * (radius + step) : 2 * (radius + 2 * step)],
+        middle[..., scale * radius : scale * radius + scale * step],
+        whole[..., scale * (radius + step) : scale * (radius + 2 * step)],
         atol=1e-4,
     )
