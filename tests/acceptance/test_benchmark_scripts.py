@@ -20,6 +20,7 @@ SCRIPTS = (
     "batch.py",
     "choice.py",
     "huge.py",
+    "latent.py",
     "memory.py",
     "peers.py",
     "perceptual.py",
@@ -167,6 +168,19 @@ def test_looks_are_compared_on_clean_and_on_spoilt_inputs(run: Any) -> None:
     assert document["against"] == "bicubic"
     assert "The same divided by that of bicubic:" in text
     assert "--limit 2" in text
+
+
+@pytest.mark.slow
+def test_all_ways_to_run_a_latent_model_are_near_each_other(run: Any) -> None:
+    text, document = run("latent.py")
+    rows = {row["way"]: row for row in document["rows"]}
+
+    assert list(rows) == [row["way"] for row in first_table(text)]
+    assert 0 < rows["weights in 16 bits / in 32 bits"]["largest"] < 1
+    assert rows["torch, fp32"]["largest"] == 0
+    for way in ("ncnn, fp32", "onnx, fp32"):
+        assert rows[way]["largest"] < 0.05
+        assert rows[way]["ms"] > 0
 
 
 @pytest.mark.slow
