@@ -35,4 +35,5 @@ def _forms(network: Any, info: ModelInfo) -> dict[str, bytes]:
     try:
         return export.export_forms(network, info)
     except MissingDependency:
-        return {export.SAFETENSORS: export._to_safetensors(export._rounded(network, info.name), info)}
+        weights = export.rounded(network.deploy(), info.name).state_dict()
+        return {export.SAFETENSORS: export.to_safetensors(weights, {"name": info.name})}

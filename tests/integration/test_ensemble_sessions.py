@@ -214,14 +214,14 @@ def test_a_plain_network_that_is_said_to_give_several(bundle: Bundle, tmp_path: 
 
 
 def test_an_output_that_a_form_gets_wrong_is_named(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = export._run_onnx
+    real = export.run_onnx
 
     def off(*given: Any) -> Any:
         made = real(*given)
         made[OUTPUTS.index("frequency")] = made[OUTPUTS.index("frequency")] + 1 / 255
         return made
 
-    monkeypatch.setattr(export, "_run_onnx", off)
+    monkeypatch.setattr(export, "run_onnx", off)
 
     with pytest.raises(UnsupportedModel, match=r"several-x2: model.onnx \(frequency\) differs from the network by"):
         export_forms(network, described(network))
