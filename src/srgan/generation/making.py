@@ -96,9 +96,10 @@ class Maker:
 
 
 def find_refiner(bundle: Bundle, wanted: str | None) -> Bundle:
-    """The model that enlarges what ``bundle`` makes: ``wanted``, or the one that it names, which may lie beside it.
+    """The model that enlarges what ``bundle`` makes: ``wanted``, or the one that it names.
 
-    Raises `UnsupportedModel` when neither is given, and what `find_model` raises.
+    The latter is one that is installed, or lies beside the bundle or, where that is one of several versions, beside
+    their folder. Raises `UnsupportedModel` when neither is given, and what `find_model` raises.
     """
     assert bundle.info.latent is not None
     name = wanted or bundle.info.latent.refiner
@@ -107,14 +108,19 @@ def find_refiner(bundle: Bundle, wanted: str | None) -> Bundle:
             f"{bundle.info.name} has no refiner, so its pictures are {bundle.info.latent.side} px: "
             "name a model that enlarges 8 times with --refiner, or leave out --size"
         )
+    if wanted:
+        return find_model(wanted)
     try:
         return find_model(name)
-    except ModelNotFound:
+    except ModelNotFound as error:
         beside = bundle.path.absolute().parent
-        for path in () if wanted else (beside / name, beside / f"{name}.zip"):
+        for path in (beside / name, beside / f"{name}.zip", beside.parent / name):
             if path.exists():
                 return Bundle.open(path)
-        raise
+        raise ModelNotFound(
+            f"{bundle.info.name} names the refiner {name}, which is neither installed nor beside it: "
+            "give its path with --refiner"
+        ) from error
 
 
 def sheet(pictures: Sequence[NDArray[np.float32]], *, columns: int | None = None) -> NDArray[np.float32]:

@@ -70,7 +70,7 @@ def test_codes_and_back(linear: Bundle, srgan: Srgan) -> None:
         ("upscale in.png out.png -m linear", 4, "enlarges none; use it with: srgan generate OUT --model linear"),
         ("evaluate linear .", 4, "enlarges none; use it with: srgan generate OUT --model linear"),
         ("generate new -m nothing", 4, "There is no model 'nothing'"),
-        ("generate new -m linear --size 100", 4, "There is no model 'gone-x8'"),
+        ("generate new -m linear --size 100", 4, "refiner gone-x8, which is neither installed nor beside it"),
         ("generate new -m linear --backend onnx", 4, "linear has no decoder.onnx"),
         ("generate a.png -m linear -n 2", 2, "a.png: several pictures need a folder"),
         ("generate new -m linear --interpolate 1 2 -n 3", 2, "interpolate cannot be combined with count"),

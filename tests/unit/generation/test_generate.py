@@ -146,6 +146,15 @@ def test_a_refiner_of_another_name(linear: Bundle, tmp_path: Path) -> None:
         run_generate(job(linear, tmp_path / "b.png", size=512, refiner="repeat-x9"))
 
 
+@pytest.mark.parametrize("place", ["models/tiny", "models/tiny/20261128"])
+def test_the_refiner_beside_a_bundle_or_its_versions(
+    linear: Bundle, make_latent: Any, tmp_path: Path, place: str
+) -> None:
+    model = make_latent(tmp_path / place, latent={"refiner": "repeat-x8"})
+
+    assert run_generate(job(model, tmp_path / "a.png", size=512)).report["refiner"] == "repeat-x8"
+
+
 def test_a_size_that_there_is_not(linear: Bundle, make_latent: Any, tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="linear makes pictures of 64 or 512 px, not 100"):
         run_generate(job(linear, tmp_path / "a.png", size=100))
