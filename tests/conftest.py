@@ -8,12 +8,13 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
-from srgan.models import Bundle, ModelInfo, write_bundle
+if TYPE_CHECKING:
+    from srgan.models import Bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -73,6 +74,8 @@ def make_latent() -> Callable[..., Bundle]:
     2 raise a colour by an eighth, 3 to 5 are slopes from left to right in a colour. The encoder finds them again.
     """
     import numpy as np
+
+    from srgan.models import ModelInfo, write_bundle
 
     slope = np.linspace(-1, 1, 16, dtype=np.float32) / np.float32(8)
     shapes = np.zeros((6, 3, 16, 16), np.float32)
