@@ -99,3 +99,11 @@ def test_networks_that_began_apart_are_refused(make_config: Config, start: Bundl
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound):
         blend_models({"fast": 1, "nobody": 1}, tmp_path / "made", name="made-x4")
+
+
+def test_a_model_that_enlarges_nothing_is_refused(make_latent: Callable[..., Bundle], tmp_path: Path) -> None:
+    model = str(make_latent(tmp_path / "linear").path)
+
+    with pytest.raises(InvalidConfig, match="makes pictures from noise; only models that enlarge can be blended"):
+        blend_models({"fast": 1.0, model: 1.0}, tmp_path / "out", name="out")
+    assert not (tmp_path / "out").exists()

@@ -118,3 +118,24 @@ def test_models_that_make_pictures_are_listed_as_such(linear: Bundle, srgan: Srg
     assert (shown["noise"], shown["code"], shown["refiner"]) == ("4 numbers", "6 x 4 x 4", "gone-x8")
     assert "scale" not in shown
     assert json.loads(srgan("models", "show", "linear", "--json").out)["latent"]["side"] == 64
+
+
+def test_a_folder_is_not_enlarged_by_it(linear: Bundle, srgan: Srgan) -> None:
+    Path("in").mkdir()
+    Image.new("RGB", (64, 64)).save("in/a.png")
+
+    done = srgan("batch-process", "in", "out", "-m", "linear")
+
+    assert done.code in (1, 4)
+    assert "enlarges none; use it with: srgan generate OUT --model linear" in done.err
+    assert not Path("out/a.png").exists()
+
+
+def test_python_says_the_same(linear: Bundle) -> None:
+    import srgan
+    from srgan.errors import UnsupportedModel
+
+    with pytest.raises(UnsupportedModel, match="enlarges none; use it with: srgan generate OUT --model linear"):
+        srgan.upscale(np.zeros((4, 4, 3), np.uint8), "linear")
+    (picture,) = srgan.generate("linear", seed=7)
+    assert picture.pixels.shape == (64, 64, 3)

@@ -121,3 +121,20 @@ def test_an_error_waits_for_the_other_bands() -> None:
     with pytest.raises(ValueError, match="the first band"):
         Bands(2, tiling.Needs(), 1).enlarge(picture(640, 8), run)
     assert ended.is_set()
+
+
+def test_without_needs_nothing_is_cut() -> None:
+    """What makes something other than an enlarged picture gets the whole, with all the threads."""
+    given: list[tuple[tuple[int, ...], int]] = []
+
+    def run(window: Pixels, threads: int) -> Pixels:
+        given.append((window.shape, threads))
+        return np.ones((7, 4, 4), np.float32)
+
+    bands = Bands(3, None, 1)
+    made = bands.enlarge(picture(500, 20), run)
+    bands.close()
+
+    assert given == [((3, 500, 20), 3)]
+    assert made is not None
+    assert made.shape == (7, 4, 4)
