@@ -28,6 +28,7 @@ NETWORKS = Table(
         "fast": "srgan.networks.residual:fast",
         "balanced": "srgan.networks.span:balanced",
         "quality": "srgan.networks.residual:quality",
+        "plain": "srgan.networks.plain:plain",
         "refiner": "srgan.networks.latent.refiner:refiner",
         "origin-refiner": "srgan.networks.latent.origin:origin_refiner",
         "ensemble": "srgan.networks.ensemble:EnsembleNetwork",

@@ -41,6 +41,16 @@ class Network(nn.Module):
                     setattr(parent, name, child.collapse())
         return plain
 
+    def grown(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+        """Weights with which this network, deployed, computes what a smaller one of its kind does with ``weights``.
+
+        None when ``weights``, those of a deployed network, are not of a smaller one with the same head, or when
+        networks of this kind cannot grow. All of what is new can learn (after Net2Net, Chen, Goodfellow and Shlens
+        2016).
+        """
+        del weights
+        return None
+
     def alternatives(self) -> Sequence[Network]:
         """What may be run of it: itself, or for each of its `outputs` the network that gives this one alone."""
         return [self]

@@ -53,12 +53,8 @@ class ResidualNetwork(Network):
 
     @torch.no_grad()
     def grown(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-        """Weights with which this network computes what a smaller one of its kind does with ``weights``.
-
-        None when ``weights``, those of a deployed network, are not of a smaller one with the same head. Channels and
-        blocks that are new start with fresh kernels that nothing listens to yet: what leads from them to what was there
-        is zero, as are the second convolutions of new blocks. So the start is the smaller network's, and all of it can
-        learn (after Net2Net, Chen, Goodfellow and Shlens 2016).
+        """See `Network.grown`. Channels and blocks that are new start with fresh kernels that nothing listens to yet:
+        what leads from them to what was there is zero, as are the second convolutions of new blocks.
         """
         own = self.deploy().state_dict()
         blocks = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})

@@ -55,7 +55,8 @@ class NetworkSection(Section):
     """The network to train."""
 
     name: str = Field(
-        default="fast", description="Architecture: srresnet, turbo, fast, balanced, quality, or one from a plug-in."
+        default="fast",
+        description="Architecture: plain, turbo, fast, balanced, quality, srresnet, or one from a plug-in.",
     )
     scale: int = Field(default=4, ge=1, le=16, description="Scale factor of the network.")
     options: dict[str, Any] = Field(
@@ -64,8 +65,8 @@ class NetworkSection(Section):
     init_from: str = Field(
         default="",
         description="Bundle (name or path) to start from. Weights with matching shapes are used; a different scale "
-        "gets a new head; fast can be widened to quality. Or a .pth file from another program (params_ema or params) "
-        "with the same layers.",
+        "gets a new head; fast grows into quality, and plain into a larger plain. Or a .pth file from another program "
+        "(params_ema or params) with the same layers.",
     )
 
 

@@ -18,7 +18,6 @@ from srgan.models.bundle import SAFETENSORS
 from srgan.networks import build
 from srgan.networks.foreign import is_foreign, not_finite, take_foreign
 from srgan.networks.network import ExpandedConv, Network
-from srgan.networks.residual import ResidualNetwork
 from srgan.training.arithmetic import choose_precision
 from srgan.training.config import HardwareSection, NetworkSection
 from srgan.training.launch import check_launch
@@ -164,30 +163,31 @@ def weights_of(bundle: Bundle) -> dict[str, Tensor]:
 def start_from(network: Network, model: str) -> None:
     """Take over the weights of the bundle ``model`` whose shapes fit; the rest keeps its fresh start.
 
-    Another program's checkpoint must fit as a whole, see `take_foreign`. Raises `InvalidConfig` when none fit,
-    since that is another architecture, and what `find_model` raises.
+    Another program's checkpoint must fit as a whole, see `take_foreign`. Raises `InvalidConfig` when none but the first
+    and the last layer fit, since that is another architecture, and what `find_model` raises.
     """
     if is_foreign(model):
         take_foreign(network, Path(model), "network.init_from")
         return
     bundle = find_model(model)
     weights = weights_of(bundle)
-    if isinstance(network, ResidualNetwork) and (grown := network.grown(weights)):
+    if grown := network.grown(weights):
         log.info("the network grows out of %s: it starts with the same output", bundle.info.name)
         weights = grown
-    taken = 0
+    taken: list[str] = []
     layers = list(network.named_modules())
     for (name, layer), (_, following) in zip(layers, [*layers[1:], ("", None)], strict=True):
         kernel = weights.get(f"{name}.weight")
         if kernel is None:
             continue
         if _take_over(layer, following, kernel, weights.get(f"{name}.bias")):
-            taken += 1
+            taken.append(name)
         else:
             log.info("%s: %s has another shape and starts afresh", bundle.info.name, name)
-    if not taken:
-        raise InvalidConfig(f"network.init_from: {model}: no layer of {bundle.info.network!r} fits this network")
-    log.info("%d layers start from %s", taken, bundle.info.name)
+    # The first and the last layer fit any network of the same width, and are worth nothing around another body.
+    if all(name.startswith(network.ends) for name in taken):
+        raise InvalidConfig(f"network.init_from: {model}: no inner layer of {bundle.info.network!r} fits this network")
+    log.info("%d layers start from %s", len(taken), bundle.info.name)
 
 
 def origin(start: str) -> tuple[str, tuple[str, ...]]:

@@ -12,13 +12,13 @@ from srgan.errors import InvalidConfig  # noqa: E402 (torch first: without it no
 from srgan.networks import NETWORKS, build  # noqa: E402
 from srgan.networks.network import SCALES, Network, costs  # noqa: E402
 
-DIRECT = ("turbo", "fast", "balanced", "quality")
+DIRECT = ("plain", "turbo", "fast", "balanced", "quality")
 ALL = [(name, scale) for name in DIRECT for scale in SCALES] + [("srresnet", scale) for scale in (2, 4, 8, 16)]
 
 
 def shortened(name: str, scale: int) -> Network:
     """A narrow network with fewer repetitions of the same block, where any weight has a visible effect."""
-    options = {"turbo": {"depth": 2}}.get(name, {"blocks": 1 if name == "balanced" else 2})
+    options = {"turbo": {"depth": 2}, "plain": {"depth": 2}}.get(name, {"blocks": 1 if name == "balanced" else 2})
     network = build(name, scale, width=4, **options).double().eval()
     scramble(network)
     return network
@@ -43,6 +43,7 @@ def scramble(network: Network) -> None:
     [
         ("srresnet", 4, 1_547_350),
         ("turbo", 4, 339_328),
+        ("plain", 4, 209_184),
         ("fast", 4, 209_184),
         ("balanced", 4, 426_288),
         ("quality", 4, 1_248_112),
@@ -58,6 +59,7 @@ def test_number_of_parameters(name: str, scale: int, parameters: int) -> None:
     ("name", "scale", "macs"),
     [
         ("turbo", 4, (12 * 64 + 6 * 64 * 64 + 64 * 192) * 9 // 4),
+        ("plain", 4, (3 * 48 + 9 * 48 * 48 + 48 * 48) * 9),
         ("fast", 4, (3 * 48 + 9 * 48 * 48 + 48 * 48) * 9),
         ("balanced", 4, (3 * 48 + 19 * 48 * 48 + 48 * 48) * 9 + 4 * 48 * 48),
         ("quality", 4, (3 * 64 + 33 * 64 * 64 + 64 * 48) * 9),
@@ -69,7 +71,14 @@ def test_multiply_accumulates_for_each_input_pixel(name: str, scale: int, macs: 
     counted, _ = costs(build(name, scale).deploy())
 
     assert counted == macs
-    published = {"turbo": 85e3, "fast": 209e3, "balanced": 425e3, "quality": 1.25e6, "srresnet": 2.22e6}
+    published = {
+        "plain": 209e3,
+        "turbo": 85e3,
+        "fast": 209e3,
+        "balanced": 425e3,
+        "quality": 1.25e6,
+        "srresnet": 2.22e6,
+    }
     assert counted == pytest.approx(published[name], rel=0.01)
 
 
@@ -104,7 +113,7 @@ def test_the_output_is_scale_times_larger(name: str, scale: int) -> None:
     assert network.channels == 3
 
 
-@pytest.mark.parametrize("name", ["turbo", "fast", "balanced", "quality", "srresnet"])
+@pytest.mark.parametrize("name", ["plain", "turbo", "fast", "balanced", "quality", "srresnet"])
 def test_other_numbers_of_channels(name: str) -> None:
     network = build(name, 2, width=8, channels=1)
 
@@ -138,6 +147,7 @@ def test_an_unknown_network() -> None:
         ("fast", {"scale": 3}, "there is no option 'scale'"),
         ("fast", {"width": 0}, "width must be a whole number from 1, not 0"),
         ("fast", {"blocks": -1}, "blocks must be a whole number from 1, not -1"),
+        ("plain", {"depth": 0}, "depth must be a whole number from 1, not 0"),
         ("turbo", {"depth": 2.0}, "depth must be a whole number from 1, not 2.0"),
         ("balanced", {"width": "48"}, "width must be a whole number from 1, not '48'"),
         ("quality", {"channels": True}, "channels must be a whole number from 1, not True"),
@@ -185,7 +195,7 @@ def test_the_radius_is_the_reach_and_no_more(name: str, scale: int) -> None:
     assert reach == network.radius
 
 
-@pytest.mark.parametrize("name", ["turbo", "fast", "balanced", "srresnet"])
+@pytest.mark.parametrize("name", ["plain", "turbo", "fast", "balanced", "srresnet"])
 def test_a_change_farther_than_the_radius_moves_nothing(name: str) -> None:
     network = shortened(name, 2)
     r, m = network.radius, network.multiple
@@ -201,7 +211,8 @@ def test_a_change_farther_than_the_radius_moves_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "radius"), [("turbo", 17), ("fast", 11), ("balanced", 21), ("quality", 35), ("srresnet", 40)]
+    ("name", "radius"),
+    [("plain", 11), ("turbo", 17), ("fast", 11), ("balanced", 21), ("quality", 35), ("srresnet", 40)],
 )
 def test_the_radius_of_the_real_ones(name: str, radius: int) -> None:
     assert build(name, 4).radius == radius

@@ -14,12 +14,14 @@ from srgan.networks import build  # noqa: E402
 from srgan.networks.network import DirectHead, ExpandedConv, Network, conv3x3  # noqa: E402
 
 EXPANDED = [
+    ("plain", {"width": 16, "depth": 2, "expanded": True}),
     ("turbo", {"width": 16, "depth": 2, "expanded": True}),
     ("fast", {"width": 16, "blocks": 2, "expanded": True}),
     ("balanced", {"width": 16, "blocks": 2, "expanded": True}),
     ("quality", {"width": 16, "blocks": 2, "expanded": True}),
 ]
 PLAIN = [
+    ("plain", {"width": 16, "depth": 2}),
     ("turbo", {"width": 16, "depth": 2}),
     ("fast", {"width": 16, "blocks": 2}),
     ("balanced", {"width": 16, "blocks": 2}),

@@ -101,12 +101,51 @@ def test_a_larger_network_grows_out_of_a_smaller_one(
             assert weight.grad.any(), name
 
 
+@pytest.mark.parametrize(
+    "larger",
+    [{"width": 24, "depth": 5}, {"width": 16, "depth": 5}, {"width": 24, "depth": 2, "expanded": True}],
+    ids=["wider and deeper", "deeper", "wider and expanded"],
+)
+def test_a_plain_network_grows_out_of_a_smaller_one(
+    larger: dict[str, Any], make_config: Config, tmp_path: Path
+) -> None:
+    from srgan.training.setup import make_network
+
+    start, bundle = trained_bundle(tmp_path, "plain", {"width": 16, "depth": 2}, 4)
+    config = make_config(network__name="plain", network__options=larger, network__init_from=str(bundle.path))
+    network = make_network(config.network, config.data.patch)
+    x = torch.rand(2, 3, 12, 10)
+    torch.testing.assert_close(network(x), start(x), atol=5e-3, rtol=1e-2)
+
+    torch.nn.functional.mse_loss(network(x), torch.rand(2, 3, 48, 40)).backward()
+    kernels = [layer.direct if larger.get("expanded") else layer.weight for layer in network.body]
+    for kernel in kernels:
+        assert not kernel[:16, 16:].any()  # nothing that was there listens to new channels, and must learn to
+        assert kernel.grad[:16].any()
+    new = network.head.conv.weight.grad[:, 16:]
+    assert new.any() or not new.numel()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("plain", {"width": 8, "depth": 2}), ("plain", {"width": 16, "depth": 1}), ("plain", {"width": 16, "depth": 2})],
+    ids=["narrower", "shallower", "as large"],
+)
+def test_a_plain_network_grows_out_of_smaller_ones_only(name: str, options: dict[str, Any]) -> None:
+    larger = build("plain", 4, width=16, depth=2).deploy().state_dict()
+
+    assert build(name, 4, **options).grown(larger) is None
+    assert build("plain", 2, width=24, depth=2).grown(larger) is None, "another head"
+    assert build("turbo", 4).grown(larger) is None, "another kind"
+    assert build("fast", 4).grown(larger) is None, "another kind"
+
+
 def test_a_network_does_not_grow_out_of_a_larger_one(make_config: Config, tmp_path: Path) -> None:
     _, bundle = trained_bundle(tmp_path, "fast", {"width": 32, "blocks": 3}, 4)
     network = build("fast", 4, width=16, blocks=1)
     from safetensors.torch import load
 
-    assert network.grown(load(bundle.read("weights.safetensors"))) is None  # type: ignore[operator]
+    assert network.grown(load(bundle.read("weights.safetensors"))) is None
 
 
 def test_growing_gives_another_scale_a_new_head(make_config: Config, tmp_path: Path) -> None:
@@ -202,10 +241,17 @@ def test_another_scale_gets_a_new_head(make_config: Config, tmp_path: Path, capl
     assert "4 layers start from start" in caplog.text
 
 
-def test_another_architecture_is_no_start(make_config: Config, tmp_path: Path) -> None:
-    _, bundle = trained_bundle(tmp_path, "fast", {"width": 32, "blocks": 1}, 4)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("fast", {"width": 32, "blocks": 1}), ("plain", {"width": 16, "depth": 2})],
+    ids=["nothing fits", "only the ends fit"],
+)
+def test_another_architecture_is_no_start(
+    name: str, options: dict[str, Any], make_config: Config, tmp_path: Path
+) -> None:
+    _, bundle = trained_bundle(tmp_path, name, options, 4)
 
-    with pytest.raises(InvalidConfig, match=r"network\.init_from: .*: no layer of 'fast' fits this network"):
+    with pytest.raises(InvalidConfig, match=rf"network\.init_from: .*: no inner layer of '{name}' fits this network"):
         first_of(make_config(network__init_from=str(bundle.path)))
 
 
