@@ -37,6 +37,9 @@ class Entry(Section):
     trial: bool = Field(
         default=False, description="Made to be compared: it is never flat, and judged, but not shipped, by a harvest."
     )
+    flat_after: float | None = Field(
+        default=None, gt=0, description="Its own `Queue.flat_after`: a long schedule gains most at its end."
+    )
     sets: tuple[str, ...] = Field(default=(), description="Other changes of the training file, as KEY=VALUE.")
     state: Literal["waiting", "flat", "done", "failed"] = Field(default="waiting", description="Only waiting ones run.")
     step: int = Field(default=0, ge=0, description="Where it is.")

@@ -75,7 +75,8 @@ class Work:
             self._note(entry, config, "done")
             return
         either = Stop(_Either(stop))
-        flat_after = math.inf if entry.trial else self.queue.read().flat_after
+        own = math.inf if entry.trial else entry.flat_after
+        flat_after = own or self.queue.read().flat_after
         watch = Watch(flat_after, entry.hours, config, self.report, either)
         state = "waiting"
         try:

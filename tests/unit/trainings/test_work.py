@@ -151,6 +151,16 @@ def test_a_trial_is_never_flat(work: Work, trainer: Trainer) -> None:
     assert states(work) == [("done", 1000), ("flat", 300)]
 
 
+def test_an_entry_may_be_flat_for_longer(work: Work, trainer: Trainer) -> None:
+    trainer.seconds = 18.0
+    trainer.psnr = lambda step: 30.0 if step >= 200 else 29.0
+    text = work.queue.path.read_text().replace('becomes = "first-x4"', 'becomes = "first-x4"\nflat_after = 2.5')
+    work.queue.path.write_text(text)
+    work.through(Stop())
+
+    assert states(work) == [("flat", 700), ("flat", 400)]
+
+
 def test_an_entry_with_hours_ends_when_they_are_over(work: Work, trainer: Trainer) -> None:
     text = work.queue.path.read_text().replace('becomes = "first-x4"', 'becomes = "first-x4"\nhours = 2.0')
     work.queue.path.write_text(text)
