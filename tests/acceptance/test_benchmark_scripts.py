@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-HELPERS = {"contenders.py", "reporting.py", "stand_ins.py"}
+HELPERS = {"contenders.py", "plan_networks.py", "reporting.py", "stand_ins.py"}
 """Files beside the scripts that are not run by people."""
 
 SCRIPTS = (
@@ -24,6 +24,7 @@ SCRIPTS = (
     "memory.py",
     "peers.py",
     "perceptual.py",
+    "plans.py",
     "png_encoders.py",
     "second_run.py",
     "startup.py",
@@ -181,6 +182,24 @@ def test_all_ways_to_run_a_latent_model_are_near_each_other(run: Any) -> None:
     for way in ("ncnn, fp32", "onnx, fp32"):
         assert rows[way]["largest"] < 0.05
         assert rows[way]["ms"] > 0
+
+
+@pytest.mark.slow
+def test_plans_are_timed_beside_fast_and_judged_after_training(run: Any) -> None:
+    text, document = run("plans.py")
+    rows = {row["plan"]: row for row in document["rows"]}
+
+    assert list(rows) == [row["plan"] for row in first_table(text)] == ["fast", "plain 32x4"]
+    assert rows["fast"]["macs_per_pixel"] == 208_656
+    for engine in ("ncnn", "onnxruntime", "int8"):
+        assert rows["fast"][engine]["over_fast"] == 1
+        assert 0 < rows["plain 32x4"][engine]["over_fast"] < 1
+        assert rows["fast"][engine]["runs"] == 2
+    for row in rows.values():
+        (learnt,) = row["learnt"]
+        assert (learnt["steps"], learnt["seed"]) == (2, 1)
+        assert learnt["psnr"]["pictures"] > 10
+        assert learnt["int8"]["pictures"] == pytest.approx(learnt["psnr"]["pictures"], abs=1)
 
 
 @pytest.mark.slow
