@@ -214,23 +214,23 @@ def wide(scale: int, *, width: int = 96, blocks: int = 4) -> Network:
 
 PLANS: dict[str, tuple[str, dict[str, Any]]] = {
     "turbo": ("turbo", {}),
-    "residual 32x2": ("fast", {"width": 32, "blocks": 2}),
+    "plain 32x3": ("plain", {"width": 32, "depth": 3}),
     "plain 32x4": ("plain", {"width": 32, "depth": 4}),
     "leaky 32x4": ("leaky", {"width": 32, "depth": 4}),
-    "partial 32": ("partial", {"width": 32, "parts": [32, 16, 8, 16, 32], "focus": 0}),
+    "residual 32x2": ("fast", {"width": 32, "blocks": 2}),
     "fast": ("fast", {}),
-    "fast, expanded": ("fast", {"expanded": True}),
-    "residual 32x7": ("fast", {"width": 32, "blocks": 7}),
-    "residual 64x2": ("fast", {"width": 64, "blocks": 2}),
-    "wide 96x5": ("wide", {"width": 96, "blocks": 5}),
+    "plain 48x9": ("plain", {"width": 48, "depth": 9}),
+    "plain 48x9, expanded": ("plain", {"width": 48, "depth": 9, "expanded": True}),
+    "leaky 48x9": ("leaky", {"width": 48, "depth": 9}),
+    "context 48x3": ("context", {"width": 48, "blocks": 3, "far": 96, "far_blocks": 3}),
+    "partial 48": ("partial", {"width": 48, "parts": [48, 32, 16, 32, 48], "focus": 8}),
     "span 32x4": ("balanced", {"width": 32, "blocks": 4}),
     "deep 32x4": ("deep", {"width": 32, "blocks": 4, "focus": 16}),
-    "partial 48": ("partial", {"width": 48, "parts": [48, 32, 16, 32, 48], "focus": 8}),
-    "context 48x3": ("context", {"width": 48, "blocks": 3, "far": 96, "far_blocks": 3}),
-    "plain 48x9": ("plain", {"width": 48, "depth": 9}),
-    "leaky 48x9": ("leaky", {"width": 48, "depth": 9}),
+    "wide 96x5": ("wide", {"width": 96, "blocks": 5}),
+    "residual 32x7": ("fast", {"width": 32, "blocks": 7}),
     "balanced": ("balanced", {}),
     "residual 48x12": ("fast", {"width": 48, "blocks": 12}),
+    "plain 48x22": ("plain", {"width": 48, "depth": 22}),
 }
 """By name: the network, as `srgan.networks.build` knows it, and its options."""
 
