@@ -5,8 +5,9 @@
     python benchmarks/plans.py --only fast "residual 32x7" --learn PHOTOS --sets Set5 --seeds 1 2
 
 Times are of 128 x 128 pixels to 512 x 512 on one thread, with random weights: ncnn and ONNX Runtime in fp32, and ONNX
-Runtime in int8 (all convolutions, per channel, by its own quantiser). The plans take turns, round by round. What is
-compared is the least processor time of each against that of the same engine for `fast`: other work adds to all others.
+Runtime in int8 (convolutions and clips, per channel, by its own quantiser). The plans take turns, round by round. What
+is compared is the least processor time of each against that of the same engine for `fast`: other work adds to all
+others.
 
 Each training is a short one by the recipe of `fast`. A run that is finished in the folder --runs is not trained again,
 and one that was interrupted goes on. Quality is that of ncnn in fp32, and beside it what int8 loses.
@@ -161,7 +162,7 @@ def _in_int8(bundle: Bundle, target: Path, pictures: Iterable[Any]) -> Bundle:
         onnxruntime.InferenceSession(bundle.read(ONNX), how, providers=["CPUExecutionProvider"])
         quantize_static(
             plain, small, _Feed(pictures), quant_format=QuantFormat.QDQ, per_channel=True,
-            op_types_to_quantize=["Conv"], activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv", "Clip"], activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
         return write_bundle(target, bundle.info, {ONNX: Path(small).read_bytes()})
 

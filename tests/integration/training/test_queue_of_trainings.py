@@ -203,3 +203,23 @@ def _work(folder: Path, place: str, report: Callable[[Step], Any] = lambda _: No
         report=report,
         today=_day,
     )
+
+
+def test_what_starts_from_fast_in_the_projects_queue_fits_its_plan(tmp_path: Path) -> None:
+    """The fast-x4 that its own entry makes, with random weights, stands for the one that will be shipped."""
+    from srgan.networks import build
+    from srgan.training.finishing import write_model
+    from srgan.training.setup import make_network
+
+    queue = QueueFile(ROOT / "configs" / "queue.toml", (tmp_path,))
+    plan = queue.config(queue.find("fast")).network
+    network = build(plan.name, plan.scale, **plan.options).deploy()
+    made = write_model(tmp_path / "fast-x4", network, name="fast-x4", network=plan.name, network_options=plan.options)
+    x = torch.rand(1, 3, 16, 16)
+    for entry in queue.read().entry:
+        if queue.config(entry).network.init_from == "fast-x4":
+            config = queue.config(entry, network__init_from=str(made.path))
+            begun = make_network(config.network, config.data.patch).deploy()
+
+            if config.network.scale == plan.scale:
+                torch.testing.assert_close(begun(x), network(x), atol=5e-3, rtol=1e-2)

@@ -234,7 +234,16 @@ def test_the_libraries_are_those_of_the_extra() -> None:
 def test_there_are_files_to_begin_with() -> None:
     names = {path.stem for path in FILES}
 
-    assert names >= {"pretrain", "turbo-x4", "fast-x4", "fast-x2", "quality-x4", "balanced-x4"}
+    assert names >= {
+        "pretrain",
+        "turbo-x4",
+        "turbo-plain-x4",
+        "fast-plain-x4",
+        "fast-x4",
+        "fast-x2",
+        "quality-x4",
+        "balanced-x4",
+    }
     assert names >= {"photo-x4", "photo-fast-x4", "photo-several-x4", "photo-gpu-x4"}
     assert names >= {"srgan-paper-pretrain", "srgan-paper", "config", "config_scaled", "my-photos"}
     assert {path.suffix for path in FILES} == {".toml", ".yaml"}
@@ -256,11 +265,11 @@ def test_a_file_is_named_after_the_model_it_makes(path: Path) -> None:
     loaded = load_config(TrainConfig, path)
 
     assert re.fullmatch(NAME_PATTERN, path.stem)
-    made = path.stem.replace("-cpu-", "-")  # another way to the same model
+    made = re.sub("-(cpu|plain)-", "-", path.stem)  # another way to the same model
     assert loaded.output.name == made == f"{loaded.output.family}-x{loaded.network.scale}"
     # A family of its own is what goes on from another's weights, or holds several.
     own = loaded.recipe == "ensemble" or bool(loaded.network.init_from)
-    assert own or loaded.output.family == loaded.network.name
+    assert own or loaded.network.name == ("plain" if "-plain-" in path.stem else loaded.output.family)
     assert loaded.output.description.endswith(".")
     assert loaded.output.corpus
     assert loaded.output.licence
