@@ -266,6 +266,13 @@ def make_optimiser(
     return _with_peak(torch.optim.Adam(weights, rate, betas=betas, fused=fused))
 
 
+def make_adam(weights: Iterable[Tensor], rate: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    """Adam for those of ``weights`` that are to learn; its group remembers its peak rate as ``peak``."""
+    learning = [weight for weight in weights if weight.requires_grad]
+    fused = learning[0].device.type in ("cpu", "cuda")
+    return _with_peak(torch.optim.Adam(learning, rate, betas=betas, fused=fused))
+
+
 def _with_peak(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
     for group in optimiser.param_groups:
         group["peak"] = group["lr"]
