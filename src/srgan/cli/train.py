@@ -205,10 +205,7 @@ def _for_epochs(settings: TrainConfig, epochs: int) -> TrainConfig:
     from srgan.training.pictures import find_pictures
 
     pictures = len(find_pictures(settings.data.folders)[: settings.data.max_pictures])
-    try:
-        return settings.for_epochs(epochs, pictures)
-    except ValueError as error:
-        raise InvalidConfig(f"--epochs {epochs}: {' '.join(str(error).split())}") from error
+    return settings.for_epochs(epochs, pictures)
 
 
 def carry_out(job: TrainJob, *, as_json: bool) -> None:
@@ -224,7 +221,8 @@ def carry_out(job: TrainJob, *, as_json: bool) -> None:
         emit_json({**bundle.info.model_dump(mode="json"), "path": str(bundle.path)})
         return
     emit(str(bundle.path))
-    say(f"Use it with: srgan upscale IN OUT --model {bundle.path}")
+    command = "upscale IN OUT" if bundle.info.latent is None else "generate OUT"
+    say(f"Use it with: srgan {command} --model {bundle.path}")
 
 
 def export(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, field_validator, model_validator
 from pydantic.json_schema import models_json_schema
 
-from srgan.config import DRAFT, template
+from srgan.config import DRAFT, checked, template
 from srgan.errors import InvalidConfig
 from srgan.models.info import NAME_PATTERN
 from srgan.plugins import Table
@@ -298,10 +298,10 @@ class TrainConfig(Section):
     def for_epochs(self, epochs: int, pictures: int) -> Self:
         """This configuration with the `steps` that ``epochs`` take: as many patches as there are ``pictures`` each.
 
-        Raises ``ValueError`` where that contradicts the rest.
+        Raises `InvalidConfig` where that contradicts the rest.
         """
         steps = max(1, math.ceil(epochs * pictures / (self.data.batch * self.optimiser.accumulate)))
-        return type(self).model_validate({**self.model_dump(), "steps": self.steps_for(steps)})
+        return checked(type(self), {**self.model_dump(), "steps": self.steps_for(steps)})
 
     def steps_for(self, passes: int) -> int:
         """`steps`, when that part of them which passes over the pictures takes ``passes``."""

@@ -123,4 +123,5 @@ def publish_all(work: Work, bundles: list[Bundle], manifest: Mapping[str, Any]) 
     promoted = better and not manifest["collapsed"]
     for bundle in bundles:
         version = publish(bundle, root, manifest, promote=promoted)
-        log.info("%s: %s", version, "the latest version" if promoted else "kept as a version; the latest is better")
+        latest = latest_of(version.parent)
+        log.info("%s: %s", version, "the latest" if latest == version else f"kept; {latest.name} stays the latest")
