@@ -1,7 +1,7 @@
 """Phase gan: netG1 learns to make from noise what netRS makes of pictures, and netD1 to tell the two apart.
 
-Narrow ones work in coordinates of the codes' principal components (`srgan.networks.latent.factored`), all others on
-what netG1 gives: codes, or pictures where it gives those.
+Narrow ones work in coordinates of the codes' principal components (`srgan.networks.latent.factored`), those of the
+origin on codes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from srgan.networks.latent.factored import FactoredCritic, FactoredGenerator
 from srgan.training.gan_losses import discriminator_loss, generator_loss, gradient_penalty
 from srgan.training.latent.judging import Gallery, SampleJudge
 from srgan.training.latent.phase import Context, Loss, Phase, Player, Step, Work, train_phase
+from srgan.training.latent.pictures import as_floats
 from srgan.training.learner import Stepped
 
 MOST_COORDINATES = 256
@@ -51,13 +52,21 @@ class OfCoordinates(nn.Module):
 
 @dataclass(frozen=True)
 class Game:
-    """Both sides, what their forward passes go through, and the real thing, N x ...."""
+    """Both sides, and what their forward passes go through: N x z to what ``judge`` takes.
+
+    ``real`` is as many as there are pictures: codes, coordinates, or the pictures themselves (uint8).
+    """
 
     generator: nn.Module
     critic: nn.Module
     make: nn.Module
     judge: nn.Module
     real: Tensor
+
+    def batch(self, chosen: Tensor, device: torch.device) -> Tensor:
+        """Those of ``real`` that were ``chosen``, as floats."""
+        picked = self.real[chosen.to(self.real.device)]
+        return as_floats(picked, device) if picked.dtype == torch.uint8 else picked
 
 
 def noise_of(generator: nn.Module) -> int:
@@ -66,28 +75,28 @@ def noise_of(generator: nn.Module) -> int:
     return found
 
 
-def make_game(work: Work, real: Tensor) -> Game:
-    """The networks of the configuration, with fresh weights, for ``real`` codes or pictures."""
+def make_game(work: Work, codes: Tensor) -> Game:
+    """The networks of the configuration, with fresh weights, for ``codes``. Narrow ones fit their basis to these."""
+    torch.manual_seed(work.seed("gan"))
     norm = {"norm": "none"} if work.config.gan.loss == "wgan-gp" else {}
     if work.config.form("netG1") != "narrow":
         generator, critic = work.build("netG1"), work.build("netD1", **norm)
-        return Game(generator, critic, generator, critic, real)
-    size = min(MOST_COORDINATES, len(real) // LEAST_CODES)
+        return Game(generator, critic, generator, critic, codes)
+    size = min(MOST_COORDINATES, len(codes) // LEAST_CODES)
     if size < MOST_COORDINATES:
-        log.info("netG1 works in %d coordinates, as there are %d pictures only", size, len(real))
+        log.info("netG1 works in %d coordinates, as there are %d pictures only", size, len(codes))
     narrow = work.build("netG1", coordinates=size)
     assert isinstance(narrow, FactoredGenerator)
     judge = work.build("netD1", coordinates=narrow.basis.size, **norm)
     assert isinstance(judge, FactoredCritic)
-    log.info("%d coordinates keep %.2f %% of the codes' variance", narrow.basis.size, 100 * narrow.basis.fit(real))
+    log.info("%d coordinates keep %.2f %% of the codes' variance", narrow.basis.size, 100 * narrow.basis.fit(codes))
     judge.basis.take(narrow.basis)
-    return Game(narrow, judge, InCoordinates(narrow), OfCoordinates(judge), narrow.basis.coordinates(real))
+    return Game(narrow, judge, InCoordinates(narrow), OfCoordinates(judge), narrow.basis.coordinates(codes))
 
 
-def train_generator(work: Work, gallery: Gallery, real: Tensor, decoder: nn.Module) -> nn.Module:
-    """Phase gan; gives netG1. ``decoder`` makes pictures of ``real``: codes, or already pictures."""
-    torch.manual_seed(work.seed("gan"))
-    game, section = make_game(work, real), work.config.gan
+def train_generator(work: Work, gallery: Gallery, game: Game, decoder: nn.Module) -> nn.Module:
+    """Phase gan; gives netG1. ``decoder`` makes pictures of what that gives."""
+    section = work.config.gan
     players = {
         "netG1": Player(network=game.generator, module=game.make, rate=section.rate, betas=section.betas),
         "netD1": Player(network=game.critic, module=game.judge, rate=section.critic_rate, betas=section.betas),
@@ -114,7 +123,7 @@ def _rounds(context: Context, game: Game) -> Step:
     told: dict[str, Tensor] = {}
 
     def tell_apart() -> Loss:
-        real = game.real[context.draw(section.batch, len(game.real)).to(game.real.device)]
+        real = game.batch(context.draw(section.batch, len(game.real)), work.device)
         with torch.no_grad():
             made = generator.module(context.noise(section.batch, noise_of(game.generator)))
         of_real, of_made = critic.module(real), critic.module(made)

@@ -74,8 +74,9 @@ class PixelComponents:
 
 
 def _thumbs(pictures: Tensor) -> NDArray[np.float64]:
-    small = functional.avg_pool2d(pictures.float() / 255, pictures.shape[-1] // THUMB)
-    flat: NDArray[np.float64] = small.flatten(1).double().numpy()
+    factor = pictures.shape[-1] // THUMB
+    parts = [functional.avg_pool2d(part.float() / 255, factor).flatten(1) for part in torch.split(pictures, BATCH)]
+    flat: NDArray[np.float64] = torch.cat(parts).double().numpy()
     return flat
 
 
@@ -196,13 +197,13 @@ class SampleJudge:
 
 
 class RefinementJudge:
-    """Scores what the refiner makes of held-out pictures of 512 pixels, reduced to 64."""
+    """Scores what the refiner makes of held-out pictures of 512 pixels, reduced to 64; or of ``small`` ones instead."""
 
     caption = "bicubic, output, original"
 
-    def __init__(self, held_out: Tensor) -> None:
+    def __init__(self, held_out: Tensor, small: Tensor | None = None) -> None:
         self._large = held_out[:REFINED]
-        self._small = reduced(self._large)
+        self._small = reduced(self._large) if small is None else small[:REFINED]
         self._bicubic: dict[str, float] = {}
 
     def score(self, network: Network, device: torch.device) -> dict[str, float]:

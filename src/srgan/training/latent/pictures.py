@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from srgan.errors import InvalidDataset, SrganError
 from srgan.imaging import from_uint8, probe_picture, resize, to_uint8
@@ -135,8 +136,8 @@ def _divided(config: LatentConfig, paths: list[Path], folder: Path | None, side:
 
 def reduced(large: Tensor) -> Tensor:
     """Pictures of 512 pixels as ones of 64, by area: uint8 in and out."""
-    small = torch.nn.functional.avg_pool2d(large.float(), LARGE // SIDE)
-    return small.round().to(torch.uint8)
+    parts = [functional.avg_pool2d(part.float(), LARGE // SIDE).round() for part in torch.split(large, 16)]
+    return torch.cat([part.to(torch.uint8) for part in parts]) if len(large) else large[..., :SIDE, :SIDE]
 
 
 def as_floats(pixels: Tensor, device: torch.device) -> Tensor:

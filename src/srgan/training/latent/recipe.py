@@ -30,7 +30,7 @@ from srgan.models import Bundle
 from srgan.networks.network import Network
 from srgan.progress import Report, Stop
 from srgan.training.finishing import ALL_DONE
-from srgan.training.latent.adversary import noise_of, train_generator
+from srgan.training.latent.adversary import make_game, noise_of, train_generator
 from srgan.training.latent.autoencoding import Autoencoder, encode, train_autoencoder, train_decoder
 from srgan.training.latent.bundles import publish_all, write_latent, write_manifest, write_refiner
 from srgan.training.latent.judging import Gallery, ReconstructionJudge, SampleJudge, collapse
@@ -84,7 +84,7 @@ def train_all(work: Work) -> Trained:
     codes = encode(both.netRS, small.training, work.device)
     if work.steps("decoder"):
         train_decoder(work, gallery, both, codes)
-    generator = train_generator(work, gallery, codes, both.netG2)
+    generator = train_generator(work, gallery, make_game(work, codes), both.netG2)
     refiner = train_refiner(work, large, both, generator) if large is not None else None
     manifest = describe(work, gallery, both, generator, large)
     return Trained(both, generator, refiner, manifest)
