@@ -120,7 +120,7 @@ def rollback(
     ],
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="VERSION", help="Version to make the latest. Default: the one before."),
+        typer.Option("--to", metavar="VERSION", help="Version that becomes the latest. Default: the one before."),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
