@@ -49,6 +49,7 @@ IDLE = (
     "optimiser.muon_learning_rate",
     "hardware.compile",
     "hardware.checkpoint_activations",
+    "output.unfit",
 )
 """What a training file may hold and this recipe has no use for: it must stay at its default."""
 
@@ -232,7 +233,8 @@ class LatentConfig(TrainConfig):
 
     def steps_for(self, passes: int) -> int:
         """All phases, when the autoencoder takes ``passes``."""
-        return round(passes * sum(getattr(self.phases, name) for name in PHASES) / self.phases.autoencoder)
+        shares: list[int] = [getattr(self.phases, name) for name in PHASES]
+        return round(passes * sum(shares) / shares[0])
 
     def _contradictions(self) -> Iterator[str]:
         for key in IDLE:
