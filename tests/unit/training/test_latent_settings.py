@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from srgan.config import load_config
+from srgan.config import list_keys, load_config
 from srgan.errors import InvalidConfig
 from srgan.training import TrainConfig, TrainJob
-from srgan.training.latent.settings import IDLE, PHASES, LatentConfig
+from srgan.training.latent.settings import PHASES, USED, LatentConfig
 
 
 def made(**values: Any) -> LatentConfig:
@@ -51,9 +51,9 @@ def test_a_phase_can_be_left_out_and_others_cannot() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"network": {"name": "turbo"}}, "network: the recipe latent has no use for it"),
+        ({"network": {"name": "turbo"}}, "network.name: the recipe latent has no use for it"),
         ({"data": {"folders": ["a"], "patch": 64}}, "data.patch: the recipe latent has no use for it"),
-        ({"data": {"folders": ["a"], "degradation": {"kind": "second-order"}}}, "data.degradation: the recipe"),
+        ({"data": {"folders": ["a"], "degradation": {"kind": "second-order"}}}, "data.degradation.kind: the recipe"),
         ({"validation": {"figures": ["grid"]}}, "validation.figures: the recipe latent"),
         ({"hardware": {"devices": 2}}, "hardware.devices: the recipe latent trains on one device"),
         ({"optimiser": {"kind": "muon"}}, "optimiser.kind: the recipe latent trains with adam"),
@@ -71,12 +71,9 @@ def test_what_does_not_fit_is_refused_by_name(values: dict[str, Any], said: str)
         made(**values)
 
 
-def test_idle_keys_exist() -> None:
-    config: Any = made()
-    for key in IDLE:
-        value = config
-        for part in key.split("."):
-            value = getattr(value, part)
+def test_all_keys_that_are_listened_to_exist() -> None:
+    named = {f"{section}.{name}".lstrip(".") for section, names in USED.items() for name in names}
+    assert {key for key, _ in list_keys(TrainConfig)} >= named
 
 
 def test_a_chosen_form_is_taken_and_all_others_are_narrow() -> None:

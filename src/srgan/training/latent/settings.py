@@ -8,21 +8,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from srgan.config import list_keys
 from srgan.networks.latent import PARTS
 from srgan.settings import Section
 from srgan.training.config import (
     CHOICE,
     Average,
-    Fraction,
-    GivenPath,
     LossSection,
     OptimiserSection,
     OutputSection,
-    PositiveInt,
     Recipe,
     TrainConfig,
-    ValidationSection,
 )
+from srgan.training.picture_settings import Fraction, GivenPath, PositiveInt, ValidationSection
 from srgan.training.recipes import UpdatesSection
 
 PHASES = ("autoencoder", "decoder", "gan", "refiner")
@@ -30,28 +28,55 @@ PHASES = ("autoencoder", "decoder", "gan", "refiner")
 Rate = Annotated[float, Field(gt=0, le=100)]
 Share = Annotated[int, Field(ge=0)]
 
-IDLE = (
-    "network",
-    "data.low_folders",
-    "data.patch",
-    "data.tile",
-    "data.min_detail",
-    "data.flat_share",
-    "data.refresh",
-    "data.degradation",
-    "loss.pixel",
-    "loss.fft",
-    "loss.mse_after",
-    "loss.grid",
-    "loss.artefact",
-    "validation.figures",
-    "validation.patience",
-    "optimiser.muon_learning_rate",
-    "hardware.compile",
-    "hardware.checkpoint_activations",
-    "output.unfit",
-)
-"""What a training file may hold and this recipe has no use for: it must stay at its default."""
+USED: dict[str, set[str]] = {
+    "": {"recipe", "steps", "steps_before", "seed"},
+    "data": {"folders", "batch", "memory_gib", "augment", "max_pictures"},
+    "loss": {
+        "pixel_weight",
+        "perceptual",
+        "features",
+        "feature_weights",
+        "feature_layers",
+        "feature_distance",
+        "adversarial",
+        "perceptual_share",
+    },
+    "optimiser": {
+        "kind",
+        "learning_rate",
+        "betas",
+        "warmup",
+        "flat",
+        "final",
+        "schedule",
+        "milestones",
+        "gamma",
+        "periods",
+        "restart_weights",
+        "clip",
+        "ema",
+        "accumulate",
+        "recoveries",
+        "recovery_rate",
+    },
+    "validation": {"folder", "every", "max_pictures", "best"},
+    "hardware": {"device", "devices", "precision", "threads"},
+    "output": {
+        "name",
+        "family",
+        "description",
+        "corpus",
+        "licence",
+        "runs",
+        "checkpoint_every",
+        "keep",
+        "take",
+        "samples",
+        "tensorboard",
+        "wandb",
+    },
+}
+"""By section, the keys of all recipes that this one listens to. The others must stay at their defaults."""
 
 
 class PhasesSection(Section):
@@ -159,6 +184,7 @@ class LatentLoss(LossSection):
 class LatentOptimiser(OptimiserSection):
     """Optimiser and learning-rate schedule."""
 
+    warmup: int = Field(default=20, ge=0, description="Warm-up steps at the beginning of each phase.")
     final: Fraction = Field(default=0.02, description="Learning rate at the end of a phase, as a fraction of the peak.")
 
 
@@ -237,8 +263,9 @@ class LatentConfig(TrainConfig):
         return round(passes * sum(shares) / shares[0])
 
     def _contradictions(self) -> Iterator[str]:
-        for key in IDLE:
-            if _at(self, key) != _default(type(self), key):
+        for key, field in list_keys(TrainConfig):
+            section, _, name = key.rpartition(".")
+            if name not in USED.get(section, ()) and _at(self, key) != field.get_default(call_default_factory=True):
                 yield f"{key}: the recipe latent has no use for it; leave it out"
         if self.steps_before:
             yield "steps_before: the recipe latent goes on with its own checkpoints only"
@@ -276,12 +303,6 @@ def _at(config: Any, key: str) -> Any:
     for part in key.split("."):
         config = getattr(config, part)
     return config
-
-
-def _default(model: Any, key: str) -> Any:
-    first, _, rest = key.partition(".")
-    field = model.model_fields[first]
-    return _default(field.annotation, rest) if rest else field.get_default(call_default_factory=True)
 
 
 LATENT = Recipe(LatentConfig, "srgan.training.latent.recipe:latent", together=False)
