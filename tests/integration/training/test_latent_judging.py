@@ -73,7 +73,7 @@ def test_pictures_that_are_alike_are_a_collapse(gallery: Gallery) -> None:
     one = discs(1, 5).expand(40, -1, -1, -1)
     figures = gallery.variety(one)
     assert figures["diversity"] == pytest.approx(0, abs=1e-6)
-    assert "collapsed: its samples differ 0.00 times" in collapse(figures)
+    assert "samples differ only 0.00 times" in collapse(figures)
     assert collapse({"diversity": 0.5}) == ""
     assert collapse({"diversity": 0.499})
 

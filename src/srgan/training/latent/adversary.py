@@ -22,6 +22,8 @@ from srgan.training.learner import Stepped
 
 MOST_COORDINATES = 256
 """Of codes: they keep 99.98 per cent of the variance of simple drawings."""
+PACE = 9
+"""Of the average. On 5,000 drawings, after 300 steps: diversity 0.53 with 1, 0.78 with 9, 0.93 without an average."""
 LEAST_CODES = 4
 """Codes that there must be for each coordinate, or there are fewer of those."""
 
@@ -110,6 +112,7 @@ def train_generator(work: Work, gallery: Gallery, game: Game, decoder: nn.Module
         # prototypes there was none of: Adam takes the size out of gradients, and a limit would take it out unevenly.
         schedule={"flat": max(0.5, work.config.optimiser.flat), "final": max(0.05, work.config.optimiser.final)},
         clip=math.inf,
+        pace=PACE,
         prepare=lambda context: _rounds(context, game),
     )
     return train_phase(work, phase)

@@ -133,7 +133,7 @@ def collapse(figures: dict[str, float]) -> str:
     diversity = figures.get("diversity", 1.0)
     if diversity >= COLLAPSED:
         return ""
-    return f"the generator has collapsed: its samples differ {diversity:.2f} times as much as real pictures do"
+    return f"samples differ only {diversity:.2f} times as much as real pictures do, as after a collapse"
 
 
 # ------------------------------------------------------------------------------------------------- judges of phases

@@ -96,6 +96,8 @@ class Phase:
     """Changes of `OptimiserSection`."""
     clip: float | None = None
     """Largest norm of a gradient, instead of `OptimiserSection.clip`."""
+    pace: int = 1
+    """Of the average, see `WeightAverage`."""
     prepare: Callable[[Context], Step]
     """Makes what does a step."""
 
@@ -188,7 +190,7 @@ def _state(work: Work, phase: Phase, decay: float) -> State:
     rate = work.config.optimiser.learning_rate
     return State(
         {name: player.network for name, player in phase.players.items()},
-        {main: WeightAverage(phase.players[main].network, decay)},
+        {main: WeightAverage(phase.players[main].network, decay, pace=phase.pace)},
         {
             name: [make_adam(player.network.parameters(), rate * player.rate, player.betas)]
             for name, player in phase.players.items()
