@@ -1,6 +1,6 @@
 """What each part of the latent GAN is worth: the whole beside what it would be without one of them.
 
-    python benchmarks/latent_training.py --small datasets/critters64 --held datasets/critters64-val --large datasets/critters512
+    python benchmarks/latent_training.py --small datasets/critters64 --held datasets/critters64-val --large LARGE
     python benchmarks/latent_training.py --only dcgan ... --minutes 15 --seeds 0 1 2
 
     latent        the recipe: principal components of codes, a decoder trained by features, hinge

@@ -21,6 +21,7 @@ SCRIPTS = (
     "choice.py",
     "huge.py",
     "latent.py",
+    "latent_training.py",
     "memory.py",
     "peers.py",
     "perceptual.py",
@@ -255,7 +256,7 @@ def test_the_scaled_down_gan_is_held_against_full_scale(run: Any) -> None:
 
 @pytest.mark.slow
 def test_the_latent_gan_is_held_against_what_it_would_be_without_a_part(run: Any) -> None:
-    text, document = run("latent.py")
+    text, document = run("latent_training.py")
     rows = {row["variant"]: row for row in document["rows"]}
 
     assert list(rows) == ["latent", "convolutions", "gauss", "l1-decoder", "dcgan", "refiner", "clean"]

@@ -112,7 +112,10 @@ def test_a_file_to_begin_with_has_every_key_of_its_recipe(recipe: str, tmp_path:
 @pytest.mark.parametrize(
     ("sets", "said"),
     [
-        (["recipe=alchemy"], "recipe: must be one of pretrain, adversarial, distil, ensemble, take, latent, not 'alchemy'"),
+        (
+            ["recipe=alchemy"],
+            "recipe: must be one of pretrain, adversarial, distil, ensemble, take, latent, not 'alchemy'",
+        ),
         (["discriminator.name=unet"], "discriminator: unknown key; it belongs to the recipe adversarial or ensemble"),
         (["recipe=adversarial", "ensemble.soup=true"], "ensemble: unknown key; it belongs to the recipe ensemble"),
         (["recipe=adversarial", "updates.genrator=2"], "updates.genrator: unknown key; did you mean 'generator'?"),
