@@ -18,6 +18,7 @@ pytest.importorskip("lightning_fabric", reason="training needs lightning-fabric"
 from safetensors.numpy import load_file
 
 from srgan.errors import Cancelled, InvalidDataset
+from srgan.generation.making import find_refiner
 from srgan.models import find_model
 from srgan.progress import Step, Stop
 from srgan.training import TrainConfig, TrainJob, train
@@ -96,7 +97,7 @@ def make(tmp_path: Path, figures: Path, quick_export: None, monkeypatch: pytest.
 def weights(run: Path) -> dict[str, np.ndarray]:
     """All numbers of the last checkpoints of all phases, and of both bundles."""
     paths = [max((run / phase / "checkpoints").glob("*")) for phase in PHASES if (run / phase).is_dir()]
-    paths += [folder / "weights.safetensors" for folder in (run / "bundle", run / "refiner" / "bundle")]
+    paths += [folder / "weights.safetensors" for folder in (run / "bundle", run / "tiny-refiner-x8")]
     return {f"{path.relative_to(run)}/{key}": value for path in paths for key, value in load_file(path).items()}
 
 
@@ -112,7 +113,7 @@ def test_all_phases_leave_two_models_curves_and_a_manifest(make: Make, tmp_path:
     assert (bundle.info.latent.noise, bundle.info.latent.refiner) == (6, "tiny-refiner-x8")
     assert bundle.info.network_options["netG1"] == {"form": "narrow", "z": 6, "width": 8, "coordinates": 4}
     assert bundle.info.provenance.loss_features == ("SqueezeNet 1.1 (ImageNet, Caffe release)",)
-    refiner = find_model(run / "refiner" / "bundle").info
+    refiner = find_refiner(bundle, None).info
     assert (refiner.name, refiner.network, refiner.scale, refiner.provenance.steps) == (
         "tiny-refiner-x8",
         "refiner",
@@ -186,7 +187,7 @@ def test_wasserstein_game_with_penalty_and_more_steps_of_the_critic(make: Make, 
     run = tmp_path / "runs" / "tiny" / "001"
     assert info.latent is not None
     assert info.latent.refiner == ""
-    assert not (run / "refiner").exists()
+    assert not list(run.glob("*refiner*"))
     plain = plain_of(max((run / "gan" / "checkpoints").glob("*")))
     assert (plain["step"], plain["turns"]) == (4, {"netD1": 6})
     norms = [key for key in load_file(max((run / "gan" / "checkpoints").glob("*"))) if "parametrizations" in key]

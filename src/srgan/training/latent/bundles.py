@@ -35,10 +35,10 @@ def refiner_name(work: Work) -> str:
 
 
 def write_refiner(work: Work, refiner: Network, manifest: Mapping[str, Any]) -> Bundle:
-    """The bundle of RefinerG, an ordinary model that enlarges 8 times: RUN/refiner/bundle."""
+    """The bundle of RefinerG, an ordinary model that enlarges 8 times, where that of the generator looks for it."""
     output = work.config.output
     return write_model(
-        work.run_of("refiner").bundle,
+        work.run.folder / refiner_name(work),
         refiner.deploy(),
         name=refiner_name(work),
         family=f"{output.name}-refiner",

@@ -7,9 +7,9 @@
 
 A run's folder has one for each of them, laid out as that of any run (`srgan.training.runs`), besides
 
-    bundle/          the model that generates: netG1, netG2 and netRS
-    refiner/bundle/  RefinerG, which enlarges any picture 8 times
-    manifest.json    what the held-out pictures say of them
+    bundle/            the model that generates: netG1, netG2 and netRS
+    NAME-refiner-x8/   RefinerG, which enlarges any picture 8 times; the other finds it there
+    manifest.json      what the held-out pictures say of them
 
 A joint phase behind them, of all networks together, is left out: samples come from netG1 and netG2 alone, the decoder
 phase has moved netG2 by what the eye sees, and gradients of a picture's critic through netG2 into netG1 would cost ten
