@@ -120,16 +120,16 @@ def _recipes() -> Iterator[str]:
         above = next(other for other in forms if forms[other] is form.__base__)
         also = "" if forms[above] is TrainConfig else f", and those of the recipe {above}"
         yield f"### Recipe {name}\n"
-        yield f'With `recipe = "{name}"` a training file may have these keys too{also}.\n'
+        yield f'With `recipe = "{name}"` a training file may have these keys too, or with these defaults{also}.\n'
         yield _keys(form, known=form.__base__)
 
 
 def _keys(model: Any, known: Any = None) -> str:
-    """A table of the keys of ``model``, but for those that ``known`` has."""
+    """A table of the keys of ``model``, but for those that ``known`` has with the same default and meaning."""
     rows = []
-    left_out = {key for key, _ in _with_items(known)} if known else set()
+    left_out = {key: _meant(field) for key, field in _with_items(known)} if known else {}
     for key, field in _with_items(model):
-        if key in left_out:
+        if left_out.get(key) == _meant(field) or (known and key == "recipe"):
             continue
         default = "**required**" if field.is_required() else _code(field.get_default(call_default_factory=True))
         rows.append((f"`{key}`", _values(field), default, field.description or ""))
@@ -143,6 +143,11 @@ def _with_items(model: Any) -> Iterator[tuple[str, Any]]:
         for part in get_args(field.annotation):
             if isinstance(part, type) and issubclass(part, BaseModel):
                 yield from ((f"{key}.N.{name}", item) for name, item in list_keys(part))
+
+
+def _meant(field: Any) -> tuple[Any, ...]:
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    return default, field.description
 
 
 def _values(field: Any) -> str:

@@ -16,6 +16,7 @@ from srgan.config import load_config
 from srgan.errors import InvalidConfig
 from srgan.settings import Section
 from srgan.training.config import ModelName, TrainConfig
+from srgan.training.latent.settings import LatentConfig
 from srgan.training.picture_settings import PositiveInt
 from srgan.training.recipes import DistilConfig
 
@@ -108,6 +109,11 @@ class QueueFile:
         if isinstance(config, DistilConfig) and config.teacher.store:
             store = config.output.runs.parent / "targets"  # several runs share it, and it is no folder of pictures
             more["teacher"] = config.teacher.model_copy(update={"store": store})
+        if isinstance(config, LatentConfig):
+            section = config.refiner
+            folder = section.validation_folder and self.locate(section.validation_folder)
+            moved = {"folders": tuple(map(self.locate, section.folders)), "validation_folder": folder}
+            more["refiner"] = section.model_copy(update=moved)
         return config.model_copy(
             update={
                 **more,

@@ -62,13 +62,14 @@ def load_config(
     sets: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
     values: Mapping[str, Any] | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> Config:
     """Merge all sources into a checked ``model_class``.
 
     ``path`` is a TOML, YAML or JSON file; with ``values``, these stand for what it holds. ``environment`` is
     `os.environ` or a part of it; variables that start with ``prefix`` count (`TRAINING_ENVIRONMENT_PREFIX` for the
     training file). Each of ``sets`` is a text ``key.path=value``. ``flags`` maps key paths to values of the right type;
-    None means not given.
+    None means not given. ``names`` says what options are called that are not named after their key.
     Where values choose a form (`Section.form_of`) and a stronger source chooses another one than the file, keys of the
     file that this one lacks are left out. Raises `InvalidConfig` with one line for each mistake, whatever source it is
     in.
@@ -81,7 +82,7 @@ def load_config(
         *_from_environment(environment or {}, prefix),
         *_from_sets(sets, mistakes),
         *(
-            _Given(tuple(key.split(".")), value, "--" + key.rpartition(".")[2].replace("_", "-"))
+            _Given(tuple(key.split(".")), value, (names or {}).get(key) or _option(key))
             for key, value in (flags or {}).items()
             if value is not None
         ),
@@ -92,6 +93,10 @@ def load_config(
     idle = written_for.model_fields.keys() - form.model_fields.keys()
     given = [*(item for item in file if item.path[0] not in idle), *(_typed(item, form) for item in stronger)]
     return _validated(model_class, _merged(given, mistakes), given, mistakes)
+
+
+def _option(key: str) -> str:
+    return "--" + key.rpartition(".")[2].replace("_", "-")
 
 
 def checked(model_class: type[Config], values: Mapping[str, Any], source: str = "") -> Config:

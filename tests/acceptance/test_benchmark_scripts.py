@@ -21,6 +21,7 @@ SCRIPTS = (
     "choice.py",
     "huge.py",
     "latent.py",
+    "latent_training.py",
     "memory.py",
     "peers.py",
     "perceptual.py",
@@ -251,3 +252,18 @@ def test_the_scaled_down_gan_is_held_against_full_scale(run: Any) -> None:
     assert scaled["per_hour"] == pytest.approx(3600 / scaled["cpu_seconds_per_step"])
     assert scaled["met"] is (scaled["per_hour"] >= 1000)
     assert f"a step of full scale / one of scaled down: {scaled['times_faster']:.1f}" in text
+
+
+@pytest.mark.slow
+def test_the_latent_gan_is_held_against_what_it_would_be_without_a_part(run: Any) -> None:
+    text, document = run("latent_training.py")
+    rows = {row["variant"]: row for row in document["rows"]}
+
+    assert list(rows) == ["latent", "convolutions", "gauss", "l1-decoder", "dcgan", "refiner", "clean"]
+    assert rows["gauss"]["gan_steps"] == 0
+    for name in ("latent", "dcgan"):
+        assert rows[name]["fd-squeeze"] > 0
+        assert rows[name]["cpu_seconds"] > 0
+    assert {"psnr, clean", "psnr, decoded", "bicubic psnr, clean"} <= set(rows["clean"])
+    assert document["floor"]["fd-squeeze"] > 0
+    assert [row["variant"] for row in first_table(text)] == list(rows)[:5]

@@ -1,4 +1,4 @@
-"""`srgan models`: list, show, locate and blend models."""
+"""`srgan models`: list, show, locate and blend models, and go back to earlier versions."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ BLEND_EXAMPLES = """\b
 Examples:
   srgan models blend fast=0.3 photo-fast=0.7 --output softer
   srgan models blend runs/mine/001/bundle=1 runs/mine/002/bundle=1 -o both.zip --name both-x4
+"""
+
+ROLLBACK_EXAMPLES = """\b
+Examples:
+  srgan models rollback critters
+  srgan models rollback critters --to 20261128-210501
 """
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -104,6 +110,35 @@ def path(name: Name) -> None:
     from srgan.models import find_model
 
     emit(str(find_model(name).path.resolve()))
+
+
+@app.command("rollback", cls=options.Command, epilog=ROLLBACK_EXAMPLES)
+def rollback(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="Name or folder of a model that has versions.", show_default=False),
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="VERSION", help="Version that becomes the latest. Default: the one before."),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Go back to an earlier version of a model, or on to a later one.
+
+    Training publishes versions (output.publish of the recipe latent). All of them are kept.
+    """
+    from srgan.models.versions import find_versions, manifest_of, rollback, versions_of
+
+    folder = find_versions(model)
+    version = rollback(folder, to)
+    if as_json:
+        emit_json({"path": str(version), "version": version.name, "versions": versions_of(folder)})
+        return
+    emit(str(version))
+    noted = manifest_of(version)
+    if "distance" in noted:
+        say(f"{noted.get('judged by', 'distance')}: {noted['distance']:.4g}")
 
 
 @app.command("blend", cls=options.Command, epilog=BLEND_EXAMPLES)

@@ -12,10 +12,10 @@ from srgan.cli import options
 from srgan.cli.carrying import conclude
 from srgan.cli.interrupts import stopping
 from srgan.cli.output import Progress, emit, emit_json, say, table
-from srgan.errors import InvalidConfig
+from srgan.errors import InvalidConfig, MissingDependency
 
 if TYPE_CHECKING:
-    from srgan.training import TrainJob
+    from srgan.training import TrainConfig, TrainJob
 
 EXAMPLES = """\b
 Examples:
@@ -24,6 +24,7 @@ Examples:
   srgan train --config mine.toml --set steps=500 --set data.batch=8 --fresh
   srgan train --config mine.toml --resume runs/mine/001 --set steps=4000
   srgan train --config mine.toml --preview-degradation samples.png
+  srgan train --recipe latent --dataset-path pictures --epochs 50 --batch-size 24 --lr 1e-3
 """
 
 EXPORT_EXAMPLES = """\b
@@ -45,6 +46,54 @@ TrainSets = Annotated[
         help="Any key of the training file, such as optimiser.learning_rate=5e-4; repeatable.",
     ),
 ]
+RecipeName = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="NAME", help="Training recipe, such as latent.", show_default=False),
+]
+DatasetPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--dataset-path",
+        metavar="FOLDER",
+        help="Folder of training pictures, sub-folders included (data.folders).",
+        show_default=False,
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs",
+        metavar="N",
+        min=1,
+        help="Sets steps so that N patches of each picture are seen; with the recipe latent, by the autoencoder, and "
+        "its other phases in proportion.",
+        show_default=False,
+    ),
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", metavar="N", help="Batch size (data.batch).", show_default=False)
+]
+Lr = Annotated[
+    float | None,
+    typer.Option("--lr", metavar="RATE", help="Learning rate (optimiser.learning_rate).", show_default=False),
+]
+LambdaAdv = Annotated[
+    float | None,
+    typer.Option("--lambda-adv", metavar="W", help="Weight of the GAN loss (loss.adversarial).", show_default=False),
+]
+LambdaL1 = Annotated[
+    float | None,
+    typer.Option("--lambda-l1", metavar="W", help="Weight of the pixel loss (loss.pixel_weight).", show_default=False),
+]
+SHORT = {
+    "recipe": "--recipe",
+    "data.folders": "--dataset-path",
+    "data.batch": "--batch-size",
+    "optimiser.learning_rate": "--lr",
+    "loss.adversarial": "--lambda-adv",
+    "loss.pixel_weight": "--lambda-l1",
+}
+"""Keys of the training file that have an option of their own, which GAN programs commonly call so."""
 Start = Annotated[
     Path | None,
     typer.Option(
@@ -78,6 +127,13 @@ Preview = Annotated[
 def train(
     config: TrainFile = None,
     sets: TrainSets = None,
+    recipe: RecipeName = None,
+    dataset_path: DatasetPath = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: Lr = None,
+    lambda_adv: LambdaAdv = None,
+    lambda_l1: LambdaL1 = None,
     start: Start = None,
     fresh: Fresh = False,
     output: Output = None,
@@ -97,6 +153,7 @@ def train(
     from srgan.config import TRAINING_ENVIRONMENT_PREFIX, load_config
     from srgan.training.config import TrainConfig
 
+    given = (recipe, [dataset_path] if dataset_path else None, batch_size, lr, lambda_adv, lambda_l1)
     settings = load_config(
         TrainConfig,
         config,
@@ -104,7 +161,11 @@ def train(
         prefix=TRAINING_ENVIRONMENT_PREFIX,
         sets=sets or (),
         values=_of_another_program(config) if config is not None else None,
+        flags=dict(zip(SHORT, given, strict=True)),
+        names=SHORT,
     )
+    if epochs is not None:
+        settings = _for_epochs(settings, epochs)
     if preview is not None:
         from srgan.training import preview_degradation
 
@@ -135,6 +196,18 @@ def _of_another_program(path: Path) -> dict[str, Any] | None:
     return made.values
 
 
+def _for_epochs(settings: TrainConfig, epochs: int) -> TrainConfig:
+    """``settings`` with the steps that ``epochs`` take. Raises `InvalidDataset` when there are no pictures."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise MissingDependency("torch", "train")
+    from srgan.training.pictures import find_pictures
+
+    pictures = len(find_pictures(settings.data.folders)[: settings.data.max_pictures])
+    return settings.for_epochs(epochs, pictures)
+
+
 def carry_out(job: TrainJob, *, as_json: bool) -> None:
     """Train with a progress bar and print the path of the model; signals end it with a checkpoint."""
     from srgan.training import train as run
@@ -148,7 +221,8 @@ def carry_out(job: TrainJob, *, as_json: bool) -> None:
         emit_json({**bundle.info.model_dump(mode="json"), "path": str(bundle.path)})
         return
     emit(str(bundle.path))
-    say(f"Use it with: srgan upscale IN OUT --model {bundle.path}")
+    command = "upscale IN OUT" if bundle.info.latent is None else "generate OUT"
+    say(f"Use it with: srgan {command} --model {bundle.path}")
 
 
 def export(

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -39,6 +40,9 @@ KNOWN_FILES = (NCNN_PARAM, NCNN_BIN, ONNX, SAFETENSORS)
 """The files of a model of one network."""
 PARTS = {"generator": "netG1", "decoder": "netG2", "encoder": "netRS"}
 """The parts of a latent model with their roles (`srgan.networks.latent` explains them)."""
+LATEST = "latest"
+"""In a folder of versions, the name of the one that counts: see `srgan.models.versions`."""
+VERSION = re.compile(r"[0-9]{8}-[0-9]{6}")
 MAX_FILE_BYTES = 2 << 30
 MAX_INFO_BYTES = 1 << 20
 
@@ -70,6 +74,8 @@ class Bundle:
     def open(cls, path: str | os.PathLike[str]) -> Bundle:
         """Open the folder or zip file at ``path``, or the folder of the `model.toml` at ``path``; loads no weights.
 
+        A folder of versions stands for its latest one.
+
         Raises `ModelNotFound` if there is no such path, `CorruptModel` if there is no valid `model.toml`.
         """
         path = Path(path)
@@ -77,6 +83,8 @@ class Bundle:
             path = path.parent
         if not os.path.exists(path):  # Path.exists raises for names that the system finds too long
             raise ModelNotFound(f"{path}: no such model bundle")
+        if (path / LATEST).is_file():
+            path = latest_of(path)
         text = _read(path, INFO_FILE, MAX_INFO_BYTES).decode("utf-8", "replace")
         return cls(path, info_from_toml(text, str(path)))
 
@@ -137,6 +145,17 @@ class Part(Bundle):
 
 
 # ---------------------------------------------------------------------------------------------------- reading
+
+
+def latest_of(folder: Path) -> Path:
+    """The latest version in a folder of versions. Raises `CorruptModel`."""
+    try:
+        name = (folder / LATEST).read_text("ascii", "replace").strip()
+    except OSError as error:
+        raise CorruptModel(f"{folder / LATEST}: cannot be read: {error.strerror or error}") from error
+    if not VERSION.fullmatch(name):
+        raise CorruptModel(f"{folder / LATEST}: must name a version, such as 20261128-210501")
+    return folder / name
 
 
 def _read(path: Path, name: str, limit: int) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from srgan.errors import ModelNotFound, SrganError
-from srgan.models.bundle import INFO_FILE, Bundle
+from srgan.models.bundle import INFO_FILE, LATEST, Bundle
 
 SHIPPED = Path(__file__).parent / "shipped"
 
@@ -74,4 +74,9 @@ def _paths() -> Iterator[Path]:
             inside = sorted(folder.iterdir())
         except OSError:
             continue
-        yield from (path for path in inside if path.suffix == ".zip" or (path / INFO_FILE).is_file())
+        yield from (path for path in inside if path.suffix == ".zip" or _is_model(path))
+
+
+def _is_model(path: Path) -> bool:
+    """Whether the folder is a bundle, or one of versions."""
+    return (path / INFO_FILE).is_file() or (path / LATEST).is_file()

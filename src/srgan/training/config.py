@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, field_validator, model_validator
 from pydantic.json_schema import models_json_schema
 
-from srgan.config import DRAFT, template
+from srgan.config import DRAFT, checked, template
 from srgan.errors import InvalidConfig
 from srgan.models.info import NAME_PATTERN
 from srgan.plugins import Table
@@ -262,10 +263,11 @@ RECIPES = Table(
     {
         name: f"srgan.training.recipes:{name.upper()}"
         for name in ("pretrain", "adversarial", "distil", "ensemble", "take")
-    },
+    }
+    | {"latent": "srgan.training.latent.settings:LATENT"},
 )
 """The ways from a training file to a model: each names a `Recipe`."""
-CHOICE = "Training recipe: pretrain, adversarial, distil, ensemble, take, or one from a plug-in."
+CHOICE = "Training recipe: pretrain, adversarial, distil, ensemble, take, latent, or one from a plug-in."
 
 
 class TrainConfig(Section):
@@ -292,6 +294,18 @@ class TrainConfig(Section):
     validation: ValidationSection = Field(default_factory=ValidationSection, description="Validation during training.")
     hardware: HardwareSection = Field(default_factory=HardwareSection, description="Devices, precision and memory.")
     output: OutputSection = Field(default_factory=OutputSection, description="Model name, checkpoints and logs.")
+
+    def for_epochs(self, epochs: int, pictures: int) -> Self:
+        """This configuration with the `steps` that ``epochs`` take: as many patches as there are ``pictures`` each.
+
+        Raises `InvalidConfig` where that contradicts the rest.
+        """
+        steps = max(1, math.ceil(epochs * pictures / (self.data.batch * self.optimiser.accumulate)))
+        return checked(type(self), {**self.model_dump(), "steps": self.steps_for(steps)})
+
+    def steps_for(self, passes: int) -> int:
+        """`steps`, when that part of them which passes over the pictures takes ``passes``."""
+        return passes
 
     @classmethod
     def form_of(cls, values: Mapping[str, Any]) -> type[TrainConfig]:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SAMPLES = "bicubic, output, original"
-"""What the pictures are called, from left to right."""
 WANDB_ID = "wandb-id"
 """The file in a run's folder by which an interrupted run goes on as the same one."""
 
@@ -33,8 +31,8 @@ class Sink(Protocol):
     def judge(self, step: int, figures: Mapping[str, float], *, loss: float, seconds: float) -> None:
         """Add the figures of a validation, with the last loss and the time that training has taken."""
 
-    def show(self, step: int, pixels: NDArray[np.uint8]) -> None:
-        """Add a picture of samples."""
+    def show(self, step: int, pixels: NDArray[np.uint8], caption: str) -> None:
+        """Add a picture of samples, and what it shows from left to right."""
 
     def close(self) -> None:
         """Write what is pending."""
@@ -56,10 +54,10 @@ class Curves:
         for sink in self._sinks:
             sink.judge(step, figures, loss=loss, seconds=seconds)
 
-    def show(self, step: int, pixels: NDArray[np.uint8]) -> None:
+    def show(self, step: int, pixels: NDArray[np.uint8], caption: str) -> None:
         """See `Sink`."""
         for sink in self._sinks:
-            sink.show(step, pixels)
+            sink.show(step, pixels, caption)
 
     def close(self) -> None:
         """See `Sink`."""
@@ -90,7 +88,7 @@ class Files:
         """A line of `curve.csv`. Raises `CannotWrite`."""
         self._run.note({"step": step, "seconds": round(seconds, 1), "loss": loss, **figures})
 
-    def show(self, step: int, pixels: NDArray[np.uint8]) -> None:
+    def show(self, step: int, pixels: NDArray[np.uint8], caption: str) -> None:
         """A picture in `samples`. Raises `CannotWrite`."""
         self._run.show(step, pixels)
 
@@ -118,9 +116,9 @@ class TensorBoard:
         """The figures as curves ``validation/...``."""
         self.add(step, {f"validation/{name}": value for name, value in figures.items()})
 
-    def show(self, step: int, pixels: NDArray[np.uint8]) -> None:
+    def show(self, step: int, pixels: NDArray[np.uint8], caption: str) -> None:
         """See `Sink`."""
-        self._writer.add_image(SAMPLES, pixels, step, dataformats="HWC")
+        self._writer.add_image(caption, pixels, step, dataformats="HWC")
 
     def close(self) -> None:
         """See `Sink`."""
@@ -166,9 +164,9 @@ class Wandb:
         """The figures as curves ``validation/...``."""
         self.add(step, {f"validation/{name}": value for name, value in figures.items()})
 
-    def show(self, step: int, pixels: NDArray[np.uint8]) -> None:
+    def show(self, step: int, pixels: NDArray[np.uint8], caption: str) -> None:
         """See `Sink`."""
-        self._run.log({SAMPLES: self._image(pixels), "step": step})
+        self._run.log({caption: self._image(pixels), "step": step})
 
     def close(self) -> None:
         """See `Sink`."""

@@ -6,7 +6,7 @@ import logging
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -51,7 +51,7 @@ def finish(sitting: Sitting, store: TileStore, *, loss_features: tuple[str, ...]
         provenance = Provenance(
             **origin_of(config, run, store),
             steps=state.step,
-            trained_on=_hardware(state),
+            trained_on=trained_on(next(state.network.parameters()).device, state.seconds),
             parent=state.parent or "",
             teacher=run.teacher.get("said", ""),
             loss_features=tuple(dict.fromkeys((*state.parent_features, *run.teacher_features, *loss_features))),
@@ -67,7 +67,7 @@ def _trouble(sitting: Sitting) -> str:
     state, folder = sitting.state, sitting.run.folder
     times, behind = growth(state), 0.0
     if sitting.validator is not None and state.psnr is not None:
-        behind = warn_of(f"{folder}: the model", state.psnr, sitting.validator)
+        behind = warn_of(f"{folder}: the model", state.psnr, cast(Validator, sitting.validator))
     if not (times > GROWN or (times > DOUBLED and behind > FAR_BEHIND)) or sitting.config.output.unfit == "keep":
         return ""
     return (
@@ -151,11 +151,10 @@ def chosen(config: TrainConfig, run: Run, state: State) -> Network:
     return averaged(state)
 
 
-def _hardware(state: State) -> str:
-    """What trained the model, for its provenance."""
-    device = next(state.network.parameters()).device
+def trained_on(device: torch.device, seconds: float) -> str:
+    """What trained a model, and for how long, for its provenance."""
     threads = torch.get_num_threads()
     name = f"{platform.machine()} CPU, {threads} thread{'s' * (threads > 1)}"
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-    return f"{name}, {state.seconds / 60:.0f} minutes, torch {torch.__version__}, {datetime.now(UTC):%Y-%m-%d}"
+    return f"{name}, {seconds / 60:.0f} minutes, torch {torch.__version__}, {datetime.now(UTC):%Y-%m-%d}"

@@ -61,7 +61,7 @@ def gradient_penalty(
     *,
     part: tuple[int, int] = (0, 1),
 ) -> Tensor:
-    """(||gradient|| - 1)^2 on random lines between real and generated pictures, mean over the batch.
+    """(||gradient|| - 1)^2 on random lines between real and generated pictures or codes, mean over the batch.
 
     The gradient is that of the mean score of a picture.
 
@@ -69,7 +69,8 @@ def gradient_penalty(
     larger one: all processes draw for the whole, and each takes its own. Not under autocast: call it in float32.
     """
     number, parts = part
-    share = torch.rand(parts * len(real), 1, 1, 1, generator=generator).chunk(parts)[number].to(real.device)
+    ones = (1,) * (real.ndim - 1)
+    share = torch.rand(parts * len(real), *ones, generator=generator).chunk(parts)[number].to(real.device)
     between = (real + share * (fake - real)).detach().requires_grad_()
     return (_slopes(discriminate, between) - 1).square().mean()
 

@@ -23,6 +23,8 @@ PLACES = (
     "loss.feature_weights",
     "discriminator.init_from",
     "teacher.store",
+    "refiner.folders",
+    "refiner.validation_folder",
 )
 """Keys of paths: the same place may be written in several ways."""
 
@@ -76,6 +78,9 @@ class TrainJob(Job):
             "config.output.samples",
             "config.output.tensorboard",
             "config.output.wandb",
+            "config.output.publish",
+            # A mark on what comes out.
+            "config.validation.fid_threshold",
             # Whether what comes out is fit to be called a model decides about no weight.
             "config.output.unfit",
             # What is said of the model: a run goes on under words that were put right.

@@ -22,6 +22,8 @@ class Stepped(NamedTuple):
     """Of the gradient, before clipping."""
     terms: Mapping[str, Tensor] = MappingProxyType({})
     """Named parts of the loss, and whatever else is worth a curve."""
+    falls: bool = True
+    """Whether the loss is one that training makes smaller; where networks only play against each other it is not."""
 
 
 class Learner:

@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from srgan.errors import Cancelled, TrainingFailed
 from srgan.metrics.judges import FIGURES
 from srgan.networks.foreign import is_foreign
+from srgan.networks.network import Network
 from srgan.progress import Report, Stop, silent
 from srgan.training.config import TrainConfig
 from srgan.training.curves import Curves, open_curves
@@ -27,7 +30,7 @@ from srgan.training.runs import Run, new_run
 from srgan.training.setup import averaged, origin, settle_norms
 from srgan.training.state import State
 from srgan.training.team import ALONE, Team
-from srgan.training.validation import Validator, inputs_of
+from srgan.training.validation import inputs_of
 
 MAX_BAD_STEPS = 20
 """Steps in a row whose gradient is not finite, after which training goes back to its last good checkpoint."""
@@ -48,6 +51,22 @@ class WentBack(Exception):
     """The run now stands at an earlier checkpoint, with lower learning rates: it is to be opened anew."""
 
 
+class Judge(Protocol):
+    """What scores the averaged weights of the main network, in its form for inference: `validation.Validator`."""
+
+    caption: str
+    """What `samples` shows."""
+
+    def score(self, network: Network, device: torch.device) -> dict[str, float]:
+        """Figures by name; that of `ValidationSection.best` is among them."""
+
+    def samples(self, network: Network, device: torch.device, count: int) -> NDArray[np.uint8]:
+        """A picture H x W x 3 of ``count`` samples."""
+
+    def objection(self, figures: dict[str, float]) -> str:
+        """Why a network with these ``figures`` cannot be the best, however good that one is; mostly empty."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sitting:
     """One stretch of training without interruption, and all it needs. What changes is in ``state``."""
@@ -57,7 +76,7 @@ class Sitting:
     state: State
     guards: Mapping[str, StepGuard]
     """Of each network that learns, by its name in ``state``."""
-    validator: Validator | None
+    validator: Judge | None
     curves: Curves
     report: Report
     stop: Stop
@@ -75,7 +94,7 @@ def open_sitting(
     run: Run | None,
     guards: Mapping[str, StepGuard],
     team: Team,
-    validator: Validator | None,
+    validator: Judge | None,
     report: Report,
     stop: Stop,
 ) -> Iterator[Sitting]:
@@ -303,6 +322,8 @@ def _watch(sitting: Sitting, stepped: Stepped) -> float:
 def _look_at_loss(sitting: Sitting, stepped: Stepped) -> None:
     """Remember the loss of pixels, which no game between networks moves, and go back where it has blown up."""
     state = sitting.state
+    if not stepped.falls:
+        return
     loss = sitting.team.mean(stepped.terms.get("loss/pixel", stepped.loss)).item()
     if not math.isfinite(loss):
         return  # its step was left out
@@ -326,18 +347,22 @@ def _validate(sitting: Sitting, loss: float) -> None:
     figures = team.tell(sitting.validator.score(network, device) if sitting.validator else {})
     if any(map(math.isnan, figures.values())):
         _go_back(sitting, "figures of the validation were not finite")
-    state.psnr = figures["psnr"]
+    state.psnr = figures.get("psnr")
     name = sitting.config.validation.best
-    if better(name, figures[name], state.best):
+    objection = team.tell(sitting.validator.objection(figures) if sitting.validator else "")
+    if objection:
+        log.warning("step %d: %s; it cannot be the best", state.step, objection)
+    if not objection and better(name, figures[name], state.best):
         state.best_step, state.best, state.waited = state.step, figures[name], 0
     else:
         state.waited += 1
     if sitting.validator is None:
         return
     if count := sitting.config.output.samples:
-        sitting.curves.show(state.step, sitting.validator.samples(network, device, count))
+        caption = sitting.validator.caption
+        sitting.curves.show(state.step, sitting.validator.samples(network, device, count), caption)
     sitting.curves.judge(state.step, figures, loss=loss, seconds=state.seconds)
-    said = ", ".join(f"{name} {value:.{max(3, FIGURES[name].digits)}f}" for name, value in figures.items())
+    said = ", ".join(f"{name} {value:.{max(3, _digits(name))}f}" for name, value in figures.items())
     log.info("step %d: %s", state.step, said)
     if _stale(sitting.config, state):
         log.warning(
@@ -351,8 +376,17 @@ def _validate(sitting: Sitting, loss: float) -> None:
         )
 
 
+def _digits(name: str) -> int:
+    return FIGURES[name].digits if name in FIGURES else 3
+
+
 def better(name: str, value: float, than: float | None) -> bool:
-    """Whether ``value`` of the figure ``name`` is better than the best so far, if there is one."""
+    """Whether ``value`` of the figure ``name`` is better than the best so far, if there is one.
+
+    What no evaluation knows is a distance of a recipe's own: less is better.
+    """
     if than is None:
         return True
+    if name not in FIGURES:
+        return value < than
     return FIGURES[name].fault(value) < FIGURES[name].fault(than)

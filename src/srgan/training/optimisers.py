@@ -266,6 +266,13 @@ def make_optimiser(
     return _with_peak(torch.optim.Adam(weights, rate, betas=betas, fused=fused))
 
 
+def make_adam(weights: Iterable[Tensor], rate: float, betas: tuple[float, float]) -> torch.optim.Optimizer:
+    """Adam for those of ``weights`` that are to learn; its group remembers its peak rate as ``peak``."""
+    learning = [weight for weight in weights if weight.requires_grad]
+    fused = learning[0].device.type in ("cpu", "cuda")
+    return _with_peak(torch.optim.Adam(learning, rate, betas=betas, fused=fused))
+
+
 def _with_peak(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
     for group in optimiser.param_groups:
         group["peak"] = group["lr"]
@@ -320,16 +327,20 @@ def current_rate(optimisers: list[torch.optim.Optimizer]) -> float:
 
 
 class WeightAverage:
-    """Moving average of a network's state, with exponentially falling weights; early on, the mean of all there was."""
+    """Moving average of a network's state, with exponentially falling weights; early on, the mean of all there was.
 
-    def __init__(self, network: nn.Module, factor: float) -> None:
-        self.factor = factor
+    With a ``pace`` above 1 it is early on that of the last part of what there was, one in ``pace`` of it. A network
+    that plays against another wants that: it moves on all the time, and the mean of where it was is nowhere.
+    """
+
+    def __init__(self, network: nn.Module, factor: float, *, pace: int = 1) -> None:
+        self.factor, self._pace = factor, pace
         self.state = {name: value.detach().clone() for name, value in network.state_dict().items()}
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
         """Take in the weights after ``step`` (from 1)."""
-        weight = 1 - min(self.factor, 1 - 1 / (step + 1))
+        weight = 1 - min(self.factor, 1 - self._pace / (step + self._pace))
         averages, values = [], []
         for name, value in network.state_dict().items():
             if value.is_floating_point():

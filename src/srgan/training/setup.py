@@ -250,7 +250,7 @@ def settle_norms(state: State, store: TileStore) -> None:
 
 
 def averaged(state: State) -> Network:
-    """The network with the averaged weights, in its form for inference."""
+    """The main network with the averaged weights, in its form for inference; one that enlarges nothing as it is."""
     network = copy.deepcopy(state.network)
     network.load_state_dict(state.average.state)
-    return network.deploy()
+    return network.deploy() if isinstance(network, Network) else network.eval()

@@ -54,7 +54,7 @@ MAIN = "generator"
 class State:
     """All that training changes, and so all that a checkpoint holds.
 
-    Networks have names, and so have what moves them and what is averaged of them. There is one called `MAIN`, with an
+    Networks have names, and so have what moves them and what is averaged of them. The one called ``main`` has an
     average.
     """
 
@@ -95,16 +95,18 @@ class State:
     """Fabric's name of the precision that the run began with."""
     loss_scales: dict[str, Tensor] = field(default_factory=dict)
     """The states of the `LossScale`s by network, in the precision that has them."""
+    main: str = MAIN
+    """The name of the network that learns and is judged."""
 
     @property
     def network(self) -> Network:
         """The main network."""
-        return cast(Network, self.networks[MAIN])
+        return cast(Network, self.networks[self.main])
 
     @property
     def average(self) -> WeightAverage:
         """Of the main network."""
-        return self.averages[MAIN]
+        return self.averages[self.main]
 
     def all_optimisers(self) -> list[torch.optim.Optimizer]:
         """Those of all networks, the main one's first."""
@@ -112,7 +114,7 @@ class State:
 
     def _numbered(self) -> Iterator[tuple[str, int, torch.optim.Optimizer]]:
         """Each optimiser with its network's name and its number there."""
-        for name in sorted(self.optimisers, key=lambda name: name != MAIN):
+        for name in sorted(self.optimisers, key=lambda name: name != self.main):
             for number, optimiser in enumerate(self.optimisers[name]):
                 yield name, number, optimiser
 

@@ -44,6 +44,8 @@ class Validator:
     is that of the training, for `ValidationSection.inputs`. Made inputs depend on the pictures' names alone.
     """
 
+    caption = "bicubic, output, original"
+
     def __init__(
         self,
         section: ValidationSection,
@@ -110,6 +112,10 @@ class Validator:
     def samples(self, network: Network, device: torch.device, count: int) -> NDArray[np.uint8]:
         """What the deployed ``network`` makes of pieces of the first ``count`` pictures, as `sample_sheet` shows it."""
         return sample_sheet(network, self._pairs[:count], device)
+
+    def objection(self, figures: dict[str, float]) -> str:
+        """Never one."""
+        return ""
 
     def bicubic(self) -> float:
         """The mean PSNR in dB that plain bicubic enlargements have, as `score` would give it."""

@@ -116,6 +116,9 @@ def test_far_below_bicubic_with_a_loss_that_has_grown_is_refused(
         def score(self, *_: Any) -> dict[str, float]:
             return {"psnr": psnr, "ssim": 0.5}
 
+        def objection(self, figures: dict[str, float]) -> str:
+            return ""
+
     monkeypatch.setattr("srgan.training.pretrain.Validator", Judge)
     swell(monkeypatch, grown, range(40, 41))
     config = make_config(validation__folder=pictures, output__samples=0)

@@ -281,6 +281,21 @@ def test_later_it_forgets_exponentially() -> None:
         assert average.state["weight"].item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_with_a_pace_it_is_that_of_the_last_part() -> None:
+    """Of weights that move on steadily it lags by one part in ten of the way, and not by half of it."""
+    lags = {}
+    for pace in (1, 9):
+        network = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(network.weight)
+        average = WeightAverage(network, 0.999, pace=pace)
+        for step in range(1, 201):
+            nn.init.constant_(network.weight, float(step))
+            average.update(network, step)
+        lags[pace] = 200 - average.state["weight"].item()
+    assert lags[1] == pytest.approx(100, abs=1)
+    assert lags[9] == pytest.approx(20, abs=2)
+
+
 def test_the_average_does_not_follow_the_weights_by_itself() -> None:
     network = nn.Linear(2, 2)
     average = WeightAverage(network, 0.9)

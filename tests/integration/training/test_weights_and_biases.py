@@ -27,7 +27,7 @@ for first in (20, 40):  # an interrupted run goes on: it steps back from 60 to 4
     sink = Wandb(config, Run(folder))
     for step in (first, first + 20):
         sink.add(step, {"loss": 1 / step})
-    sink.show(first + 20, np.zeros((4, 6, 3), np.uint8))
+    sink.show(first + 20, np.zeros((4, 6, 3), np.uint8), "bicubic, output, original")
     sink.judge(first + 20, {"psnr": 30.0}, loss=0.5, seconds=1.0)
     print("printed by training")
     sink.close()

@@ -148,3 +148,26 @@ def test_mistakes_are_told_before_anything_is_made(
     assert (done.code, done.out, blended) == (code, "", [])
     assert said in done.err
     assert (tmp_path / "there").read_text() == "mine"
+
+
+# ------------------------------------------------------------------------------------------------------- versions
+
+
+def test_rollback_makes_the_version_before_the_latest(
+    srgan: Callable[..., Any], bundles: dict[str, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from srgan.models.versions import publish
+
+    monkeypatch.setenv("SRGAN_MODELS", str(tmp_path / "versioned"))
+    first, second = (
+        publish(bundles["mine-x4"], tmp_path / "versioned", {"judged by": "fd-squeeze", "distance": d}, promote=True)
+        for d in (31.5, 40.25)
+    )
+    done = srgan("models", "rollback", "mine-x4")
+    assert (done.code, done.out) == (0, f"{first}\n")
+    assert "fd-squeeze: 31.5" in done.err
+    assert srgan("models", "path", "mine-x4").out == f"{first}\n"
+    document = json.loads(srgan("models", "rollback", "mine-x4", "--to", second.name, "--json").out)
+    assert document == {"path": str(second), "version": second.name, "versions": [first.name, second.name]}
+    assert srgan("models", "rollback", "mine-x4", "--to", "never").code == 2
+    assert "no such model with versions" in srgan("models", "rollback", "mine").err

@@ -224,3 +224,49 @@ def test_quiet_trains_without_the_table(srgan: Callable[..., Any], trainer: Trai
     (tmp_path / "training.toml").write_text(RUST)
     done = srgan("train", "--config", tmp_path / "training.toml", "-q")
     assert (done.code, done.err) == (0, "")
+
+
+# ------------------------------------------------------------------------------------------- options of GAN programs
+
+
+def test_options_that_gan_programs_have_set_keys_of_the_file(
+    srgan: Callable[..., Any], trainer: Trainer, tmp_path: Path
+) -> None:
+    done = srgan(
+        "train", "--recipe", "latent", "--dataset-path", tmp_path, "--batch-size", 64, "--lr", "2e-4",
+        "--lambda-adv", 0.2, "--lambda-l1", 50,
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    config: Any = trainer.config
+    assert (config.recipe, config.data.folders, config.data.batch) == ("latent", (tmp_path,), 64)
+    assert (config.optimiser.learning_rate, config.loss.adversarial, config.loss.pixel_weight) == (2e-4, 0.2, 50.0)
+
+
+def test_they_are_stronger_than_the_file(srgan: Callable[..., Any], trainer: Trainer, file: Path) -> None:
+    assert srgan("train", "--config", file, "--batch-size", 7, "--set", "data.batch=3").code == 0
+    assert trainer.config is not None
+    assert (trainer.config.data.batch, trainer.config.recipe) == (7, "pretrain")
+
+
+def test_a_mistake_in_one_is_told_by_its_name(srgan: Callable[..., Any], trainer: Trainer, file: Path) -> None:
+    done = srgan("train", "--config", file, "--lr", 5, "--batch-size", 0)
+    assert done.code == 2
+    assert "optimiser.learning_rate: must be less than or equal to 1, not 5.0 (--lr)" in done.err
+    assert "data.batch: must be greater than or equal to 1, not 0 (--batch-size)" in done.err
+
+
+def test_epochs_count_the_pictures_of_all_sub_folders(
+    srgan: Callable[..., Any], trainer: Trainer, tmp_path: Path, picture: Path
+) -> None:
+    pytest.importorskip("torch", reason="pictures are found where they are read")
+    for number in range(12):
+        (tmp_path / "data" / f"class{number % 3}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / f"class{number % 3}" / f"{number}.png").write_bytes(picture.read_bytes())
+    words = ("--recipe", "latent", "--dataset-path", tmp_path / "data", "--batch-size", 4)
+    assert srgan("train", *words, "--epochs", 200).code == 0
+    config: Any = trainer.config
+    assert config.phases.steps(config.steps)["autoencoder"] == 600
+    done = srgan("train", *words, "--epochs", 1, "--set", "phases.autoencoder=100", "--set", "phases.decoder=1",
+                 "--set", "phases.refiner=0")  # fmt: skip
+    assert done.code == 2
+    assert "leave none for the phase decoder" in done.err

@@ -13,7 +13,7 @@ import pytest
 from srgan.errors import InvalidConfig, MissingDependency
 from srgan.training import train
 from srgan.training.config import TrainConfig
-from srgan.training.curves import SAMPLES, WANDB_ID, Curves, Files, Wandb, open_curves
+from srgan.training.curves import WANDB_ID, Curves, Files, Wandb, open_curves
 from srgan.training.runs import Run
 
 PIXELS = np.full((4, 6, 3), 128, np.uint8)
@@ -61,14 +61,14 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_wandb_gets_what_tensorboard_gets(fake: Any, tmp_path: Path) -> None:
     sink = Wandb(config(wandb="project"), Run(tmp_path))
     sink.add(20, {"loss": 0.5, "learning rate": 1e-3})
-    sink.show(40, PIXELS)
+    sink.show(40, PIXELS, "input, output")
     sink.judge(40, {"psnr": 30.0, "ssim": 0.9}, loss=0.4, seconds=2.0)
     sink.close()
 
     (run,) = fake.runs
     assert run.logged == [
         {"loss": 0.5, "learning rate": 1e-3, "step": 20},
-        {SAMPLES: ("image", (4, 6, 3)), "step": 40},
+        {"input, output": ("image", (4, 6, 3)), "step": 40},
         {"validation/psnr": 30.0, "validation/ssim": 0.9, "step": 40},
     ]
     assert (run.metrics, run.finished) == ([("*", "step")], True)
@@ -135,7 +135,7 @@ def test_files_keep_validations_and_samples(tmp_path: Path) -> None:
     curves.add(20, {"loss": 0.5})
     assert list(tmp_path.iterdir()) == []
     curves.judge(40, {"psnr": 30.0}, loss=0.25, seconds=1.26)
-    curves.show(40, PIXELS)
+    curves.show(40, PIXELS, "samples")
     curves.close()
 
     assert (tmp_path / "curve.csv").read_text() == "step,seconds,loss,psnr\n40,1.3,0.25,30.0\n"
@@ -146,7 +146,7 @@ def test_every_place_that_is_asked_for_gets_everything(fake: Any, tmp_path: Path
     curves = open_curves(config(wandb="project", tensorboard=False), Run(tmp_path), 0)
     curves.add(20, {"loss": 0.5})
     curves.judge(20, {"psnr": 30.0}, loss=0.25, seconds=1.0)
-    curves.show(20, PIXELS)
+    curves.show(20, PIXELS, "samples")
     curves.close()
 
     assert len(fake.runs[0].logged) == 3

@@ -18,6 +18,7 @@ from srgan.errors import InvalidConfig
 from srgan.training import RECIPES, Recipe, TrainConfig, TrainJob, train
 from srgan.training.config import find_recipe, train_schema, train_template
 from srgan.training.job import differences
+from srgan.training.latent.settings import LatentConfig
 from srgan.training.recipes import AdversarialConfig, DistilConfig, EnsembleConfig
 
 DATA = {"data": {"folders": ["photos"]}}
@@ -83,6 +84,7 @@ def made(**values: Any) -> TrainConfig:
         ("adversarial", AdversarialConfig),
         ("distil", DistilConfig),
         ("ensemble", EnsembleConfig),
+        ("latent", LatentConfig),
     ],
 )
 def test_the_recipe_says_by_what_a_file_is_read(recipe: str, form: type[TrainConfig]) -> None:
@@ -95,7 +97,7 @@ def test_the_recipe_says_by_what_a_file_is_read(recipe: str, form: type[TrainCon
     assert type(made()) is TrainConfig
 
 
-@pytest.mark.parametrize("recipe", ["pretrain", "take", "adversarial", "distil", "ensemble"])
+@pytest.mark.parametrize("recipe", ["pretrain", "take", "adversarial", "distil", "ensemble", "latent"])
 def test_a_file_to_begin_with_has_every_key_of_its_recipe(recipe: str, tmp_path: Path) -> None:
     text = train_template(recipe).replace("# folders = # required", 'folders = ["photos"]')
     text = text.replace("# model = # required", 'model = "balanced-x4"')
@@ -110,7 +112,10 @@ def test_a_file_to_begin_with_has_every_key_of_its_recipe(recipe: str, tmp_path:
 @pytest.mark.parametrize(
     ("sets", "said"),
     [
-        (["recipe=alchemy"], "recipe: must be one of pretrain, adversarial, distil, ensemble, take, not 'alchemy'"),
+        (
+            ["recipe=alchemy"],
+            "recipe: must be one of pretrain, adversarial, distil, ensemble, take, latent, not 'alchemy'",
+        ),
         (["discriminator.name=unet"], "discriminator: unknown key; it belongs to the recipe adversarial or ensemble"),
         (["recipe=adversarial", "ensemble.soup=true"], "ensemble: unknown key; it belongs to the recipe ensemble"),
         (["recipe=adversarial", "updates.genrator=2"], "updates.genrator: unknown key; did you mean 'generator'?"),
@@ -230,7 +235,7 @@ def test_its_keys_are_in_the_schema_and_in_a_file_to_begin_with(plugin: Any) -> 
     schema = train_schema()
     chosen = {name: choice for choice in schema["oneOf"] for name in choice["properties"]["recipe"]["enum"]}
 
-    assert set(chosen) == {"pretrain", "adversarial", "distil", "ensemble", "take", "alchemy"}, (
+    assert set(chosen) == {"pretrain", "adversarial", "distil", "ensemble", "take", "latent", "alchemy"}, (
         "what cannot be loaded is left out"
     )
     form = schema["$defs"][chosen["alchemy"]["$ref"].rpartition("/")[2]]

@@ -17,6 +17,7 @@ from srgan.errors import InvalidConfig, MissingDependency
 from srgan.models.info import NAME_PATTERN
 from srgan.training import LIBRARIES, train
 from srgan.training.config import TrainConfig
+from srgan.training.latent.settings import PHASES, LatentConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 LISTS = {"queue.toml", "corpus.toml"}
@@ -278,6 +279,15 @@ def test_a_file_is_named_after_the_model_it_makes(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_says_how_it_is_used(path: Path) -> None:
     assert f"srgan train --config configs/{path.name}" in path.read_text()
+
+
+def test_the_phases_of_critters_are_as_long_as_they_are_written() -> None:
+    config = load_config(TrainConfig, ROOT / "configs" / "critters.toml")
+    assert isinstance(config, LatentConfig)
+    written = {name: getattr(config.phases, name) for name in PHASES}
+    assert config.phases.steps(config.steps) == written
+    assert config.refiner.folders
+    assert config.output.licence == "CC0-1.0"
 
 
 def test_no_two_files_share_a_seed() -> None:

@@ -10,6 +10,7 @@ from scripts.trainings.entries import QueueFile
 from srgan.config import load_config
 from srgan.errors import InvalidConfig
 from srgan.training.config import TrainConfig
+from srgan.training.latent.settings import LatentConfig
 from srgan.training.recipes import DistilConfig
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -43,6 +44,21 @@ def test_the_first_folder_of_pictures_that_has_one_counts(queue: QueueFile, tmp_
     assert there.locate(Path("datasets/Set5")) == first / "eval" / "Set5"
     (first / "train" / "photos").mkdir(parents=True)
     assert there.locate(Path("datasets/photos")) == first / "train" / "photos"
+
+
+def test_folders_of_the_refiner_are_found_there_too(tmp_path: Path) -> None:
+    (tmp_path / "figures.toml").write_text(
+        'recipe = "latent"\n[data]\nfolders = ["datasets/small"]\n[refiner]\nfolders = ["datasets/large"]\n'
+    )
+    (tmp_path / "queue.toml").write_text(
+        '[folders]\n"datasets/small" = "a"\n"datasets/large" = "b"\n'
+        '[[entry]]\nname = "figures"\nfile = "figures.toml"\nbecomes = "figures"\n'
+    )
+    queue = QueueFile(tmp_path / "queue.toml", (Path("/data"),))
+    config = queue.config(queue.find("figures"))
+    assert isinstance(config, LatentConfig)
+    assert config.data.folders == (Path("/data/a"),)
+    assert (config.refiner.folders, config.refiner.validation_folder) == ((Path("/data/b"),), None)
 
 
 def test_a_note_changes_its_entry_and_nothing_else(queue: QueueFile) -> None:
