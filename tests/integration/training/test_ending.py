@@ -45,6 +45,9 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], None]:
             def score(self, *_: Any) -> dict[str, float]:
                 return {"psnr": next(scores), "ssim": 0.5}
 
+            def objection(self, *_: Any) -> str:
+                return ""
+
         monkeypatch.setattr("srgan.training.pretrain.Validator", Judge)
 
     return make

@@ -244,6 +244,9 @@ def test_a_run_whose_patience_is_at_an_end_needs_more_of_it(
         def score(self, *_: Any) -> dict[str, float]:
             return {"psnr": 20.0, "ssim": 0.5}
 
+        def objection(self, *_: Any) -> str:
+            return ""
+
     monkeypatch.setattr("srgan.training.pretrain.Validator", Judge)
     judged = {"validation__folder": pictures, "validation__every": 10, "output__samples": 0}
     train(config := make_config(**judged, steps=100, validation__patience=2))

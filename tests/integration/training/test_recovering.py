@@ -146,6 +146,9 @@ def test_a_best_checkpoint_that_leads_nowhere_is_forgotten(
         def score(self, *_: Any) -> dict[str, float]:
             return {"psnr": next(scores), "ssim": 0.5}
 
+        def objection(self, *_: Any) -> str:
+            return ""
+
     monkeypatch.setattr("srgan.training.pretrain.Validator", Judge)
     poison(monkeypatch, range(41, 61), range(61, 81))
     config = make_config(
@@ -244,6 +247,9 @@ def test_a_validation_that_is_nan_sends_back(
 
         def score(self, *_: Any) -> dict[str, float]:
             return {"psnr": next(scores), "ssim": 0.5}
+
+        def objection(self, *_: Any) -> str:
+            return ""
 
     monkeypatch.setattr("srgan.training.pretrain.Validator", Judge)
     config = make_config(steps=30, validation__folder=pictures, validation__every=10)

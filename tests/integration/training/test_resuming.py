@@ -310,6 +310,9 @@ def test_latest_and_best_checkpoints_are_kept(make_config: Config, pictures: Pat
         def score(self, *_: Any) -> dict[str, float]:
             return {"psnr": next(scores), "ssim": 0.5}
 
+        def objection(self, *_: Any) -> str:
+            return ""
+
     config = make_config(
         steps=50, validation__folder=pictures, validation__every=10, output__checkpoint_every=15, output__keep=2
     )
