@@ -40,7 +40,8 @@ class Squares:
 def read_square(path: Path, side: int) -> Tensor:
     """The middle of the picture, as large a square as it holds, made ``side`` pixels large by area: 3 x side x side.
 
-    Gray is repeated; what is transparent lies on white, as where such a model encodes a picture (`srgan.generation`). Raises as `read_picture` does, and `InvalidDataset` for a picture that is smaller.
+    Gray is repeated; what is transparent lies on white, as where such a model encodes a picture (`srgan.generation`).
+    Raises as `read_picture` does, and `InvalidDataset` for a picture that is smaller.
     """
     picture = read_picture(path)
     height, width = picture.colour.shape[:2]
