@@ -75,6 +75,40 @@ def test_what_cannot_be_used_is_left_out_and_said(
         read_squares([broken], 64)
 
 
+def test_transparent_parts_lie_on_white_and_gray_is_repeated(tmp_path: Path) -> None:
+    """As where the model encodes a picture. What a file hides behind full transparency counts for nothing."""
+    pixels = np.zeros((64, 64, 4), np.uint8)
+    pixels[:20] = (255, 0, 0, 255)
+    pixels[20:40] = (0, 0, 0, 51)
+    Image.fromarray(pixels).save(tmp_path / "sticker.png")
+    square = read_square(tmp_path / "sticker.png", 64)
+    assert [square[:, row, 0].tolist() for row in (0, 30, 50)] == [[255, 0, 0], [204] * 3, [255] * 3]
+    picture = Image.new("LA", (128, 128), (77, 255))
+    picture.save(tmp_path / "gray.png")
+    assert read_square(tmp_path / "gray.png", 64).unique().tolist() == [77]
+
+
+def test_too_few_that_can_be_used_are_refused_however_many_files_there_are(folder: Callable[..., Path]) -> None:
+    pictures = folder("all", 10)
+    for number in range(30):
+        (pictures / f"broken{number:02d}.png").write_bytes(b"no picture")
+    with pytest.raises(InvalidDataset, match=r"data\.folders: \d pictures to train on and \d held out are too few"):
+        small_squares(config(pictures, validation={"held_out": 0.5}))
+    with pytest.raises(InvalidDataset, match="4 pictures to train on and 8 held out are too few"):
+        small_squares(config(folder("few", 12)))
+
+
+def test_pictures_that_are_all_the_same_are_refused(folder: Callable[..., Path], tmp_path: Path) -> None:
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    for number in range(20):
+        Image.new("RGB", (64, 64), (9, 9, 9)).save(copies / f"{number}.png")
+    with pytest.raises(InvalidDataset, match="the 12 pictures to train on are all the same"):
+        small_squares(config(copies))
+    with pytest.raises(InvalidDataset, match="the 20 pictures held out are all the same"):
+        small_squares(config(folder("all", 10), validation={"folder": copies}))
+
+
 def test_a_share_is_held_out_by_the_seed(folder: Callable[..., Path]) -> None:
     pictures = folder("all", 40)
     one, other = small_squares(config(pictures)), small_squares(config(pictures, seed=1))

@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from srgan.errors import InvalidDataset, SrganError
-from srgan.imaging import from_uint8, probe_picture, resize, to_uint8
+from srgan.imaging import probe_picture, read_picture, resize, to_uint8
 from srgan.networks.latent import SIDE
 from srgan.training.latent.settings import LatentConfig
-from srgan.training.pictures import find_pictures, read_rgb
+from srgan.training.pictures import find_pictures
 
 LARGE = 8 * SIDE
 """Side of the pictures that the refiner makes."""
@@ -40,18 +40,24 @@ class Squares:
 def read_square(path: Path, side: int) -> Tensor:
     """The middle of the picture, as large a square as it holds, made ``side`` pixels large by area: 3 x side x side.
 
+    Gray is repeated; what is transparent lies on white, as where such a model encodes a picture (`srgan.generation`).
     Raises as `read_picture` does, and `InvalidDataset` for a picture that is smaller.
     """
-    pixels = read_rgb(path)
-    height, width = pixels.shape[:2]
+    picture = read_picture(path)
+    height, width = picture.colour.shape[:2]
     room = min(height, width)
     if room < side:
         raise InvalidDataset(f"{path}: {width} x {height} pixels are less than the {side} needed")
     top, left = (height - room) // 2, (width - room) // 2
-    square = np.ascontiguousarray(pixels[top : top + room, left : left + room])
+    middle = np.s_[top : top + room, left : left + room]
+    square = picture.colour[middle]
+    if picture.alpha is not None:
+        square = 1 + picture.alpha[middle] * (square - 1)  # on white
     if room != side:
-        square = to_uint8(resize(from_uint8(square), side, side, "box"))
-    return torch.from_numpy(square).permute(2, 0, 1).contiguous()
+        square = resize(np.ascontiguousarray(square), side, side, "box")
+    levels = to_uint8(square)
+    levels = levels[..., [0, 0, 0]] if levels.shape[2] == 1 else levels
+    return torch.from_numpy(levels).permute(2, 0, 1).contiguous()
 
 
 def read_squares(paths: Sequence[Path], side: int) -> Tensor:
@@ -120,18 +126,28 @@ def _divided(config: LatentConfig, paths: list[Path], folder: Path | None, side:
         known = {path.resolve() for path in paths} & {path.resolve() for path in held}
         if known:
             raise InvalidDataset(f"{folder}: {len(known)} of these pictures are training pictures too")
-    if min(len(paths), len(held)) < LEAST:
-        raise InvalidDataset(
-            f"{setting}: {len(paths)} pictures to train on and {len(held)} held out are too few; "
-            f"there must be {LEAST} of either"
-        )
+    _check_enough(len(paths), len(held), setting)
     needed = (len(paths) + len(held)) * 3 * side**2 / 2**30
     if needed > config.data.memory_gib:
         raise InvalidDataset(
             f"{setting}: the pictures take {needed:.1f} GiB, more than data.memory_gib = {config.data.memory_gib:g}; "
             "raise it, or use fewer pictures"
         )
-    return Squares(read_squares(paths, side), read_squares(held, side))
+    squares = Squares(read_squares(paths, side), read_squares(held, side))
+    _check_enough(len(squares.training), len(squares.held_out), setting)
+    for name, pictures in (("to train on", squares.training), ("held out", squares.held_out)):
+        if (pictures == pictures[0]).all():
+            raise InvalidDataset(f"{setting}: the {len(pictures)} pictures {name} are all the same")
+    return squares
+
+
+def _check_enough(training: int, held_out: int, setting: str) -> None:
+    """Raise `InvalidDataset` for too few pictures: those that are found, then those that can be used."""
+    if min(training, held_out) < LEAST:
+        raise InvalidDataset(
+            f"{setting}: {training} pictures to train on and {held_out} held out are too few; "
+            f"there must be {LEAST} of either"
+        )
 
 
 def reduced(large: Tensor) -> Tensor:
