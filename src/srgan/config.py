@@ -195,7 +195,7 @@ def _from_sets(sets: Sequence[str], mistakes: list[str]) -> Iterator[_Given]:
 
 
 def _from_text(text: str) -> Any:
-    """The value a short text means: lists, tables and quoted strings as in JSON or YAML, ``null``; else the text.
+    """The value a short text means: lists, tables and quoted strings as in JSON, TOML or YAML, ``null``; else the text.
 
     Numbers and truth values stay text here: only the model knows whether ``4`` is a number or a name, and `_typed`
     where no model does.
@@ -205,6 +205,11 @@ def _from_text(text: str) -> Any:
     if text[:1] in ("[", "{", '"', "'"):
         with suppress(ValueError, RecursionError):
             return json.loads(text)  # unlike YAML it takes any character as it is
+        with suppress(ValueError, RecursionError):
+            # Before YAML, which reads {a = 1} as a key "a = 1" without a value.
+            values = tomllib.loads(f"value = {text}")
+            if len(values) == 1:
+                return values["value"]
         import yaml
 
         try:

@@ -156,6 +156,23 @@ def test_texts_for_keys_that_no_model_knows_are_what_they_look_like(text: str, v
         assert repr(run.data.options) == repr({"a": value})
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['{kind="relu", steps=[1, 2]}', '{"kind": "relu", "steps": [1, 2]}', "{kind: relu, steps: [1, 2]}",
+     "{ kind = 'relu', steps = [1, 2] }"],
+)  # fmt: skip
+def test_a_table_can_be_given_as_in_any_kind_of_file(text: str) -> None:
+    """Also as TOML, whose ``a = 1`` would be a key without a value in YAML."""
+    run = load_config(Run, sets=["data.folder=x", f"data.options.a={text}", f"data.options.b=[{text}]"])
+    wanted = {"kind": "relu", "steps": [1, 2]}
+    assert run.data.options == {"a": wanted, "b": [wanted]}
+
+
+def test_a_table_as_text_is_all_that_the_text_says() -> None:
+    """A second line is no further key of the TOML around it."""
+    assert mistakes_of(Run, sets=["data.folder=x", "data.options={a = 1}\nb = 2"])
+
+
 def test_a_name_that_looks_like_a_number_stays_a_name() -> None:
     assert load_config(Run, sets=["name=16", "data.folder=3"]).data.folder == Path("3")
     assert load_config(Run, sets=["name=16", "data.folder=3"]).name == "16"
