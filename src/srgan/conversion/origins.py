@@ -287,7 +287,7 @@ def _rust_validation(form: _Form) -> None:
 def _rust_output(form: _Form) -> None:
     if file := form.text("output.parameter_file"):
         name = _name(Path(file).stem)
-        form.became("output.parameter_file", said="the model is a bundle in runs/NAME/NUMBER", output__name=name)
+        form.became("output.parameter_file", said="the model is a bundle in NAME/NUMBER below output.runs", output__name=name)
     if folder := form.text("output.checkpoint_dir"):
         form.became("output.checkpoint_dir", said="with a folder for each run", output__runs=folder)
     if form.text("output.tensorboard_dir"):
@@ -361,7 +361,7 @@ def _multi_data(form: _Form) -> None:
     if valid and (low := form.text("dataset.lr_valid_dir")):
         form.became("dataset.lr_valid_dir", said="of the same names", validation__low_folder=low)
     form.idle("there are no large validation pictures (dataset.hr_valid_dir)", "dataset.lr_valid_dir")
-    form.idle("patches are cut from memory, without workers", "dataset.num_workers")
+    form.idle("patches are cut from memory; hardware.loaders makes degraded batches ahead", "dataset.num_workers")
     form.idle("patches are always drawn at random", "dataset.shuffle")
 
 

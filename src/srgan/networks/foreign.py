@@ -145,6 +145,8 @@ def _of_run(path: Path, where: str) -> dict[str, Any]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if path.is_dir():
+        raise ModelNotFound(f"{where}: {path}: is a folder; give a file of weights, such as one of its checkpoints")
     if not path.is_file():
         raise ModelNotFound(f"{where}: {path}: no such file")
     try:

@@ -37,6 +37,8 @@ def read_pickled(path: Path, where: str) -> dict[str, Any]:
     """
     from safetensors import safe_open
 
+    if path.is_dir():
+        raise ModelNotFound(f"{where}: {path}: is a folder; give a file of weights, such as one of its checkpoints")
     if not path.is_file():
         raise ModelNotFound(f"{where}: {path}: no such file")
     if path.stat().st_size > MAX_BYTES:

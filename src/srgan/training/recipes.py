@@ -160,7 +160,7 @@ class DistilConfig(TrainConfig):
         yield from super()._contradictions()
         smallest = min(stage.batch for stage in self.data.stages())
         if self.teacher.free_share and not self.free(smallest):
-            yield f"teacher.free_share: {self.teacher.free_share:g} of a batch of {smallest} is no patch"
+            yield f"teacher.free_share: {self.teacher.free_share:g} of a batch of {smallest} is less than one patch"
         if not self.loss.pixel_weight and self.teacher.until < 1:
             yield "teacher.until: with loss.pixel_weight = 0 nothing would be learnt after it"
         if self.data.degradation.kind != "bicubic":

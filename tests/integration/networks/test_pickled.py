@@ -98,6 +98,8 @@ def test_limits_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     torch.save({"weight": torch.ones(2)}, path)
     with pytest.raises(ModelNotFound, match="no such file"):
         read_pickled(tmp_path / "none.pth", WHERE)
+    with pytest.raises(ModelNotFound, match="is a folder; give a file of weights"):
+        read_pickled(tmp_path, WHERE)
     monkeypatch.setattr(pickled, "SECONDS", 0.01)
     with pytest.raises(CorruptModel, match="longer than"):
         read_pickled(path, WHERE)

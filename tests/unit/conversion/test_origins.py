@@ -164,7 +164,7 @@ def test_every_key_of_it_is_in_the_table(imported: Callable[..., Origin]) -> Non
     assert table["network.factor"] == ("3", "network.scale", "3")
     assert table["output.parameter_file"][1:] == (
         "output.name",
-        '"my-net"; the model is a bundle in runs/NAME/NUMBER',
+        '"my-net"; the model is a bundle in NAME/NUMBER below output.runs',
     )
     idle = {key for key, cells in table.items() if cells[1] == "-"}
     assert idle == {
