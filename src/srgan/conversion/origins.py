@@ -287,7 +287,9 @@ def _rust_validation(form: _Form) -> None:
 def _rust_output(form: _Form) -> None:
     if file := form.text("output.parameter_file"):
         name = _name(Path(file).stem)
-        form.became("output.parameter_file", said="the model is a bundle in NAME/NUMBER below output.runs", output__name=name)
+        form.became(
+            "output.parameter_file", said="the model is a bundle in NAME/NUMBER below output.runs", output__name=name
+        )
     if folder := form.text("output.checkpoint_dir"):
         form.became("output.checkpoint_dir", said="with a folder for each run", output__runs=folder)
     if form.text("output.tensorboard_dir"):

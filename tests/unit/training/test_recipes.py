@@ -163,7 +163,10 @@ def test_a_file_serves_another_recipe_that_is_chosen_for_a_run(tmp_path: Path) -
         (["teacher.model="], "teacher.model: "),
         (["teacher.model=x", "teacher.weight=0"], "teacher.weight: must be greater than 0"),
         (["teacher.model=x", "teacher.until=0"], "teacher.until: must be greater than 0"),
-        (["teacher.model=x", "teacher.free_share=0.02"], "teacher.free_share: 0.02 of a batch of 16 is less than one patch"),
+        (
+            ["teacher.model=x", "teacher.free_share=0.02"],
+            "teacher.free_share: 0.02 of a batch of 16 is less than one patch",
+        ),
         (
             ["teacher.model=x", "teacher.free_share=0.5", "data.degradation.kind=second-order"],
             "teacher.free_share: cannot be combined with data.degradation",
