@@ -69,7 +69,9 @@ def test_the_shipped_models_are_in_the_wheel_and_small(unpacked: Path) -> None:
     assert bundles, "no model is shipped"
     assert sum(path.stat().st_size for path in shipped.rglob("*") if path.is_file()) < SHIPPED_BYTES
     for name in bundles:
-        assert {"model.ncnn.param", "model.ncnn.bin"} <= {path.name for path in (shipped / name).iterdir()}
+        files = {path.name for path in (shipped / name).iterdir()}
+        networks = ("generator", "decoder", "encoder") if name == "critters" else ("model",)
+        assert {f"{network}.ncnn.{kind}" for network in networks for kind in ("param", "bin")} <= files, name
 
 
 def test_the_metadata_names_licence_command_and_extras(unpacked: Path) -> None:
