@@ -50,8 +50,8 @@ _SMALLEST_NORMAL = 2.0**-14
 _PNNX_SECONDS = 600
 
 
-class Described(Protocol):
-    """What is asked of a model's description: `srgan.models.ModelInfo` has it all."""
+class Named(Protocol):
+    """What is asked of any model's description: `srgan.models.ModelInfo` has it all."""
 
     @property
     def name(self) -> str: ...
@@ -59,6 +59,13 @@ class Described(Protocol):
     def network(self) -> str: ...
     @property
     def network_options(self) -> dict[str, Any]: ...
+    @property
+    def licence(self) -> str: ...
+
+
+class Described(Named, Protocol):
+    """What is asked of that of a model that enlarges."""
+
     @property
     def scale(self) -> int: ...
     @property
@@ -69,8 +76,6 @@ class Described(Protocol):
     def multiple(self) -> int: ...
     @property
     def outputs(self) -> tuple[str, ...]: ...
-    @property
-    def licence(self) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)

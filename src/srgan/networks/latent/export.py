@@ -26,6 +26,7 @@ from srgan.networks.export import (
     ONNX,
     SAFETENSORS,
     Arrays,
+    Named,
     Subject,
     load_weights,
     prove,
@@ -59,17 +60,9 @@ class LatentShape(Protocol):
     def side(self) -> int: ...
 
 
-class Described(Protocol):
-    """What is asked of a model's description: `srgan.models.ModelInfo` has it all."""
+class Described(Named, Protocol):
+    """What is asked of the description of a latent model."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def network(self) -> str: ...
-    @property
-    def network_options(self) -> dict[str, Any]: ...
-    @property
-    def licence(self) -> str: ...
     @property
     def latent(self) -> LatentShape | None: ...
 
