@@ -7,9 +7,9 @@ pictures at full resolution.
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -20,19 +20,13 @@ from srgan.errors import InvalidConfig
 from srgan.models import Bundle
 from srgan.progress import Report, Stop, silent
 from srgan.training.data import TileStore, open_store
-from srgan.training.finishing import finish
-from srgan.training.loop import open_sitting, work_through
+from srgan.training.loop import Sitting
 from srgan.training.losses import PixelLoss
-from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers
-from srgan.training.pretrain import Look, make_step
+from srgan.training.pretrain import Look, Start, train_alone
 from srgan.training.recipes import DistilConfig
-from srgan.training.runs import Run, begun_run
-from srgan.training.setup import make_fabric, make_network
-from srgan.training.state import MAIN, State
+from srgan.training.runs import Run
 from srgan.training.targets import Targets
 from srgan.training.teacher import Teacher, open_teacher
-from srgan.training.team import make_team
-from srgan.training.validation import Validator
 
 
 def distil(config: DistilConfig, *, resume: bool | Path, report: Report, stop: Stop) -> Bundle:
@@ -42,49 +36,27 @@ def distil(config: DistilConfig, *, resume: bool | Path, report: Report, stop: S
     the one that it began with: another one under its name raises `InvalidConfig`. Outputs for whole pictures are
     computed before the first step, see `Targets.fill`.
     """
-    begun = begun_run(config, resume)
-    fabric = make_fabric(config.hardware, begun)
-    team = make_team(fabric)
-    torch.manual_seed(config.seed)
-    begun = team.tell(begun)
-    network = make_network(config.network, config.data.patch, config.hardware, begun=begun, stages=config.data.stages())
-    network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    validator = None
-    if config.validation.folder is not None and team.leads:
-        validator = Validator(
-            config.validation,
-            scale=network.scale,
-            training=config.data.folders,
-            degradation=config.data.degradation,
-        )
-    opened = open_teacher(config.teacher, scale=network.scale, device=fabric.device)
-    with contextlib.closing(opened) as teacher:
-        _check_same(begun, teacher)
-        share, folder = (team.rank, team.size), config.teacher.store
-        targets = None if folder is None else Targets(folder, teacher)
-        store = open_store(config, fabric.device, share=share, beside=targets)
-        if targets is not None:
-            targets.fill(store.sources(), report=report if team.leads else silent, stop=stop, share=share)
-            team.wait()
-        average = WeightAverage(network, config.optimiser.ema)
-        optimisers = {MAIN: make_optimisers(network, config.optimiser)}
-        arithmetic = fabric.strategy.precision.precision
-        state = State({MAIN: network}, {MAIN: average}, optimisers, store.generator, arithmetic=arithmetic)
-        with open_sitting(
-            config,
-            state,
-            run=begun,
-            guards={MAIN: StepGuard(network, scaled=config.hardware.precision == "fp16")},
-            team=team,
-            validator=validator,
-            report=report,
-            stop=stop,
-        ) as sitting:
-            if team.leads and not sitting.run.teacher:
-                write_whole(sitting.run.folder / "teacher.json", json.dumps(teacher.known))
-            look = make_look(config, store, teacher, lambda: (state.step + 1) / config.steps)
-            work_through(sitting, store, make_step(sitting, fabric, store, look))
-            return finish(sitting, store)
+
+    @contextmanager
+    def taught(start: Start) -> Iterator[tuple[TileStore, Callable[[Sitting], Look]]]:
+        team, folder = start.team, config.teacher.store
+        share = (team.rank, team.size)
+        with closing(open_teacher(config.teacher, scale=start.scale, device=start.device)) as teacher:
+            _check_same(start.begun, teacher)
+            targets = None if folder is None else Targets(folder, teacher)
+            store = open_store(config, start.device, share=share, beside=targets)
+            if targets is not None:
+                targets.fill(store.sources(), report=report if team.leads else silent, stop=stop, share=share)
+                team.wait()
+
+            def look_of(sitting: Sitting) -> Look:
+                if team.leads and not sitting.run.teacher:
+                    write_whole(sitting.run.folder / "teacher.json", json.dumps(teacher.known))
+                return make_look(config, store, teacher, lambda: (sitting.state.step + 1) / config.steps)
+
+            yield store, look_of
+
+    return train_alone(config, taught, resume=resume, report=report, stop=stop)
 
 
 def _check_same(run: Run | None, teacher: Teacher) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,10 @@ from srgan.training.learner import Learner, Stepped
 from srgan.training.loop import Sitting, open_sitting, work_through
 from srgan.training.losses import PixelLoss
 from srgan.training.optimisers import StepGuard, WeightAverage, make_optimisers, rate_factor, set_rate
-from srgan.training.runs import begun_run
+from srgan.training.runs import Run, begun_run
 from srgan.training.setup import make_fabric, make_network
 from srgan.training.state import MAIN, State
-from srgan.training.team import make_team
+from srgan.training.team import Team, make_team
 from srgan.training.validation import Validator
 
 log = logging.getLogger("srgan")
@@ -39,6 +41,30 @@ def pretrain(config: TrainConfig, *, resume: bool | Path, report: Report, stop: 
     `InvalidConfig`, `CannotWrite`, also when another process trains in the run already. Mistakes in the configuration
     show before anything is decoded.
     """
+    return train_alone(config, _originals, resume=resume, report=report, stop=stop)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is known before a network that trains alone is given something to learn from."""
+
+    config: TrainConfig
+    begun: Run | None
+    """The run that goes on, None for a new one."""
+    device: torch.device
+    team: Team
+    scale: int
+
+
+Source = Callable[[Start], AbstractContextManager[tuple[TileStore, Callable[[Sitting], Look]]]]
+"""Opens what a recipe learns from until training has ended: a store, and how a sitting looks at its batches."""
+
+
+def train_alone(config: TrainConfig, source: Source, *, resume: bool | Path, report: Report, stop: Stop) -> Bundle:
+    """Train ``config.network`` without a rival on what ``source`` opens, and return the finished bundle.
+
+    Ending early, resuming and errors are those of `pretrain`.
+    """
     begun = begun_run(config, resume)
     fabric = make_fabric(config.hardware, begun)
     team = make_team(fabric)
@@ -46,32 +72,37 @@ def pretrain(config: TrainConfig, *, resume: bool | Path, report: Report, stop: 
     begun = team.tell(begun)
     network = make_network(config.network, config.data.patch, config.hardware, begun=begun, stages=config.data.stages())
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    validates = config.validation.folder is not None and team.leads
     validator = None
-    if validates:
+    if config.validation.folder is not None and team.leads:
         validator = Validator(
             config.validation,
             scale=network.scale,
             training=config.data.folders,
             degradation=config.data.degradation,
         )
-    store = open_store(config, fabric.device, share=(team.rank, team.size))
-    average = WeightAverage(network, config.optimiser.ema)
-    optimisers = {MAIN: make_optimisers(network, config.optimiser)}
-    arithmetic = fabric.strategy.precision.precision
-    state = State({MAIN: network}, {MAIN: average}, optimisers, store.generator, arithmetic=arithmetic)
-    with open_sitting(
-        config,
-        state,
-        run=begun,
-        guards={MAIN: StepGuard(network, scaled=config.hardware.precision == "fp16")},
-        team=team,
-        validator=validator,
-        report=report,
-        stop=stop,
-    ) as sitting:
-        work_through(sitting, store, make_step(sitting, fabric, store, _against_originals(sitting, store)))
-        return finish(sitting, store)
+    with source(Start(config, begun, fabric.device, team, network.scale)) as (store, look_of):
+        average = WeightAverage(network, config.optimiser.ema)
+        optimisers = {MAIN: make_optimisers(network, config.optimiser)}
+        arithmetic = fabric.strategy.precision.precision
+        state = State({MAIN: network}, {MAIN: average}, optimisers, store.generator, arithmetic=arithmetic)
+        with open_sitting(
+            config,
+            state,
+            run=begun,
+            guards={MAIN: StepGuard(network, scaled=config.hardware.precision == "fp16")},
+            team=team,
+            validator=validator,
+            report=report,
+            stop=stop,
+        ) as sitting:
+            work_through(sitting, store, make_step(sitting, fabric, store, look_of(sitting)))
+            return finish(sitting, store)
+
+
+@contextmanager
+def _originals(start: Start) -> Iterator[tuple[TileStore, Callable[[Sitting], Look]]]:
+    store = open_store(start.config, start.device, share=(start.team.rank, start.team.size))
+    yield store, lambda sitting: _against_originals(sitting, store)
 
 
 def _against_originals(sitting: Sitting, store: TileStore) -> Look:

@@ -214,7 +214,7 @@ def test_a_run_goes_on_with_the_teacher_that_it_began_with(
     config = make_lesson(steps=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "srgan.training.distil.finish", lambda *_: None
+            "srgan.training.pretrain.finish", lambda *_: None
         )  # the steps are done, and the model is not written
         train(config)
     run = Run(config.output.runs / "tiny" / "001")
